@@ -1,0 +1,184 @@
+//! The mesh as the host sees it: subjects, subscriptions, requests. No plugins, no functions, no JSON.
+//!
+//! [`Mesh`] has three implementations: NATS, Zenoh and an in-memory one for tests. Each owns its reconnection:
+//! a subscription lives until its guard is dropped, whatever the link does meanwhile.
+//!
+//! With TLS, the process must have installed rustls' `aws-lc-rs` provider as its default before it connects.
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod memory;
+mod nats;
+mod secret;
+mod subject;
+mod tls;
+mod zenoh;
+
+pub use memory::{Delivery, MemoryMesh};
+pub use nats::{NatsAuth, NatsConfig, NatsMesh};
+pub use secret::Secret;
+pub use subject::{Subject, Subjects};
+pub use tls::{Pem, TlsConfig};
+pub use zenoh::{ZenohConfig, ZenohMesh};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Why the mesh could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum MeshError {
+    /// The first connection failed for a reason that waiting will not cure.
+    #[error("failed to connect to `{target}`: {reason}")]
+    Connect {
+        /// Broker URLs or endpoints.
+        target: String,
+        /// The library's words.
+        reason: String,
+    },
+    /// A setting that the transport cannot use.
+    #[error("invalid mesh setting `{setting}`: {reason}")]
+    Setting {
+        /// Its name.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody answers on that subject.
+    #[error("no responders on `{0}`")]
+    NoResponders(Subject),
+    /// Nobody answered in time.
+    #[error("request to `{subject}` timed out after {timeout:?}")]
+    Timeout {
+        /// Asked.
+        subject: Subject,
+        /// Waited.
+        timeout: Duration,
+    },
+    /// More than the transport carries in one message.
+    #[error("message of {size} bytes exceeds the mesh's limit of {limit} bytes")]
+    TooLarge {
+        /// Of the message.
+        size: usize,
+        /// Of the transport.
+        limit: usize,
+    },
+    /// The mesh was closed.
+    #[error("the mesh is closed")]
+    Closed,
+    /// Anything else the transport reports.
+    #[error("mesh transport failed: {0}")]
+    Transport(String),
+}
+
+/// Whether the host is linked to the mesh now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Messages flow. The number counts links made so far, the first being 1.
+    Up(u64),
+    /// The transport is trying again.
+    Down,
+}
+
+/// One message from the mesh.
+pub struct Message {
+    /// In dotted form; for [`Mesh::serve`] the served subject itself.
+    pub subject: Subject,
+    /// As sent; empty when the sender gave none.
+    pub payload: Bytes,
+    /// Where the sender waits for an answer, if it does.
+    pub reply: Option<Replier>,
+}
+
+/// Takes messages as they arrive, in order. Runs on the transport's own threads: it must not block.
+///
+/// A tokio runtime context is entered while it runs.
+pub type Sink = Arc<dyn Fn(Message) + Send + Sync>;
+
+/// Hands `message` to `sink`. A panic in there is reported and costs that message, not the subscription.
+fn deliver(sink: &Sink, message: Message) {
+    // A sink sees no state of ours, so there is none that a panic could leave half-changed.
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sink(message))).is_err() {
+        tracing::error!("a message was lost: its handler panicked");
+    }
+}
+
+/// The address of one answer. Dropping it without sending leaves the request unanswered, and on Zenoh finalises it.
+pub struct Replier(Box<dyn Reply>);
+
+/// A transport's half of [`Replier`].
+pub trait Reply: Send {
+    /// Sends the one answer. Must not block; failures are the transport's to log.
+    fn send(self: Box<Self>, payload: Bytes);
+}
+
+impl Replier {
+    /// Wraps a transport's address.
+    #[must_use]
+    pub fn new(reply: impl Reply + 'static) -> Self {
+        Self(Box::new(reply))
+    }
+
+    /// Sends the answer. Never blocks; a failure is logged, as nobody else could act on it.
+    pub fn send(self, payload: Bytes) {
+        self.0.send(payload);
+    }
+}
+
+impl fmt::Debug for Replier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Replier")
+    }
+}
+
+/// Ends its subscription when dropped.
+#[must_use = "dropping a subscription ends it"]
+pub struct Subscription(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
+
+impl Subscription {
+    /// Wraps whatever must be dropped to unsubscribe.
+    pub fn new(guard: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(guard))
+    }
+}
+
+/// A connection to the mesh.
+#[async_trait]
+pub trait Mesh: Send + Sync + 'static {
+    /// Takes everything sent to `subject`, with or without a wish for an answer (wire contract 2.3: on Zenoh both a
+    /// subscriber and a queryable).
+    ///
+    /// # Errors
+    /// [`MeshError`] when the transport refuses the declaration.
+    async fn serve(&self, subject: &Subject, sink: Sink) -> Result<Subscription, MeshError>;
+
+    /// Takes what is published on `pattern`, which may hold wildcards.
+    ///
+    /// # Errors
+    /// [`MeshError`] when the transport refuses the declaration.
+    async fn subscribe(&self, pattern: &Subject, sink: Sink) -> Result<Subscription, MeshError>;
+
+    /// Publishes one message. Returns once the transport has taken it, not once anybody has it.
+    ///
+    /// # Errors
+    /// [`MeshError::TooLarge`], or whatever the transport reports.
+    async fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), MeshError>;
+
+    /// Sends a request and waits for the first good answer. Cancel safe: dropping the future gives the answer up.
+    ///
+    /// # Errors
+    /// [`MeshError::NoResponders`], [`MeshError::Timeout`], or whatever the transport reports.
+    async fn request(&self, subject: &Subject, payload: Bytes, timeout: Duration) -> Result<Bytes, MeshError>;
+
+    /// The most bytes that one message may hold, where the transport has such a limit.
+    fn payload_bytes_max(&self) -> Option<usize>;
+
+    /// Follows the link.
+    fn link(&self) -> watch::Receiver<Link>;
+
+    /// Flushes what was published and closes. Subscriptions end. Takes a few seconds at most.
+    async fn close(&self);
+}

@@ -1,0 +1,234 @@
+//! NATS (wire contract 2.4).
+
+mod connect;
+mod tls;
+
+pub use connect::{NatsAuth, NatsConfig};
+
+use crate::{Link, Mesh, MeshError, Message, Replier, Reply, Sink, Subject, Subscription, deliver};
+use async_nats::client::{PublishErrorKind, RequestErrorKind};
+use async_nats::{Client, Request, Subscriber};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a message may wait for a place in the client's outgoing queue, which is full only while the broker is
+/// away or overwhelmed.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a subscription waits for the broker to confirm it.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long closing waits for each of its steps.
+const CLOSE_STEP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A connection to a NATS broker or cluster. It reconnects for ever, and its subscriptions with it.
+///
+/// What is published while the link is down waits in a queue of 2,048 messages and goes out afterwards; senders of
+/// what would be stale by then should look at [`Mesh::link`] first.
+pub struct NatsMesh {
+    shared: Arc<Shared>,
+    link: watch::Receiver<Link>,
+}
+
+struct Shared {
+    client: Client,
+    /// Subscriptions, and replies that had to wait.
+    tasks: TaskTracker,
+    closed: CancellationToken,
+}
+
+impl fmt::Debug for NatsMesh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsMesh").field("link", &*self.link.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl NatsMesh {
+    /// Connects, trying again after 2, 4, … 30 seconds until it succeeds (wire contract 8.6, step 1). Cancel safe.
+    ///
+    /// # Errors
+    /// [`MeshError::Setting`] for what waiting can't cure, [`MeshError::Connect`] after the third refusal of the
+    /// credential.
+    pub async fn connect(config: NatsConfig) -> Result<Self, MeshError> {
+        let (client, link) = connect::connect(config).await?;
+        let shared = Shared { client, tasks: TaskTracker::new(), closed: CancellationToken::new() };
+        Ok(Self { shared: Arc::new(shared), link })
+    }
+
+    /// Subscribes. `served` is the subject to report with each message; without, the message's own.
+    async fn declare(
+        &self,
+        pattern: &Subject,
+        served: Option<Subject>,
+        sink: Sink,
+    ) -> Result<Subscription, MeshError> {
+        let shared = Arc::clone(&self.shared);
+        shared.check_open()?;
+        let subscriber = queued(shared.client.subscribe(pattern.as_str().to_owned()))
+            .await?
+            .map_err(|error| MeshError::Transport(error.to_string()))?;
+        let drain = drain(subscriber, served, sink, Arc::clone(&shared));
+        let closed = shared.closed.clone();
+        let task = shared.tasks.spawn(async move { closed.run_until_cancelled(drain).await });
+        let subscription = Subscription::new(AbortOnDrop(task.abort_handle()));
+        self.settle().await;
+        Ok(subscription)
+    }
+
+    /// Waits until the broker has everything that was sent before, subscriptions above all: a message to ourselves
+    /// comes back only after them. Without a link there is nothing to wait for; it is done on reconnecting.
+    async fn settle(&self) {
+        let client = &self.shared.client;
+        let echo = async {
+            let inbox = client.new_inbox();
+            let mut subscriber = client.subscribe(inbox.clone()).await.ok()?;
+            client.publish(inbox, Bytes::new()).await.ok()?;
+            subscriber.next().await
+        };
+        let mut link = self.link.clone();
+        tokio::select! {
+            echoed = timeout(SETTLE_TIMEOUT, echo) => {
+                if echoed.is_err() {
+                    tracing::warn!("the broker has not confirmed a subscription yet");
+                }
+            }
+            _ = link.wait_for(|link| *link == Link::Down) => {}
+        }
+    }
+}
+
+impl Shared {
+    fn check_open(&self) -> Result<(), MeshError> {
+        if self.closed.is_cancelled() { Err(MeshError::Closed) } else { Ok(()) }
+    }
+
+    fn check_size(&self, payload: &Bytes) -> Result<(), MeshError> {
+        let limit = self.client.max_payload();
+        if payload.len() > limit { Err(MeshError::TooLarge { size: payload.len(), limit }) } else { Ok(()) }
+    }
+}
+
+/// Waits for a place in the client's outgoing queue, but not for ever.
+async fn queued<T>(operation: impl Future<Output = T>) -> Result<T, MeshError> {
+    timeout(QUEUE_TIMEOUT, operation)
+        .await
+        .map_err(|_| MeshError::Transport(format!("the outgoing queue has been full for {QUEUE_TIMEOUT:?}")))
+}
+
+/// Hands on what arrives, in order, within this one task.
+async fn drain(mut subscriber: Subscriber, served: Option<Subject>, sink: Sink, shared: Arc<Shared>) {
+    while let Some(message) = subscriber.next().await {
+        let subject = served.clone().unwrap_or_else(|| Subject::received(&message.subject));
+        let reply = message.reply.map(|subject| Replier::new(NatsReply { shared: Arc::clone(&shared), subject }));
+        deliver(&sink, Message { subject, payload: message.payload, reply });
+    }
+}
+
+/// Ends its task when dropped; dropping the task's subscriber unsubscribes.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct NatsReply {
+    shared: Arc<Shared>,
+    subject: async_nats::Subject,
+}
+
+impl NatsReply {
+    async fn publish(shared: &Shared, subject: async_nats::Subject, payload: Bytes) {
+        if let Err(error) = shared.client.publish(subject, payload).await {
+            tracing::warn!(%error, "failed to send a reply");
+        }
+    }
+}
+
+impl Reply for NatsReply {
+    fn send(self: Box<Self>, payload: Bytes) {
+        let Self { shared, subject } = *self;
+        // Publishing waits only for a place in the outgoing queue. There is one as good as always, so it is tried
+        // once, here: a task per reply would cost more than the reply. `unconstrained`, because a task that has used
+        // up its cooperative budget would be told to wait although there is a place. A dropped attempt has sent
+        // nothing, and cloning subject and payload copies neither.
+        let attempt = Self::publish(&shared, subject.clone(), payload.clone());
+        if tokio::task::coop::unconstrained(attempt).now_or_never().is_some() {
+            return;
+        }
+        // These tasks are bounded by the calls in flight: without a link no further ones arrive.
+        let tasks = shared.tasks.clone();
+        tasks.spawn(async move { Self::publish(&shared, subject, payload).await });
+    }
+}
+
+#[async_trait]
+impl Mesh for NatsMesh {
+    async fn serve(&self, subject: &Subject, sink: Sink) -> Result<Subscription, MeshError> {
+        self.declare(subject, Some(subject.clone()), sink).await
+    }
+
+    async fn subscribe(&self, pattern: &Subject, sink: Sink) -> Result<Subscription, MeshError> {
+        self.declare(pattern, None, sink).await
+    }
+
+    async fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), MeshError> {
+        self.shared.check_open()?;
+        self.shared.check_size(&payload)?;
+        let size = payload.len();
+        queued(self.shared.client.publish(subject.as_str().to_owned(), payload)).await?.map_err(|error| {
+            match error.kind() {
+                // The limit may have changed with a reconnect since it was checked.
+                PublishErrorKind::MaxPayloadExceeded => {
+                    MeshError::TooLarge { size, limit: self.shared.client.max_payload() }
+                }
+                _ => MeshError::Transport(error.to_string()),
+            }
+        })
+    }
+
+    async fn request(&self, subject: &Subject, payload: Bytes, timeout: Duration) -> Result<Bytes, MeshError> {
+        self.shared.check_open()?;
+        self.shared.check_size(&payload)?;
+        let client = &self.shared.client;
+        let size = payload.len();
+        // An inbox of its own: the client's shared one keeps an entry for every request that was never answered.
+        let request = Request::new().payload(payload).timeout(None).inbox(client.new_inbox());
+        let answer = client.send_request(subject.as_str().to_owned(), request);
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(message)) => Ok(message.payload),
+            Ok(Err(error)) => Err(match error.kind() {
+                RequestErrorKind::NoResponders => MeshError::NoResponders(subject.clone()),
+                RequestErrorKind::TimedOut => MeshError::Timeout { subject: subject.clone(), timeout },
+                RequestErrorKind::MaxPayloadExceeded => MeshError::TooLarge { size, limit: client.max_payload() },
+                _ => MeshError::Transport(error.to_string()),
+            }),
+            Err(_) => Err(MeshError::Timeout { subject: subject.clone(), timeout }),
+        }
+    }
+
+    fn payload_bytes_max(&self) -> Option<usize> {
+        Some(self.shared.client.max_payload())
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.link.clone()
+    }
+
+    async fn close(&self) {
+        self.shared.closed.cancel();
+        self.shared.tasks.close();
+        let _ = timeout(CLOSE_STEP_TIMEOUT, self.shared.tasks.wait()).await;
+        // Without a link there is nobody to flush to, and nothing more to be done about it.
+        let _ = timeout(CLOSE_STEP_TIMEOUT, self.shared.client.flush()).await;
+        let _ = timeout(CLOSE_STEP_TIMEOUT, self.shared.client.drain()).await;
+    }
+}

@@ -1,0 +1,175 @@
+//! Questions and answers over Zenoh (wire contract 2.3).
+
+use super::bytes;
+use super::config::Mode;
+use crate::{MeshError, Reply, Subject};
+use ::zenoh::Session;
+use ::zenoh::Wait;
+use ::zenoh::query::{ConsolidationMode, Query, QueryTarget, Reply as ZenohReply};
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+/// Peers may not have heard of one another yet, so silence is asked again.
+const PEER_ATTEMPTS: u32 = 3;
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(300);
+/// Zenoh ends a query at its deadline by itself; this is for the case that it does not.
+const DEADLINE_GRACE: Duration = Duration::from_millis(250);
+/// What Zenoh itself replies at the deadline.
+const TIMEOUT_TEXT: &[u8] = b"Timeout";
+
+/// Asks, and returns the first good answer at once.
+pub(super) async fn ask(
+    session: &Session,
+    mode: Mode,
+    subject: &Subject,
+    payload: Bytes,
+    timeout: Duration,
+) -> Result<Bytes, MeshError> {
+    let deadline = Instant::now() + timeout;
+    let attempts = if mode == Mode::Peer { PEER_ATTEMPTS } else { 1 };
+    let timed_out = || MeshError::Timeout { subject: subject.clone(), timeout };
+    for attempt in 1..=attempts {
+        if attempt > 1 {
+            tokio::time::sleep_until(deadline.min(Instant::now() + ATTEMPT_PAUSE)).await;
+        }
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
+            return Err(timed_out());
+        }
+        let end = ask_once(session, mode, subject, payload.clone(), remaining)?;
+        match tokio::time::timeout(remaining + DEADLINE_GRACE, end).await {
+            Err(_) => return Err(timed_out()),
+            Ok(Ok(End::Answer(payload))) => return Ok(payload),
+            Ok(Ok(End::Refused(words))) if *words == *TIMEOUT_TEXT => return Err(timed_out()),
+            Ok(Ok(End::Refused(words))) => {
+                return Err(MeshError::Transport(format!("query error reply: {}", String::from_utf8_lossy(&words))));
+            }
+            Ok(Ok(End::Silence)) => {}
+            // The session dropped the query without a word: it was closed.
+            Ok(Err(_)) => return Err(MeshError::Closed),
+        }
+    }
+    Err(MeshError::NoResponders(subject.clone()))
+}
+
+fn ask_once(
+    session: &Session,
+    mode: Mode,
+    subject: &Subject,
+    payload: Bytes,
+    timeout: Duration,
+) -> Result<oneshot::Receiver<End>, MeshError> {
+    let (sender, end) = oneshot::channel();
+    let collector = Collector(Mutex::new(Collected { sender: Some(sender), refusal: None }));
+    let key = super::endpoint::key(subject.as_str());
+    let mut get = session.get(key).payload(payload).timeout(timeout);
+    if mode == Mode::Peer {
+        get = get.target(QueryTarget::All).consolidation(ConsolidationMode::None);
+    }
+    get.callback(move |reply| collector.take(&reply))
+        .wait()
+        .map_err(|error| MeshError::Transport(error.to_string()))?;
+    Ok(end)
+}
+
+/// How a query ended.
+enum End {
+    Answer(Bytes),
+    /// There were error replies only; this is the first.
+    Refused(Bytes),
+    /// Nobody said anything.
+    Silence,
+}
+
+/// Gathers the replies to one query. Zenoh drops it when the query is final.
+struct Collector(Mutex<Collected>);
+
+struct Collected {
+    sender: Option<oneshot::Sender<End>>,
+    refusal: Option<Bytes>,
+}
+
+impl Collector {
+    fn take(&self, reply: &ZenohReply) {
+        let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match reply.result() {
+            Ok(sample) => {
+                if let Some(sender) = collected.sender.take() {
+                    // The requester may have given up.
+                    let _ = sender.send(End::Answer(bytes(sample.payload())));
+                }
+            }
+            Err(error) => {
+                collected.refusal.get_or_insert_with(|| bytes(error.payload()));
+            }
+        }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let collected = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = collected.sender.take() {
+            let end = collected.refusal.take().map_or(End::Silence, End::Refused);
+            // The requester may have given up.
+            let _ = sender.send(end);
+        }
+    }
+}
+
+/// Decides where replies are sent from. Zenoh offers no way to send one without ever waiting: when a receiver has
+/// stopped reading, sending blocks for up to 5 seconds, until Zenoh cuts that receiver off.
+///
+/// A small reply goes out from where it is made, unless so many are being sent just now that every worker of the runtime
+/// might be caught; a large one, which waits for its fragments to be taken, goes to the runtime's blocking threads.
+pub(super) struct ReplyLane {
+    runtime: Handle,
+    tasks: TaskTracker,
+    inline: Semaphore,
+}
+
+/// The largest reply that fits one batch of Zenoh's transport, with room for its envelope.
+const INLINE_BYTES_MAX: usize = 48 * 1024;
+
+impl ReplyLane {
+    pub(super) fn new(runtime: Handle, tasks: TaskTracker) -> Self {
+        let inline = Semaphore::new(runtime.metrics().num_workers().saturating_sub(1).max(1));
+        Self { runtime, tasks, inline }
+    }
+
+    fn send(&self, query: Query, payload: Bytes) {
+        if payload.len() <= INLINE_BYTES_MAX
+            && let Ok(_permit) = self.inline.try_acquire()
+        {
+            answer(&query, payload);
+            return;
+        }
+        // Bounded by the calls in flight, each of which has one reply.
+        self.tasks.spawn_blocking_on(move || answer(&query, payload), &self.runtime);
+    }
+}
+
+/// On the query's own key, which may hold wildcards.
+fn answer(query: &Query, payload: Bytes) {
+    if let Err(error) = query.reply(query.key_expr().clone(), payload).wait() {
+        tracing::warn!(%error, "failed to send a reply");
+    }
+}
+
+/// The address of one query. Dropping it finalises the query.
+pub(super) struct QueryReply {
+    pub(super) query: Query,
+    pub(super) lane: Arc<ReplyLane>,
+}
+
+impl Reply for QueryReply {
+    fn send(self: Box<Self>, payload: Bytes) {
+        let Self { query, lane } = *self;
+        lane.send(query, payload);
+    }
+}

@@ -1,0 +1,22 @@
+//! Plugins: their generations, the routes they serve and the traits that runtimes implement.
+//!
+//! One task owns which generation of which plugin serves ([`Registry`]); everybody else reads snapshots.
+#![forbid(unsafe_code)]
+
+mod generation;
+mod job;
+mod operation;
+mod ownership;
+mod registry;
+mod routines;
+mod runtime;
+mod services;
+
+pub use job::{Job, JobKind, Ticket};
+pub use operation::{Busy, Operation, Prepared};
+pub use ownership::Succession;
+pub use registry::{
+    ActivateError, Activated, FunctionStatus, NameOwner, PluginStatus, Registry, RegistryParts, Removed, RunningPlugin,
+};
+pub use runtime::{Health, Instance, Package, PrepareError, Runtime};
+pub use services::{Backend, CALL_DEPTH_MAX, Invocation, Services};

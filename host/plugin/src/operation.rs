@@ -1,0 +1,175 @@
+//! The turn to change one plugin: prepare beside the old, swap, or take away.
+
+use crate::generation::Generation;
+use crate::registry::{ActivateError, Activated, Command, Removed, Shared};
+use crate::runtime::{Package, PrepareError};
+use crate::services::Services;
+use mortise_model::PluginId;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// Changes of one plugin that may wait.
+const WAITING_MAX: usize = 32;
+
+/// How long a swap waits for an older generation to finish draining.
+const DRAIN_WAIT: Duration = Duration::from_secs(20);
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+
+/// Too many changes of one plugin wait already.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("plugin `{plugin}` is busy: {waiting} changes wait already")]
+pub struct Busy {
+    /// Which.
+    pub plugin: PluginId,
+    /// How many.
+    pub waiting: usize,
+}
+
+/// One lock for each plugin that is being changed.
+#[derive(Default)]
+pub(crate) struct OperationLocks {
+    // A std mutex: held to find or add an entry.
+    locks: Mutex<HashMap<PluginId, Weak<Lock>>>,
+}
+
+struct Lock {
+    turn: Arc<Semaphore>,
+    /// One permit for each that waits or has the turn.
+    queue: Arc<Semaphore>,
+}
+
+pub(crate) struct Held {
+    _turn: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+    _lock: Arc<Lock>,
+}
+
+impl OperationLocks {
+    pub(crate) async fn acquire(&self, id: &PluginId) -> Result<Held, Busy> {
+        let lock = self.lock_for(id);
+        let busy = |_| Busy { plugin: id.clone(), waiting: WAITING_MAX };
+        let place = Arc::clone(&lock.queue).try_acquire_owned().map_err(busy)?;
+        // The semaphore is fair, so turns are taken in order; it is never closed.
+        let turn = Arc::clone(&lock.turn).acquire_owned().await.map_err(|_| Busy { plugin: id.clone(), waiting: 0 })?;
+        Ok(Held { _turn: turn, _place: place, _lock: lock })
+    }
+
+    fn lock_for(&self, id: &PluginId) -> Arc<Lock> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = locks.get(id).and_then(Weak::upgrade) {
+            return lock;
+        }
+        // Any id may be asked for, known or not: those that nobody waits for are forgotten here.
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::new(Lock {
+            turn: Arc::new(Semaphore::new(1)),
+            queue: Arc::new(Semaphore::new(WAITING_MAX + 1)),
+        });
+        locks.insert(id.clone(), Arc::downgrade(&lock));
+        lock
+    }
+}
+
+/// The turn to change one plugin. Dropping it passes the turn on; what was activated or removed stays so.
+pub struct Operation {
+    shared: Arc<Shared>,
+    id: PluginId,
+    _held: Held,
+}
+
+/// A generation that is ready to serve. Dropped without being activated, it ends and leaves nothing behind.
+#[derive(Debug)]
+pub struct Prepared {
+    generation: Arc<Generation>,
+}
+
+impl Prepared {
+    /// What the plugin brings.
+    #[must_use]
+    pub fn description(&self) -> &mortise_model::Description {
+        self.generation.description()
+    }
+}
+
+impl Operation {
+    pub(crate) fn new(shared: Arc<Shared>, id: PluginId, held: Held) -> Self {
+        Self { shared, id, _held: held }
+    }
+
+    /// The plugin.
+    #[must_use]
+    pub fn id(&self) -> &PluginId {
+        &self.id
+    }
+
+    /// Prepares and proves a generation from `package`, beside the serving one, which notices nothing.
+    /// Cancel safe: dropping the future ends what was prepared so far.
+    ///
+    /// # Errors
+    /// [`PrepareError`] says what is wrong with the plugin, or that the mesh could not advertise it.
+    pub async fn prepare(&self, package: Package) -> Result<Prepared, PrepareError> {
+        let kind = package.manifest.runtime;
+        let runtime =
+            self.shared.runtimes.iter().find(|runtime| runtime.kind() == kind).ok_or(PrepareError::NoRuntime(kind))?;
+        let services = Arc::new(Services::new(
+            self.id.clone(),
+            self.shared.device.clone(),
+            self.shared.tenant.clone(),
+            Arc::clone(&package.manifest),
+            Arc::clone(&self.shared.backend),
+        ));
+        let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
+        if let Some(subscription) = instance.description().subscriptions.first() {
+            let what = format!("subscription `{}` to events of other devices", subscription.name);
+            return Err(PrepareError::Unsupported { what });
+        }
+        let sequence = self.shared.sequence.fetch_add(1, Ordering::Relaxed);
+        let generation = Arc::new(Generation::new(package, sequence, services, instance));
+        let check = self
+            .ask(|done| Command::Check { generation: Arc::clone(&generation), done })
+            .await
+            .unwrap_or(Err(ActivateError::Stopping));
+        match check {
+            Ok(()) => Ok(Prepared { generation }),
+            Err(error) => Err(PrepareError::Limit { limit: "advertisement", reason: error.to_string() }),
+        }
+    }
+
+    /// Swaps `prepared` in: from here on it takes every call, and the old generation finishes those it has.
+    ///
+    /// # Errors
+    /// [`ActivateError`]; the old generation goes on serving then.
+    pub async fn activate(&self, prepared: Prepared) -> Result<Activated, ActivateError> {
+        let patience = tokio::time::Instant::now() + DRAIN_WAIT;
+        loop {
+            let generation = Arc::clone(&prepared.generation);
+            let answer = self.ask(|done| Command::Activate { generation, done }).await;
+            match answer.unwrap_or(Err(ActivateError::Stopping)) {
+                Err(ActivateError::Busy(_)) if tokio::time::Instant::now() < patience => {
+                    tokio::time::sleep(DRAIN_POLL).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Takes the plugin away; none when it was not loaded. Its last calls get 5 s.
+    pub async fn remove(&self) -> Option<Removed> {
+        self.ask(|done| Command::Remove { id: self.id.clone(), done }).await.flatten()
+    }
+
+    /// Remembers why the plugin could not be loaded, unless an older generation serves.
+    pub async fn fail(&self, reason: String) {
+        // Nobody is left to tell once the owner task has ended.
+        let _ = self.shared.commands.send(Command::Fail { id: self.id.clone(), reason }).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (done, answer) = oneshot::channel();
+        self.shared.commands.send(command(done)).await.ok()?;
+        answer.await.ok()
+    }
+}

@@ -1,0 +1,70 @@
+//! Routines of one generation: started when it serves, ended with it (wire contract 8.4).
+
+use crate::generation::Generation;
+use mortise_model::{Cadence, RoutineDef};
+use std::sync::Arc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+/// The routines of one generation at work. Dropped, they end after their current tick.
+#[derive(Debug, Default)]
+pub(crate) struct Routines {
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Routines {
+    /// Starts every routine of `generation`; their first ticks wait until those of `before` have ended, so that
+    /// ticks of one plugin never overlap across a swap.
+    pub(crate) fn start(generation: &Arc<Generation>, before: Option<Self>) -> Self {
+        let routines = Self::default();
+        let before = before.map(|before| {
+            before.cancel.cancel();
+            before.tasks.close();
+            before.tasks.clone()
+        });
+        for routine in &generation.description().routines {
+            let (generation, routine, before) = (Arc::clone(generation), routine.clone(), before.clone());
+            routines.tasks.spawn(run(generation, routine, before, routines.cancel.clone()));
+        }
+        routines
+    }
+}
+
+impl Drop for Routines {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+async fn run(
+    generation: Arc<Generation>,
+    routine: RoutineDef,
+    before: Option<TaskTracker>,
+    cancel: CancellationToken,
+) {
+    if let Some(before) = before {
+        before.wait().await;
+    }
+    let name = routine.name.shared();
+    let timeout = generation.services.limits().routine_timeout;
+    while !cancel.is_cancelled() {
+        let began = Instant::now();
+        match generation.tick(&name, timeout).await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                warn!(plugin = %generation.package.id, routine = %name, %error, "a routine failed");
+            }
+            None => return,
+        }
+        let next = match routine.cadence {
+            Cadence::FixedRate => began + routine.interval,
+            Cadence::FixedDelay => Instant::now() + routine.interval,
+        };
+        // In the past where the tick overran: then the next one begins at once. Only the pause is cut short: a tick
+        // is finished, and its successor in the next generation waits for it.
+        cancel.run_until_cancelled(tokio::time::sleep_until(next)).await;
+    }
+}

@@ -1,0 +1,124 @@
+//! What a runtime gives the host: [`Runtime`] prepares, [`Instance`] serves.
+
+use crate::services::Services;
+use crate::job::Job;
+use async_trait::async_trait;
+use mortise_model::{Description, Digest, Failure, Manifest, PluginId, RuntimeKind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A plugin's files, checked and ready to be prepared.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// The folder's name, and the manifest's id.
+    pub id: PluginId,
+    /// Parsed from the same folder.
+    pub manifest: Arc<Manifest>,
+    /// The folder. A runtime reads what it needs while it prepares and nothing afterwards, unless the folder is
+    /// known to be immutable.
+    pub root: PathBuf,
+    /// Over path, mode and content of every file.
+    pub tree: Digest,
+}
+
+/// Why a generation could not be prepared. Nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// No runtime of this host runs such plugins.
+    #[error("no runtime for plugins of type `{0:?}` on this host")]
+    NoRuntime(RuntimeKind),
+    /// A file of the plugin cannot be read.
+    #[error("failed to read `{path}`")]
+    Read {
+        /// Relative to the plugin's folder.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The code is not what the runtime runs. `hint` is the cure.
+    #[error("`{path}` cannot be loaded: {reason}")]
+    Code {
+        /// Relative to the plugin's folder.
+        path: String,
+        /// One line.
+        reason: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// The plugin's own description is unusable.
+    #[error("the plugin describes itself wrongly: {0}")]
+    Description(String),
+    /// A hook refused, trapped or took too long.
+    #[error("{hook} failed: {failure}")]
+    Hook {
+        /// `describe`, `start` or `self_test`.
+        hook: &'static str,
+        /// In the plugin's words, or the host's.
+        #[source]
+        failure: Failure,
+    },
+    /// Accepting it would promise what this runtime does not keep.
+    #[error("{what} is not supported by this version")]
+    Unsupported {
+        /// A limit, permission or declaration.
+        what: String,
+    },
+    /// The host is at a limit of its own.
+    #[error("limit `{limit}` reached: {reason}")]
+    Limit {
+        /// Its name.
+        limit: &'static str,
+        /// With figures.
+        reason: String,
+    },
+}
+
+/// Executes plugins of one kind.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Which plugins it runs.
+    fn kind(&self) -> RuntimeKind;
+
+    /// Compiles, instantiates, describes, starts and self-tests one generation, beside any older one.
+    ///
+    /// Called once per generation. Dropping the future, and any error, leaves nothing running. Heavy work runs on
+    /// the runtime's own bounded pool, never on the threads that serve calls.
+    ///
+    /// # Errors
+    /// [`PrepareError`] says what is wrong with the plugin.
+    async fn prepare(&self, package: &Package, services: Arc<Services>) -> Result<Arc<dyn Instance>, PrepareError>;
+}
+
+/// What the host wants to know of a running instance. Cheap to ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// How often the instance was lost to a trap or a turn over its limit, and replaced.
+    pub traps: u64,
+    /// Why the last one was lost, as one line.
+    pub last_trap: Option<String>,
+    /// Calls waiting in the host.
+    pub queued: usize,
+    /// Calls under way in the guest.
+    pub running: usize,
+    /// Outcomes for unknown or answered calls, dropped.
+    pub stray_outcomes: u64,
+}
+
+/// One prepared generation at work. Dropping the last handle ends it without a `stop` hook.
+#[async_trait]
+pub trait Instance: Send + Sync + 'static {
+    /// What the plugin brings; it does not change.
+    fn description(&self) -> &Description;
+
+    /// Queues a job. Never blocks; a full queue, or an instance that has ended, answers the job itself with an error.
+    fn submit(&self, job: Job);
+
+    /// Runs the `stop` hook for at most `stop_timeout`, answers every job that is left with an error, and ends.
+    /// Further calls return at once.
+    async fn shutdown(&self, stop_timeout: Duration);
+
+    /// A snapshot.
+    fn health(&self) -> Health;
+}

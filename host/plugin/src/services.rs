@@ -1,0 +1,250 @@
+//! What the host does for a running plugin.
+
+use async_trait::async_trait;
+use mortise_model::{DeviceId, EventName, Failure, Json, Limits, Manifest, PluginId, Tenant};
+use mortise_rpc::TraceContext;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How many plugin-to-plugin calls may lead from one to the next.
+pub const CALL_DEPTH_MAX: u8 = 8;
+
+/// How many events one generation may emit before it is activated.
+const HELD_EVENTS_MAX: usize = 1000;
+
+/// A function that a plugin wants called.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// None: on this host.
+    pub device: Option<String>,
+    /// Bare or namespaced.
+    pub function: String,
+    /// A JSON object.
+    pub params: Json,
+    /// The answer is of no use after this.
+    pub deadline: Instant,
+    /// Of the call on whose behalf it is made.
+    pub trace: TraceContext,
+    /// Of the call on whose behalf it is made.
+    pub depth: u8,
+}
+
+/// The host as its plugins reach it; implemented where mesh and routes meet.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Calls a function of this host or of another device. Cancel safe.
+    async fn invoke(&self, plugin: &PluginId, invocation: Invocation) -> Result<Json, Failure>;
+
+    /// The devices seen now, as a JSON array of presence records.
+    fn discover(&self) -> Json;
+
+    /// Queues an event of this device for publication. Must not block.
+    fn emit(&self, event: EventName, payload: Json);
+}
+
+/// One generation's way to the host.
+///
+/// Until the generation is activated its events are held and its invocations wait; both are dropped if it never is.
+pub struct Services {
+    plugin: PluginId,
+    device: DeviceId,
+    tenant: Tenant,
+    manifest: Arc<Manifest>,
+    backend: Arc<dyn Backend>,
+    /// Events emitted before activation; none once it is active. The std mutex is held for a push only.
+    held: Mutex<Option<Vec<(EventName, Json)>>>,
+    active: watch::Sender<bool>,
+}
+
+impl Services {
+    /// Services for one generation of `plugin`, not yet activated.
+    #[must_use]
+    pub fn new(
+        plugin: PluginId,
+        device: DeviceId,
+        tenant: Tenant,
+        manifest: Arc<Manifest>,
+        backend: Arc<dyn Backend>,
+    ) -> Self {
+        let (active, _) = watch::channel(false);
+        Self { plugin, device, tenant, manifest, backend, held: Mutex::new(Some(Vec::new())), active }
+    }
+
+    /// The plugin.
+    #[must_use]
+    pub fn plugin(&self) -> &PluginId {
+        &self.plugin
+    }
+
+    /// This device.
+    #[must_use]
+    pub fn device(&self) -> &DeviceId {
+        &self.device
+    }
+
+    /// This device's tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// The plugin's settings, a JSON object.
+    #[must_use]
+    pub fn config(&self) -> &Json {
+        &self.manifest.config
+    }
+
+    /// What the plugin may use.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.manifest.limits
+    }
+
+    /// Lets held events out, in order, and invocations go. Called once, at the swap.
+    pub fn activate(&self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for (event, payload) in held.take().into_iter().flatten() {
+            self.backend.emit(event, payload);
+        }
+        self.active.send_replace(true);
+    }
+
+    /// Publishes an event of this device, or holds it until activation. Never blocks.
+    ///
+    /// # Errors
+    /// A [`Failure`] for a name that is not one subject token, a payload that is no object, one over `limits.event`,
+    /// and for more than 1,000 events before activation.
+    pub fn emit(&self, event: &str, payload: Json) -> Result<(), Failure> {
+        let event = EventName::new(event).map_err(|error| Failure::new("invalid_event", error.to_string()))?;
+        if !payload.is_object() {
+            return Err(Failure::new("invalid_event", format!("the payload of event `{event}` is not a JSON object")));
+        }
+        let (size, limit) = (payload.as_str().len(), self.limits().event);
+        if size as u64 > limit.0 {
+            return Err(Failure::new(
+                "event_too_large",
+                format!("the payload of event `{event}` has {size} bytes, more than `limits.event` ({limit})"),
+            ));
+        }
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.as_mut() {
+            None => self.backend.emit(event, payload),
+            Some(events) if events.len() < HELD_EVENTS_MAX => events.push((event, payload)),
+            Some(_) => {
+                return Err(Failure::new(
+                    "too_many_events",
+                    format!("more than {HELD_EVENTS_MAX} events before the plugin is active"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls a function of this host or of another device, once the generation is active. Cancel safe.
+    ///
+    /// # Errors
+    /// `permission_denied` when the manifest does not ask for it, `call_depth` when plugins call one another more
+    /// than [`CALL_DEPTH_MAX`] deep, `deadline_exceeded`, or the function's own failure.
+    pub async fn invoke(&self, invocation: Invocation) -> Result<Json, Failure> {
+        self.may_invoke(&invocation)?;
+        if invocation.depth >= CALL_DEPTH_MAX {
+            return Err(Failure::new(
+                "call_depth",
+                format!("calls between plugins may not be more than {CALL_DEPTH_MAX} deep"),
+            ));
+        }
+        let deadline = invocation.deadline;
+        let call = async {
+            // The sender lives as long as `self`.
+            let _ = self.active.subscribe().wait_for(|active| *active).await;
+            self.backend.invoke(&self.plugin, invocation).await
+        };
+        tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| {
+            Err(Failure::retryable("deadline_exceeded", "the invocation was not answered in time"))
+        })
+    }
+
+    /// The devices seen now, as a JSON array of presence records.
+    ///
+    /// # Errors
+    /// `permission_denied` when the manifest does not ask for `permissions.mesh.discover`.
+    pub fn discover(&self) -> Result<Json, Failure> {
+        if self.manifest.permissions.mesh_discover {
+            Ok(self.backend.discover())
+        } else {
+            Err(denied("discover devices", "\"permissions\": {\"mesh\": {\"discover\": true}}"))
+        }
+    }
+
+    fn may_invoke(&self, invocation: &Invocation) -> Result<(), Failure> {
+        let permissions = &self.manifest.permissions;
+        let function = &invocation.function;
+        match &invocation.device {
+            None if permissions.plugins.iter().any(|pattern| glob(pattern, function)) => Ok(()),
+            None => Err(denied(&format!("call `{function}`"), &format!("\"permissions\": {{\"plugins\": [\"{function}\"]}}"))),
+            Some(device) => {
+                let allowed = permissions.mesh_invoke.iter().any(|pattern| match pattern.split_once('/') {
+                    Some((devices, functions)) => glob(devices, device) && glob(functions, function),
+                    None => glob(pattern, device),
+                });
+                if allowed {
+                    Ok(())
+                } else {
+                    Err(denied(
+                        &format!("call `{function}` of device `{device}`"),
+                        &format!("\"permissions\": {{\"mesh\": {{\"invoke\": [\"{device}/{function}\"]}}}}"),
+                    ))
+                }
+            }
+        }
+    }
+}
+
+fn denied(what: &str, cure: &str) -> Failure {
+    Failure::new("permission_denied", format!("the plugin may not {what}; its manifest would have to say {cure}"))
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any run of characters.
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let mut last = None;
+    for part in parts {
+        if let Some(middle) = last.replace(part) {
+            match rest.find(middle) {
+                Some(at) => rest = rest.get(at + middle.len()..).unwrap_or_default(),
+                None => return false,
+            }
+        }
+    }
+    match last {
+        Some(end) => rest.ends_with(end),
+        None => rest.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob;
+
+    #[test]
+    fn globs_match_whole_names() {
+        for (pattern, text, expected) in [
+            ("*", "anything", true),
+            ("camera-*", "camera-1", true),
+            ("camera-*", "a-camera-1", false),
+            ("*-1", "camera-1", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+            ("ab*ba", "aba", false),
+            ("", "", true),
+        ] {
+            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The generated side of the contract in `wit/0.1.0`; behaviour lies in [`crate::host`] and [`crate::guest`].
+#![allow(missing_docs, unreachable_pub, reason = "generated code; the WIT files document it")]
+#![allow(clippy::all, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, reason = "generated code")]
+
+wasmtime::component::bindgen!({
+    path: "../../wit/0.1.0",
+    world: "plugin",
+    imports: { "mortise:plugin/host/start-op": trappable },
+    exports: { default: async },
+    ownership: Borrowing { duplicate_if_necessary: true },
+});

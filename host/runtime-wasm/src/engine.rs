@@ -1,0 +1,227 @@
+//! The engine, the thread that advances its epochs and the pool that compiles for it.
+
+use crate::WasmError;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+use wasmtime::{Config, EngineWeak, InstanceAllocationStrategy};
+
+/// The stack of every guest of one engine, in bytes. It belongs to the engine, so a manifest cannot choose another.
+pub(crate) const STACK_BYTES: u64 = 1 << 20;
+
+/// The stack that a guest's call runs on: its own, and as much for what the host does on its behalf.
+const ASYNC_STACK_BYTES: usize = 2 << 20;
+
+/// Ticks without a turn after which the ticker goes to sleep.
+const IDLE_TICKS_MAX: u32 = 64;
+
+/// How much less urgent compiling is than serving calls (`nice`).
+const COMPILE_NICE: i32 = 10;
+
+/// One wasmtime engine with its ticker. Fields drop top to bottom: the ticker's thread ends first.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    ticker: Ticker,
+    engine: wasmtime::Engine,
+    compatibility: u64,
+}
+
+impl Engine {
+    pub(crate) fn new(tick: Duration) -> Result<Self, WasmError> {
+        let mut config = Config::new();
+        config
+            .wasm_component_model(true)
+            // Component-model async is unfinished, and the support for it alone costs a microsecond a call.
+            .concurrency_support(false)
+            .epoch_interruption(true)
+            // Pooling would save microseconds per instantiation and nothing per warm call, and its fixed slots would
+            // cap the number of plugins.
+            .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+            .memory_init_cow(true)
+            .max_wasm_stack(STACK_BYTES as usize)
+            .async_stack_size(ASYNC_STACK_BYTES);
+        let engine = wasmtime::Engine::new(&config).map_err(WasmError::Engine)?;
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let compatibility = hasher.finish();
+        let ticker = Ticker::start(engine.weak(), tick)?;
+        Ok(Self { ticker, engine, compatibility })
+    }
+
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.engine
+    }
+
+    /// Tells compiled code of this engine from that of others: version, settings and CPU.
+    pub(crate) fn compatibility(&self) -> u64 {
+        self.compatibility
+    }
+
+    pub(crate) fn pulse(&self) -> Pulse {
+        Pulse(Arc::clone(&self.ticker.shared))
+    }
+}
+
+/// Keeps the ticker awake. Every poll of a turn gives one beat.
+#[derive(Debug, Clone)]
+pub(crate) struct Pulse(Arc<TickerShared>);
+
+impl Pulse {
+    /// Costs one relaxed load, except for the first beat after a tick.
+    pub(crate) fn beat(&self) {
+        if !self.0.busy.load(Ordering::Relaxed) {
+            // Sequentially consistent, as is the ticker's side: either it sees this store before it parks, or this
+            // load sees that it is about to.
+            self.0.busy.store(true, Ordering::SeqCst);
+            if self.0.asleep.load(Ordering::SeqCst)
+                && let Some(thread) = self.0.thread.get()
+            {
+                thread.unpark();
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct TickerShared {
+    busy: AtomicBool,
+    asleep: AtomicBool,
+    stopped: AtomicBool,
+    thread: std::sync::OnceLock<std::thread::Thread>,
+}
+
+/// Advances the epochs of one engine while turns run, and sleeps otherwise.
+#[derive(Debug)]
+struct Ticker {
+    shared: Arc<TickerShared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: EngineWeak, tick: Duration) -> Result<Self, WasmError> {
+        let shared = Arc::new(TickerShared::default());
+        let of_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("mortise-epoch".to_owned())
+            .spawn(move || tick_while_busy(&of_thread, &engine, tick))
+            .map_err(|source| WasmError::Thread { name: "mortise-epoch", source })?;
+        // Nobody can beat before this function returns, so the cell is empty.
+        let _ = shared.thread.set(thread.thread().clone());
+        Ok(Self { shared, thread: Some(thread) })
+    }
+}
+
+fn tick_while_busy(shared: &TickerShared, engine: &EngineWeak, tick: Duration) {
+    let mut idle_ticks = 0;
+    while !shared.stopped.load(Ordering::SeqCst) {
+        std::thread::sleep(tick);
+        let Some(engine) = engine.upgrade() else {
+            return;
+        };
+        engine.increment_epoch();
+        if shared.busy.swap(false, Ordering::SeqCst) {
+            idle_ticks = 0;
+            continue;
+        }
+        idle_ticks += 1;
+        if idle_ticks >= IDLE_TICKS_MAX {
+            shared.asleep.store(true, Ordering::SeqCst);
+            while !shared.busy.load(Ordering::SeqCst) && !shared.stopped.load(Ordering::SeqCst) {
+                std::thread::park();
+            }
+            shared.asleep.store(false, Ordering::SeqCst);
+            idle_ticks = 0;
+        }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("the epoch ticker panicked");
+            }
+        }
+    }
+}
+
+/// Compiles on threads of its own, of low priority, so that a compilation never occupies the threads that serve calls.
+///
+/// wasmtime compiles a component's functions in parallel on the rayon pool it is called from: this one, never the
+/// global one.
+#[derive(Debug)]
+pub(crate) struct CompilePool {
+    pool: rayon::ThreadPool,
+    /// As many compilations at once as there are threads: each holds the whole of a component's code in memory.
+    permits: Semaphore,
+}
+
+impl CompilePool {
+    pub(crate) fn new(threads: usize) -> Result<Self, WasmError> {
+        let threads = threads.max(1);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("mortise-compile-{index}"))
+            .start_handler(|_| lower_priority())
+            // The waiting side sees its channel closed; without a handler rayon would abort the process.
+            .panic_handler(|_| tracing::error!("a compilation panicked"))
+            .build()
+            .map_err(WasmError::CompilePool)?;
+        Ok(Self { pool, permits: Semaphore::new(threads) })
+    }
+
+    /// Runs `work` on the pool; none when it panicked. A dropped future does not stop work that has begun.
+    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        // The semaphore is never closed.
+        let _permit = self.permits.acquire().await.ok()?;
+        let (sender, receiver) = oneshot::channel();
+        self.pool.spawn(move || {
+            // The caller may have given up; the work is done all the same.
+            let _ = sender.send(work());
+        });
+        receiver.await.ok()
+    }
+}
+
+fn lower_priority() {
+    // On Linux this concerns the calling thread alone. Being refused costs smoothness, nothing else.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, COMPILE_NICE) {
+        tracing::debug!(%error, "compile threads keep the normal priority");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !condition() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn the_ticker_sleeps_when_nothing_runs_and_wakes_at_a_beat() {
+        let engine = Engine::new(Duration::from_millis(1)).unwrap();
+        let pulse = engine.pulse();
+        wait_for("the ticker never slept", || pulse.0.asleep.load(Ordering::SeqCst));
+        pulse.beat();
+        wait_for("the ticker never woke", || !pulse.0.asleep.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test]
+    async fn a_panic_on_the_compile_pool_is_no_result_and_the_pool_goes_on() {
+        let pool = CompilePool::new(1).unwrap();
+        assert_eq!(pool.run(|| -> u8 { panic!("played") }).await, None);
+        assert_eq!(pool.run(|| std::thread::current().name().map(str::to_owned)).await.flatten().as_deref(), Some("mortise-compile-0"));
+    }
+}

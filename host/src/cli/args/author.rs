@@ -1,0 +1,52 @@
+//! Flags of `validate`, `new` and `pack`.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// Flags of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Plugin folder
+    #[arg(value_name = "DIR")]
+    pub path: PathBuf,
+
+    /// Print JSON: ok, plugin_id, path, errors, warnings, rpc_methods, manifest
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `new`.
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// Plugin id: 1 to 128 of A-Z a-z 0-9 _ -, for instance garage-door
+    #[arg(value_name = "ID")]
+    pub plugin_id: String,
+
+    /// Folder to create; must not exist or be empty [default: the plugin id]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// One sentence for the manifest [default: "Capability plugin for <ID>"]
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+
+    /// Print JSON: plugin_id, path, files
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `pack`.
+#[derive(Debug, Args)]
+pub struct PackArgs {
+    /// A plugin folder, or a Rust plugin crate (built first)
+    #[arg(value_name = "DIR")]
+    pub path: PathBuf,
+
+    /// Archive to write (.tar.gz)
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// Print JSON: plugin_id, path, digest, archive_bytes
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,131 @@
+//! Flags of `deploy` (wire contract 10.11).
+
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+const TARGETS: &str = "\
+Which host: with --host the one of that device id, over the mesh. Without, the host that runs on this machine with the \
+same state folder (its control socket); if none does, the only plugin host that can be discovered on the mesh within \
+three seconds.";
+
+/// `deploy …`.
+#[derive(Debug, Args)]
+#[command(after_help = TARGETS)]
+pub struct DeployArgs {
+    /// Which host, and how to reach it.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DeployCommand,
+}
+
+/// Flags that stand before or after the subcommand; of two the last wins.
+#[derive(Debug, Args)]
+pub struct ConnectionArgs {
+    /// Device id of the host to ask over the mesh
+    #[arg(long, value_name = "ID", global = true, help_heading = "Host")]
+    pub host: Option<String>,
+
+    /// Capabilities folder of the local host [env: DC_PLUGIN_CAPABILITIES_DIR, CAPABILITIES_DIR] [default: capabilities]
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Host")]
+    pub capabilities_dir: Option<String>,
+
+    /// State folder of the local host, where its control socket lies [env: MORTISE_STATE_DIR] [default: <capabilities-dir>/.mortise]
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Host")]
+    pub state_dir: Option<String>,
+
+    /// Tenant of the mesh [env: TENANT] [default: the credentials file's, else default]
+    #[arg(long, value_name = "TENANT", global = true, help_heading = "Host")]
+    pub tenant: Option<String>,
+
+    /// Credentials: portal JSON or NATS .creds text [env: MESSAGING_CREDENTIALS_FILE, NATS_CREDENTIALS_FILE, PORTAL_CREDENTIALS_FILE, newest of PORTAL_CREDENTIALS_DIR]
+    #[arg(long, value_name = "FILE", alias = "portal-credentials", global = true, help_heading = "Host")]
+    pub credentials: Option<String>,
+
+    /// Broker URL; may be repeated [env: MESSAGING_URLS, NATS_URL, ZENOH_CONNECT] [default: the credentials file's, else Zenoh on the local network] [alias: --nats-url]
+    #[arg(long = "messaging-url", value_name = "URL", alias = "nats-url", global = true, help_heading = "Host")]
+    pub messaging_urls: Vec<String>,
+
+    /// Transport: nats or zenoh [env: MESSAGING_BACKEND] [default: told by the first broker URL, else zenoh]
+    #[arg(long, value_name = "BACKEND", global = true, help_heading = "Host")]
+    pub messaging_backend: Option<String>,
+
+    /// Limit Zenoh's multicast scouting to this network interface [env: MORTISE_ZENOH_SCOUTING_INTERFACE]
+    #[arg(long, value_name = "INTERFACE", global = true, help_heading = "Host")]
+    pub zenoh_scouting_interface: Option<String>,
+
+    /// How long to wait for the answer: seconds, or a duration such as 90s or 2m [env: DC_PLUGIN_DEPLOY_TIMEOUT] [default: 60]
+    #[arg(long, value_name = "TIME", global = true, help_heading = "Output")]
+    pub timeout: Option<String>,
+
+    /// Print JSON: {"status": "success", "result": …} or {"status": "error", "message": …}
+    #[arg(long, global = true, help_heading = "Output")]
+    pub json: bool,
+
+    /// Say what would be sent; contact nobody
+    #[arg(long, global = true, help_heading = "Output")]
+    pub dry_run: bool,
+}
+
+/// What to do with a host.
+#[derive(Debug, Subcommand)]
+pub enum DeployCommand {
+    /// Install a plugin and load it; an older version of it serves until the new one runs.
+    Install(InstallArgs),
+    /// List loaded and available plugins.
+    List,
+    /// Load a plugin that lies in the host's capabilities folder.
+    Load {
+        /// Plugin id.
+        plugin_id: String,
+    },
+    /// Unload a plugin; its files stay.
+    Unload {
+        /// Plugin id.
+        plugin_id: String,
+    },
+    /// Reload a plugin; the old code serves until the new runs.
+    Reload {
+        /// Plugin id.
+        plugin_id: String,
+    },
+    /// Show the host's status.
+    Status,
+    /// Call a function of the host and print its result.
+    Invoke(InvokeArgs),
+}
+
+/// Flags of `deploy install`.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// A plugin folder, a Rust plugin crate (built first), or an archive (.tar.gz, .tgz, .zip)
+    pub path: PathBuf,
+
+    /// Install under this id [default: the manifest's, else the folder's name]
+    #[arg(long, value_name = "ID")]
+    pub plugin_id: Option<String>,
+
+    /// Expected SHA-256 of the archive, with or without `sha256:` [default: computed here]
+    #[arg(long, value_name = "DIGEST")]
+    pub digest: Option<String>,
+
+    /// Install only; load it later with `deploy load`
+    #[arg(long)]
+    pub no_load: bool,
+
+    /// Send the folder as it is, without checking it first
+    #[arg(long)]
+    pub skip_validate: bool,
+}
+
+/// Flags of `deploy invoke`.
+#[derive(Debug, Args)]
+pub struct InvokeArgs {
+    /// Function, bare or as <plugin id>.<function>
+    pub function: String,
+
+    /// Parameters as a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub params: String,
+}

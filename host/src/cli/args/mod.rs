@@ -1,0 +1,67 @@
+//! What the command line may say. Parsing only: nothing here reads the environment or decides.
+
+mod author;
+mod deploy;
+mod run;
+
+pub use author::{NewArgs, PackArgs, ValidateArgs};
+pub use deploy::{ConnectionArgs, DeployArgs, DeployCommand, InstallArgs, InvokeArgs};
+pub use run::{ConfigArgs, ConfigCommand, RunArgs};
+
+use super::output::OutputFormat;
+use clap::{Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    refused or failed
+  2    called wrongly, or a feature was asked for that is not built yet
+  3    done in part: installed, but not loaded
+  64   bad configuration
+  70   a fault of this program
+  130  interrupted
+
+Environment variables are listed in docs/reference/environment.md; a flag wins over its variable.";
+
+/// A plugin host for the Device Connect mesh: one device whose functions are plugins that come and go while it runs.
+#[derive(Debug, Parser)]
+#[command(name = "mortise", version, propagate_version = true, after_help = EXIT_CODES, args_override_self = true)]
+#[command(max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the plugin host until SIGTERM or Ctrl-C.
+    Run(Box<RunArgs>),
+    /// Install, load, call and remove plugins of a running host.
+    Deploy(Box<DeployArgs>),
+    /// Check a plugin folder without running anything of it.
+    Validate(ValidateArgs),
+    /// Create a plugin from a template.
+    New(NewArgs),
+    /// Pack a plugin into the archive that `deploy install` sends; a Rust crate is built first.
+    Pack(PackArgs),
+    /// Show what the configuration amounts to.
+    Config(Box<ConfigArgs>),
+}
+
+impl Cli {
+    /// How results are to be printed.
+    #[must_use]
+    pub fn format(&self) -> OutputFormat {
+        let json = match &self.command {
+            Command::Run(_) => false,
+            Command::Deploy(args) => args.connection.json,
+            Command::Validate(args) => args.json,
+            Command::New(args) => args.json,
+            Command::Pack(args) => args.json,
+            Command::Config(args) => args.command.json(),
+        };
+        if json { OutputFormat::Json } else { OutputFormat::Text }
+    }
+}

@@ -1,0 +1,189 @@
+//! What the program prints, where, and how it ends.
+
+use serde_json::{Value, json};
+use std::io::{IsTerminal as _, Write};
+use std::process::ExitCode;
+
+/// How a command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// Done.
+    Success,
+    /// Refused or failed.
+    Failed,
+    /// Called wrongly.
+    Usage,
+    /// Done in part: installed, but not loaded.
+    Partial,
+    /// Bad configuration.
+    Config,
+    /// A fault of this program.
+    Fault,
+    /// Interrupted by the user.
+    Interrupted,
+}
+
+impl ExitStatus {
+    /// The number that the shell sees.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Partial => 3,
+            Self::Config => 64,
+            Self::Fault => 70,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status.number())
+    }
+}
+
+/// Why a command failed, as its user reads it.
+#[derive(Debug)]
+pub struct CommandError {
+    /// How the program ends.
+    pub status: ExitStatus,
+    /// The chain of causes.
+    pub error: anyhow::Error,
+    /// Stable and short, where there is one.
+    pub code: Option<String>,
+    /// Cures, one line each.
+    pub hints: Vec<String>,
+}
+
+impl CommandError {
+    /// A failure without a code or a cure: exit 1.
+    pub fn failed(error: impl Into<anyhow::Error>) -> Self {
+        Self { status: ExitStatus::Failed, error: error.into(), code: None, hints: Vec::new() }
+    }
+
+    /// A wrong call: exit 2.
+    pub fn usage(message: impl Into<String>) -> Self {
+        let message: String = message.into();
+        Self { status: ExitStatus::Usage, ..Self::failed(anyhow::Error::msg(message)) }
+    }
+
+    /// The same with a cure.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The causes in one line: `a: b: c`.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        format!("{:#}", self.error)
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for CommandError {
+    fn from(error: E) -> Self {
+        Self::failed(error)
+    }
+}
+
+/// Whether results are for people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON document, indented by two (wire contract 10.11).
+    Json,
+}
+
+/// Owns stdout and stderr: data goes to the first, everything else to the second.
+pub struct Printer {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    format: OutputFormat,
+    terminal: bool,
+}
+
+impl std::fmt::Debug for Printer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Printer").field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+impl Printer {
+    /// Prints to the streams of the process.
+    #[must_use]
+    pub fn of_process(format: OutputFormat) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()), format, terminal }
+    }
+
+    /// Prints elsewhere, never as to a terminal.
+    #[must_use]
+    pub fn to(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, format: OutputFormat) -> Self {
+        Self { out, err, format, terminal: false }
+    }
+
+    /// Text or JSON.
+    #[must_use]
+    pub fn format(&self) -> OutputFormat {
+        self.format
+    }
+
+    /// Whether a progress bar may be drawn on stderr.
+    #[must_use]
+    pub fn draws_progress(&self) -> bool {
+        self.terminal && self.format == OutputFormat::Text
+    }
+
+    /// One line of data.
+    pub fn line(&mut self, text: &str) {
+        // A reader that went away early (`| head`) is not our failure.
+        let _ = writeln!(self.out, "{text}");
+    }
+
+    /// A JSON document as data.
+    pub fn document(&mut self, value: &Value) {
+        self.line(&format!("{value:#}"));
+    }
+
+    /// One line for the person at the terminal.
+    pub fn note(&mut self, text: &str) {
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(self.err, "{text}");
+    }
+
+    /// A cure, on its own line.
+    pub fn hint(&mut self, text: &str) {
+        self.note(&format!("hint: {text}"));
+    }
+
+    /// A failure: `error: a: b: c` and its hints on stderr, or the JSON envelope on stdout (wire contract 10.11;
+    /// `code` and `hint` are ours).
+    pub fn failure(&mut self, error: &CommandError) {
+        match self.format {
+            OutputFormat::Text => {
+                let code = error.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+                self.note(&format!("error: {}{code}", error.chain()));
+                for hint in &error.hints {
+                    self.hint(hint);
+                }
+            }
+            OutputFormat::Json => {
+                let mut envelope = json!({"status": "error", "message": error.chain()});
+                if let Some(map) = envelope.as_object_mut() {
+                    if let Some(code) = &error.code {
+                        map.insert("code".into(), json!(code));
+                    }
+                    if !error.hints.is_empty() {
+                        map.insert("hint".into(), json!(error.hints.join("; ")));
+                    }
+                }
+                self.document(&envelope);
+            }
+        }
+    }
+}

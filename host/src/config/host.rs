@@ -1,0 +1,415 @@
+//! The configuration of `run` (wire contract 9.1 to 9.5, 10.12).
+
+use super::broker::{self, BrokerFlags, MeshConfig, Role};
+use super::credentials::{self, Credentials, origin_of};
+use super::env::{self, EnvVar, Environment};
+use super::error::{ConfigError, ConfigErrors, ConfigWarning};
+use super::setting::{Origin, Resolver, Setting, Sourced};
+use mortise_model::{ByteSize, DeviceId, Tenant};
+use mortise_telemetry::{LogConfig, LogFormat, LogLevel};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const DEVICE_ID_DEFAULT: &str = "plugin-host-1";
+const TENANT_DEFAULT: &str = "default";
+const CAPABILITIES_DIR_DEFAULT: &str = "capabilities";
+const STATE_FOLDER: &str = ".mortise";
+const PLUGIN_BYTES_MAX_DEFAULT: u64 = 10 << 20;
+/// Base64 in one request of the control socket must hold it.
+const PLUGIN_BYTES_MAX_BOUND: u64 = 48 << 20;
+const HEARTBEAT_TTL_DEFAULT: Duration = Duration::from_secs(15);
+const PORTAL_DIR_DEFAULT: &str = "~/.config/device-connect";
+const PORTAL_GLOB_DEFAULT: &str = "*.creds.json";
+const DOCS_BASE_URL_DEFAULT: &str = "https://github.com/mortise-host/mortise/blob/main";
+
+/// What the command line of `run` says; nothing is checked yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the flag of its name, documented where it is parsed")]
+pub struct HostFlags {
+    pub device_id: Option<String>,
+    pub tenant: Option<String>,
+    pub capabilities_dir: Option<String>,
+    pub state_dir: Option<String>,
+    pub no_auto_load: bool,
+    pub enable_sidecars: bool,
+    pub sidecar_network: Option<String>,
+    pub artifact_serve: bool,
+    pub messaging_backend: Option<String>,
+    pub messaging_urls: Vec<String>,
+    pub nats_credentials_file: Option<String>,
+    pub portal: bool,
+    pub portal_credentials: Option<String>,
+    pub portal_credentials_glob: Option<String>,
+    pub portal_credentials_dir: Option<String>,
+    pub allow_insecure: bool,
+    pub discovery_mode: Option<String>,
+    pub zenoh_scouting_interface: Option<String>,
+    pub availability: Option<String>,
+    pub heartbeat_ttl: Option<String>,
+    pub log_level: Option<String>,
+    pub log_format: Option<String>,
+}
+
+/// Everything `run` needs to know. Correct once it exists.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// This device.
+    pub device_id: DeviceId,
+    /// Its tenant.
+    pub tenant: Tenant,
+    /// How it reaches the mesh. Discovery is device-to-device in every case.
+    pub mesh: MeshConfig,
+    /// One subfolder for each plugin; absolute; may not exist yet.
+    pub capabilities_dir: PathBuf,
+    /// Records, lock, control socket; absolute; may not exist yet.
+    pub state_dir: PathBuf,
+    /// Whether plugins found at start are loaded.
+    pub auto_load: bool,
+    /// What an install may bring.
+    pub install: InstallConfig,
+    /// Base of documentation links, without a slash at its end.
+    pub docs_base_url: String,
+    /// Availability of a host that is ready: `idle` or `available`.
+    pub availability: &'static str,
+    /// How long one heartbeat lasts, in whole seconds; a beat goes out every third of it.
+    pub heartbeat_ttl: Duration,
+    /// How it logs.
+    pub log: LogConfig,
+    /// To be logged once logging works.
+    pub warnings: Vec<ConfigWarning>,
+}
+
+/// What an install may bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstallConfig {
+    /// Of an archive as sent, before it is unpacked.
+    pub plugin_bytes_max: ByteSize,
+    /// Whether an install without a digest is refused.
+    pub require_digest: bool,
+}
+
+/// A resolved configuration and who said what.
+#[derive(Debug)]
+pub struct HostResolution {
+    /// The configuration.
+    pub config: HostConfig,
+    /// For `config show`, in a fixed order.
+    pub settings: Vec<Setting>,
+}
+
+/// Resolves the configuration of `run`: flag, then environment, then credentials file, then default.
+///
+/// Reads the credentials file, if one is named or found. Touches nothing else.
+///
+/// # Errors
+/// [`ConfigErrors`] holds everything that is wrong, not only the first.
+pub fn resolve_host(flags: &HostFlags, env: &dyn Environment) -> Result<HostResolution, ConfigErrors> {
+    let mut resolver = Resolver::new(env);
+    let config = resolve(flags, &mut resolver);
+    let Resolver { errors, settings, warnings, .. } = resolver;
+    // A failed part leaves its error behind, so a missing configuration comes with at least one.
+    match config {
+        Some(config) if errors.is_empty() => {
+            Ok(HostResolution { config: HostConfig { warnings, ..config }, settings })
+        }
+        _ => Err(ConfigErrors::of(errors)),
+    }
+}
+
+fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
+    refuse_unbuilt(flags, r);
+    let log = resolve_log(flags, r);
+    let portal = shown_switch(r, "portal", "--portal", flags.portal, &[&env::DEVICE_CONNECT_PORTAL, &env::DC_PLUGIN_PORTAL], false);
+    let insecure = shown_switch(r, "allow_insecure", "--allow-insecure", flags.allow_insecure, &[&env::DEVICE_CONNECT_ALLOW_INSECURE], false);
+    if insecure {
+        r.warnings.push(ConfigWarning::Insecure);
+    }
+    let credentials = resolve_credentials(flags, portal, r);
+    let device_id = resolve_device_id(flags, portal, insecure, credentials.as_ref(), r);
+    let tenant = resolve_tenant(flags, portal, credentials.as_ref(), r);
+    let mesh = broker::resolve(
+        r,
+        Role::Host { portal, insecure },
+        BrokerFlags {
+            urls: ("--messaging-url", &flags.messaging_urls),
+            backend: flags.messaging_backend.as_deref(),
+            discovery: flags.discovery_mode.as_deref(),
+            scouting_interface: flags.zenoh_scouting_interface.as_deref(),
+        },
+        credentials.as_ref(),
+    );
+    let (capabilities_dir, state_dir) = resolve_folders(flags.capabilities_dir.as_deref(), flags.state_dir.as_deref(), r);
+    // `--no-auto-load` or the environment: either turns it off (wire contract 9.5).
+    let auto_load = if flags.no_auto_load {
+        r.show("auto_load", false, &Origin::Flag("--no-auto-load"));
+        false
+    } else {
+        shown_switch(r, "auto_load", "", false, &[&env::DC_PLUGIN_AUTO_LOAD], true)
+    };
+    let install = resolve_install(r);
+    let docs = r.env(&[&env::DC_PLUGIN_DOCS_BASE_URL]);
+    let docs = docs.unwrap_or_else(|| Sourced::new(DOCS_BASE_URL_DEFAULT.to_owned(), Origin::Default));
+    r.show("docs_base_url", &docs.value, &docs.origin);
+    let availability = resolve_availability(flags, r);
+    let heartbeat_ttl = resolve_heartbeat(flags, r);
+    for (name, reason) in env::WITHOUT_EFFECT {
+        if r.is_set(name) {
+            r.warnings.push(ConfigWarning::WithoutEffect { name, reason });
+        }
+    }
+    Some(HostConfig {
+        device_id: device_id?,
+        tenant: tenant?,
+        mesh: mesh?,
+        capabilities_dir: capabilities_dir?,
+        state_dir: state_dir?,
+        auto_load,
+        install: install?,
+        docs_base_url: docs.value.trim_end_matches('/').to_owned(),
+        availability: availability?,
+        heartbeat_ttl: heartbeat_ttl?,
+        log: log?,
+        warnings: Vec::new(),
+    })
+}
+
+/// A switch with its default, shown. A value that does not parse is an error, and the default goes on.
+fn shown_switch(
+    r: &mut Resolver<'_>,
+    name: &'static str,
+    flag: &'static str,
+    given: bool,
+    variables: &[&EnvVar],
+    default: bool,
+) -> bool {
+    let switch = r.switch(flag, given, variables).unwrap_or_else(|| Sourced::new(default, Origin::Default));
+    r.show(name, switch.value, &switch.origin);
+    switch.value
+}
+
+/// Features of the reference host that are not built yet: asked for, they are refused.
+fn refuse_unbuilt(flags: &HostFlags, r: &mut Resolver<'_>) {
+    let mut refuse = |flag: &'static str, given: bool, variables: &[&EnvVar], feature, cure| {
+        if let Some(Sourced { value: true, origin }) = r.switch(flag, given, variables) {
+            r.errors.push(ConfigError::Unsupported { feature, origin, cure });
+        }
+    };
+    let sidecars = "start the host without sidecars: WebAssembly plugins need none";
+    refuse("--enable-sidecars", flags.enable_sidecars, &[&env::DC_PLUGIN_ENABLE_SIDECARS], "running sidecar containers", sidecars);
+    refuse("--sidecar-network", flags.sidecar_network.is_some(), &[], "running sidecar containers", sidecars);
+    refuse(
+        "--artifact-serve",
+        flags.artifact_serve,
+        &[&env::DC_PLUGIN_ARTIFACT_SERVE],
+        "serving artifacts",
+        "send plugins with `mortise deploy install`",
+    );
+    refuse(
+        "",
+        false,
+        &[&env::DC_PLUGIN_INSTALL_DEPENDENCIES],
+        "installing dependencies of Python plugins",
+        "unset the variable",
+    );
+}
+
+fn resolve_log(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<LogConfig> {
+    let level = r.text("--log-level", flags.log_level.as_deref(), &[&env::DC_PLUGIN_LOG_LEVEL, &env::DEVICE_CONNECT_LOG_LEVEL]);
+    let level = parsed(r, level, LogLevel::Info);
+    let format = r.text("--log-format", flags.log_format.as_deref(), &[&env::MORTISE_LOG_FORMAT]);
+    let format = parsed(r, format, LogFormat::Human);
+    let directives = r.env(&[&env::MORTISE_LOG]);
+    if let Some(level) = &level {
+        r.show("log_level", level.value, &level.origin);
+    }
+    if let Some(format) = &format {
+        r.show("log_format", format.value, &format.origin);
+    }
+    let origin = directives.as_ref().map_or(Origin::Default, |directives| directives.origin.clone());
+    if let Some(directives) = &directives {
+        r.show("log_directives", &directives.value, &directives.origin);
+    }
+    match LogConfig::new(level?.value, directives.map(|directives| directives.value), format?.value) {
+        Ok(config) if r.is_set(env::NO_COLOR.name) => Some(config.without_color()),
+        Ok(config) => Some(config),
+        Err(source) => r.fail(ConfigError::Log { origin, source }),
+    }
+}
+
+fn parsed<T: std::str::FromStr<Err = mortise_telemetry::LogError>>(
+    r: &mut Resolver<'_>,
+    text: Option<Sourced<String>>,
+    default: T,
+) -> Option<Sourced<T>> {
+    let Some(text) = text else { return Some(Sourced::new(default, Origin::Default)) };
+    match text.value.parse() {
+        Ok(value) => Some(Sourced::new(value, text.origin)),
+        Err(source) => r.fail(ConfigError::Log { origin: text.origin, source }),
+    }
+}
+
+/// Wire contract 9.5: the flags, then the variables, then in portal mode the newest file of a folder.
+fn resolve_credentials(flags: &HostFlags, portal: bool, r: &mut Resolver<'_>) -> Option<Credentials> {
+    let named = r
+        .text("--portal-credentials", flags.portal_credentials.as_deref(), &[])
+        .or_else(|| {
+            r.text(
+                "--nats-credentials-file",
+                flags.nats_credentials_file.as_deref(),
+                &[&env::NATS_CREDENTIALS_FILE, &env::PORTAL_CREDENTIALS_FILE, &env::MESSAGING_CREDENTIALS_FILE],
+            )
+        });
+    let path = match named {
+        Some(text) => r.path(text)?,
+        None if portal => newest_of_portal(flags, r)?,
+        None => return None,
+    };
+    match credentials::load(&path) {
+        Ok(credentials) => {
+            r.show("credentials_file", credentials.path.display(), &path.origin);
+            Some(credentials)
+        }
+        Err(error) => r.fail(error),
+    }
+}
+
+fn newest_of_portal(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<Sourced<PathBuf>> {
+    let folder = r
+        .text("--portal-credentials-dir", flags.portal_credentials_dir.as_deref(), &[&env::PORTAL_CREDENTIALS_DIR])
+        .unwrap_or_else(|| Sourced::new(PORTAL_DIR_DEFAULT.to_owned(), Origin::Default));
+    let glob = r
+        .text("--portal-credentials-glob", flags.portal_credentials_glob.as_deref(), &[&env::PORTAL_CREDENTIALS_GLOB])
+        .unwrap_or_else(|| Sourced::new(PORTAL_GLOB_DEFAULT.to_owned(), Origin::Default));
+    if glob.value.contains('/') {
+        return r.fail(ConfigError::Value { origin: glob.origin, value: glob.value, expected: "a file name with `*` and `?`" });
+    }
+    let folder = r.path(folder)?;
+    match credentials::newest(&folder.value, &glob.value) {
+        Some(path) => Some(Sourced::new(path, folder.origin)),
+        None => r.fail(ConfigError::CredentialsMissing { folder: folder.value, glob: glob.value }),
+    }
+}
+
+/// Flag, then environment, then file, then the default; in portal mode the file comes before the environment. Outside
+/// insecure mode an id asked for must be the file's (wire contract 9.2, 9.5).
+fn resolve_device_id(
+    flags: &HostFlags,
+    portal: bool,
+    insecure: bool,
+    credentials: Option<&Credentials>,
+    r: &mut Resolver<'_>,
+) -> Option<DeviceId> {
+    let of_file = credentials.and_then(|credentials| {
+        credentials.device_id.clone().map(|id| Sourced::new(id, origin_of(credentials)))
+    });
+    let explicit = match r.text("--device-id", flags.device_id.as_deref(), &[]) {
+        None if portal && of_file.is_some() => None,
+        None => r.env(&[&env::DEVICE_ID, &env::DC_PLUGIN_DEVICE_ID]),
+        flag => flag,
+    };
+    if let (Some(explicit), Some(of_file), Some(credentials), false) = (&explicit, &of_file, credentials, insecure)
+        && explicit.value != of_file.value
+    {
+        r.errors.push(ConfigError::DeviceIdMismatch {
+            configured: explicit.value.clone(),
+            origin: explicit.origin.clone(),
+            credentials: of_file.value.clone(),
+            path: credentials.path.clone(),
+        });
+    }
+    let id = explicit.or(of_file).unwrap_or_else(|| Sourced::new(DEVICE_ID_DEFAULT.to_owned(), Origin::Default));
+    r.show("device_id", &id.value, &id.origin);
+    match DeviceId::new(&id.value) {
+        Ok(device_id) => {
+            if device_id.has_dots() {
+                r.warnings.push(ConfigWarning::DottedDeviceId(id.value));
+            }
+            Some(device_id)
+        }
+        Err(source) => r.fail(ConfigError::Id { origin: id.origin, source }),
+    }
+}
+
+/// As the device id, but the literal `default` counts as not said (wire contract 1.2).
+fn resolve_tenant(
+    flags: &HostFlags,
+    portal: bool,
+    credentials: Option<&Credentials>,
+    r: &mut Resolver<'_>,
+) -> Option<Tenant> {
+    let said = |text: &Sourced<String>| text.value != TENANT_DEFAULT;
+    let flag = r.text("--tenant", flags.tenant.as_deref(), &[]).filter(said);
+    let of_env = r.env(&[&env::TENANT, &env::DC_PLUGIN_TENANT]).filter(said);
+    let of_file = credentials.and_then(|credentials| {
+        credentials.tenant.clone().map(|tenant| Sourced::new(tenant, origin_of(credentials)))
+    });
+    let tenant = if portal { flag.or(of_file).or(of_env) } else { flag.or(of_env).or(of_file) };
+    checked_tenant(tenant, r)
+}
+
+/// `tenant`, or the default, shown and checked.
+pub(super) fn checked_tenant(tenant: Option<Sourced<String>>, r: &mut Resolver<'_>) -> Option<Tenant> {
+    let tenant = tenant.unwrap_or_else(|| Sourced::new(TENANT_DEFAULT.to_owned(), Origin::Default));
+    r.show("tenant", &tenant.value, &tenant.origin);
+    match Tenant::new(&tenant.value) {
+        Ok(tenant) => Some(tenant),
+        Err(source) => r.fail(ConfigError::Id { origin: tenant.origin, source }),
+    }
+}
+
+/// The capabilities folder and the state folder.
+pub(super) fn resolve_folders(
+    capabilities_flag: Option<&str>,
+    state_flag: Option<&str>,
+    r: &mut Resolver<'_>,
+) -> (Option<PathBuf>, Option<PathBuf>) {
+    let capabilities = r
+        .text("--capabilities-dir", capabilities_flag, &[&env::DC_PLUGIN_CAPABILITIES_DIR, &env::CAPABILITIES_DIR])
+        .unwrap_or_else(|| Sourced::new(CAPABILITIES_DIR_DEFAULT.to_owned(), Origin::Default));
+    let capabilities = r.path(capabilities);
+    let state = match r.text("--state-dir", state_flag, &[&env::MORTISE_STATE_DIR]) {
+        Some(state) => r.path(state),
+        None => capabilities.as_ref().map(|folder| Sourced::new(folder.value.join(STATE_FOLDER), Origin::Default)),
+    };
+    for (name, folder) in [("capabilities_dir", &capabilities), ("state_dir", &state)] {
+        if let Some(folder) = folder {
+            r.show(name, folder.value.display(), &folder.origin);
+        }
+    }
+    (capabilities.map(|folder| folder.value), state.map(|folder| folder.value))
+}
+
+fn resolve_install(r: &mut Resolver<'_>) -> Option<InstallConfig> {
+    let bytes = match r.env(&[&env::DC_PLUGIN_MAX_PLUGIN_BYTES]) {
+        Some(text) => r.bytes(text, 1..=PLUGIN_BYTES_MAX_BOUND, "a size between `1` and `48MiB`"),
+        None => Some(Sourced::new(PLUGIN_BYTES_MAX_DEFAULT, Origin::Default)),
+    };
+    let require_digest =
+        shown_switch(r, "install_require_digest", "", false, &[&env::DC_PLUGIN_INSTALL_REQUIRE_DIGEST], false);
+    let bytes = bytes?;
+    r.show("install_plugin_bytes_max", bytes.value, &bytes.origin);
+    Some(InstallConfig { plugin_bytes_max: ByteSize(bytes.value), require_digest })
+}
+
+fn resolve_availability(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<&'static str> {
+    let word = match r.text("--availability", flags.availability.as_deref(), &[&env::MORTISE_AVAILABILITY]) {
+        Some(text) => r.word(text, &["idle", "available"], "`idle` or `available`")?,
+        None => Sourced::new("idle", Origin::Default),
+    };
+    r.show("availability", word.value, &word.origin);
+    Some(word.value)
+}
+
+fn resolve_heartbeat(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<Duration> {
+    let ttl = match r.text("--heartbeat-ttl", flags.heartbeat_ttl.as_deref(), &[&env::MORTISE_HEARTBEAT_TTL]) {
+        Some(text) => {
+            let bounds = Duration::from_secs(3)..=Duration::from_secs(3600);
+            r.duration(text, false, bounds, "a duration between `3s` and `1h`")?
+        }
+        None => Sourced::new(HEARTBEAT_TTL_DEFAULT, Origin::Default),
+    };
+    // Registrations carry whole seconds.
+    let seconds = ttl.value.as_secs();
+    r.show("heartbeat_ttl", format_args!("{seconds}s"), &ttl.origin);
+    Some(Duration::from_secs(seconds))
+}

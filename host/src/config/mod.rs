@@ -1,0 +1,24 @@
+//! Configuration: flag, then environment, then credentials file, then default.
+//!
+//! [`env`] is the only place that reads the environment. Everything wrong is reported at once: exit 64 for a bad
+//! configuration, 2 for a wrong call of the program.
+
+mod broker;
+mod client;
+mod credentials;
+pub mod env;
+mod error;
+mod host;
+mod quantity;
+mod setting;
+mod url;
+
+#[cfg(test)]
+mod tests;
+
+pub use broker::MeshConfig;
+pub use client::{ClientConfig, ClientFlags, resolve_client};
+pub use error::{ConfigError, ConfigErrors, ConfigWarning};
+pub use host::{HostConfig, HostFlags, HostResolution, InstallConfig, resolve_host};
+pub use setting::{Origin, Setting, Sourced};
+pub use url::redacted_url;

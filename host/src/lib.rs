@@ -1,0 +1,6 @@
+//! The program `mortise`: configuration, command line and the wiring of all rooms.
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod cli;
+pub mod config;

@@ -1,0 +1,303 @@
+//! From the impl block to the plugin.
+
+use crate::method::{Access, Method};
+use crate::options::{self, Marker, Pace, Role};
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use std::collections::BTreeSet;
+use syn::spanned::Spanned;
+use syn::{Error, Ident, ImplItem, ItemImpl, Result, TraitItemFn, Type};
+
+pub(crate) fn plugin(attribute: &TokenStream, mut block: ItemImpl) -> Result<TokenStream> {
+    if !attribute.is_empty() {
+        return Err(Error::new(attribute.span(), "`#[tenon::plugin]` takes no options"));
+    }
+    let plugin = plugin_type(&block)?;
+    let mut methods = Vec::new();
+    for item in &mut block.items {
+        if let Some(method) = read(item)? {
+            methods.push(method);
+        }
+    }
+    check(&methods)?;
+    let implementation = implementation(&plugin, &block.self_ty, &methods)?;
+    let self_ty = &block.self_ty;
+    Ok(quote! {
+        #block
+
+        #implementation
+
+        // The exports of the component. They exist in WebAssembly only: native tests need none.
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code, missing_docs, clippy::all, reason = "generated")]
+        const _: () = {
+            type Component = ::tenon::__private::Component<#self_ty>;
+            ::tenon::bindings::export!(Component with_types_in ::tenon::bindings);
+        };
+    })
+}
+
+fn plugin_type(block: &ItemImpl) -> Result<Ident> {
+    if let Some((_, path, _)) = &block.trait_ {
+        return Err(Error::new(path.span(), "`#[tenon::plugin]` goes on an inherent impl block: `impl Counter { … }`"));
+    }
+    if let Some(token) = &block.generics.lt_token {
+        return Err(Error::new(token.span(), "a plugin cannot be generic"));
+    }
+    match &*block.self_ty {
+        Type::Path(path) => path.path.segments.last().map(|last| last.ident.clone()),
+        _ => None,
+    }
+    .ok_or_else(|| Error::new(block.self_ty.span(), "expected the name of a type"))
+}
+
+/// Reads a marked method and cleans it of what only the macro understands; an event gets its body.
+fn read(item: &mut ImplItem) -> Result<Option<Method>> {
+    match item {
+        ImplItem::Fn(function) => {
+            let Some(marker) = Marker::take(&mut function.attrs)? else { return Ok(None) };
+            if marker.role == Role::Event {
+                let message = "an event is declared without a body: `#[event] fn motion(&self, zone: String);`";
+                return Err(Error::new(function.block.span(), message));
+            }
+            let doc = options::doc(&function.attrs);
+            Method::read(marker, doc, &mut function.sig).map(Some)
+        }
+        // A method without a body is no Rust that `syn` has a name for.
+        ImplItem::Verbatim(tokens) => {
+            let Ok(mut function) = syn::parse2::<WithVisibility>(tokens.clone()) else { return Ok(None) };
+            let Some(marker) = Marker::take(&mut function.declaration.attrs)? else { return Ok(None) };
+            if marker.role != Role::Event {
+                return Err(Error::new(function.declaration.sig.span(), "only an event is declared without a body"));
+            }
+            let doc = options::doc(&function.declaration.attrs);
+            let method = Method::read(marker, doc, &mut function.declaration.sig)?;
+            *tokens = emitter(&function, &method)?;
+            Ok(Some(method))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A method without a body, with its visibility, which trait items do not have.
+struct WithVisibility {
+    visibility: syn::Visibility,
+    declaration: TraitItemFn,
+}
+
+impl syn::parse::Parse for WithVisibility {
+    fn parse(input: syn::parse::ParseStream<'_>) -> Result<Self> {
+        let attributes = input.call(syn::Attribute::parse_outer)?;
+        let visibility = input.parse()?;
+        let mut declaration = input.parse::<TraitItemFn>()?;
+        declaration.attrs = attributes;
+        Ok(Self { visibility, declaration })
+    }
+}
+
+/// The method that emits an event.
+fn emitter(function: &WithVisibility, method: &Method) -> Result<TokenStream> {
+    let WithVisibility { visibility, declaration } = function;
+    let (attributes, signature) = (&declaration.attrs, &declaration.sig);
+    if signature.asyncness.is_some() || !matches!(signature.output, syn::ReturnType::Default) {
+        return Err(Error::new(signature.span(), "emitting is not `async` and returns `tenon::Result<()>` by itself"));
+    }
+    let (ident, inputs, event) = (&signature.ident, &signature.inputs, method.name());
+    let fields = method.parameters.iter().map(|parameter| {
+        let (name, ident) = (&parameter.name, &parameter.ident);
+        // What is not there is left out, not told as null (wire contract 8.1).
+        match parameter.optional() {
+            Some(_) => quote_spanned! {ident.span()=>
+                if let ::std::option::Option::Some(value) = &#ident {
+                    payload.insert(#name.into(), ::tenon::__private::to_value(value)?);
+                }
+            },
+            None => quote_spanned! {ident.span()=>
+                payload.insert(#name.into(), ::tenon::__private::to_value(&#ident)?);
+            },
+        }
+    });
+    Ok(quote! {
+        #(#attributes)*
+        #visibility fn #ident(#inputs) -> ::tenon::Result<()> {
+            #[allow(unused_mut, reason = "an event may be empty")]
+            let mut payload = ::tenon::serde_json::Map::<::std::string::String, ::tenon::Value>::new();
+            #(#fields)*
+            ::tenon::emit(#event, &payload)
+        }
+    })
+}
+
+fn check(methods: &[Method]) -> Result<()> {
+    let mut taken = BTreeSet::new();
+    for method in methods {
+        let (role, span) = (method.marker.role, method.marker.span);
+        let unique = match role {
+            Role::Function | Role::Routine | Role::Event => (role_word(role), method.name()),
+            Role::Init | Role::Start | Role::Stop | Role::SelfTest => (role_word(role), String::new()),
+        };
+        if !taken.insert(unique.clone()) {
+            return Err(Error::new(span, format!("a second {} `{}`", unique.0, method.name())));
+        }
+        let takes_nothing = matches!(role, Role::Routine | Role::Start | Role::Stop | Role::SelfTest);
+        if takes_nothing && !method.parameters.is_empty() {
+            return Err(Error::new(span, format!("a {} takes no parameters", role_word(role))));
+        }
+        if role == Role::Init {
+            check_init(method)?;
+        }
+        if role == Role::Event && method.parameters.iter().any(|parameter| parameter.default.is_some()) {
+            return Err(Error::new(span, "parameters of an event have no defaults"));
+        }
+    }
+    if !is_shared(methods) {
+        return Ok(());
+    }
+    match methods.iter().find_map(|method| match (method.marker.role, method.receiver) {
+        (Role::Event, _) => None,
+        (_, Access::Exclusive(span)) => Some(span),
+        _ => None,
+    }) {
+        None => Ok(()),
+        Some(span) => Err(Error::new(
+            span,
+            "calls of this plugin overlap, since some of its methods are `async` or take `self: Rc<Self>`: \
+             take `&self`, and keep what changes in a `Cell` or a `RefCell`",
+        )),
+    }
+}
+
+fn check_init(method: &Method) -> Result<()> {
+    let plain = !method.is_async && matches!(method.receiver, Access::None) && method.parameters.len() <= 1;
+    if plain && method.parameters.iter().all(|parameter| parameter.default.is_none()) {
+        Ok(())
+    } else {
+        let message = "expected `fn new() -> …` or `fn new(config: Config) -> …`, giving `Self` or `Result<Self, E>`";
+        Err(Error::new(method.ident.span(), message))
+    }
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Function => "function",
+        Role::Routine => "routine",
+        Role::Event => "event",
+        Role::Init => "constructor",
+        Role::Start => "start hook",
+        Role::Stop => "stop hook",
+        Role::SelfTest => "self-test",
+    }
+}
+
+/// Whether calls may be suspended while they hold the plugin. If none can, each may have it to itself.
+fn is_shared(methods: &[Method]) -> bool {
+    methods.iter().any(|method| method.is_async || matches!(method.receiver, Access::Counted))
+}
+
+fn implementation(plugin: &Ident, self_ty: &Type, methods: &[Method]) -> Result<TokenStream> {
+    let name = plugin.to_string();
+    let shared = is_shared(methods);
+    let (shared_type, make) = if shared {
+        (quote!(::std::rc::Rc<Self>), quote!(::std::rc::Rc::new(plugin)))
+    } else {
+        (
+            quote!(::std::rc::Rc<::std::cell::RefCell<Self>>),
+            quote!(::std::rc::Rc::new(::std::cell::RefCell::new(plugin))),
+        )
+    };
+    let create = create(methods);
+    let described = methods.iter().map(describe).collect::<Result<Vec<_>>>()?;
+    let arms = methods.iter().filter_map(|method| {
+        let name = method.name();
+        let pattern = match method.marker.role {
+            Role::Function => quote!((::tenon::__private::CallKind::Function, #name)),
+            Role::Routine => quote!((::tenon::__private::CallKind::Routine, #name)),
+            Role::Start => quote!((::tenon::__private::CallKind::Start, _)),
+            Role::Stop => quote!((::tenon::__private::CallKind::Stop, _)),
+            Role::SelfTest => quote!((::tenon::__private::CallKind::SelfTest, _)),
+            Role::Event | Role::Init => return None,
+        };
+        let enter = method.enter(plugin, shared);
+        Some(quote!(#pattern => #enter,))
+    });
+    Ok(quote! {
+        #[automatically_derived]
+        impl ::tenon::Plugin for #self_ty {
+            type Shared = #shared_type;
+
+            const NAME: &'static str = #name;
+
+            fn slot() -> &'static ::std::thread::LocalKey<::tenon::__private::Slot<Self>> {
+                ::std::thread_local! {
+                    static SLOT: ::tenon::__private::Slot<#self_ty> = const { ::tenon::__private::Slot::new() };
+                }
+                &SLOT
+            }
+
+            fn create() -> ::tenon::Result<Self::Shared> {
+                let plugin: Self = #create;
+                ::tenon::Result::Ok(#make)
+            }
+
+            fn describe(describer: &mut ::tenon::__private::Describer) {
+                #(#described)*
+                let _ = describer;
+            }
+
+            fn enter(
+                this: &Self::Shared,
+                kind: ::tenon::__private::CallKind,
+                name: &str,
+                parameters: &str,
+            ) -> ::tenon::__private::Step {
+                let _ = (this, parameters);
+                match (kind, name) {
+                    #(#arms)*
+                    _ => ::tenon::__private::Step::Done(::tenon::__private::absent::<Self>(kind, name)),
+                }
+            }
+        }
+    })
+}
+
+fn create(methods: &[Method]) -> TokenStream {
+    let Some(init) = methods.iter().find(|method| method.marker.role == Role::Init) else {
+        return quote!(<Self as ::std::default::Default>::default());
+    };
+    let ident = &init.ident;
+    let config = init.parameters.first().map(|parameter| {
+        let ty = &parameter.ty;
+        quote_spanned!(ty.span()=> ::tenon::config::<#ty>()?)
+    });
+    if init.returns_result {
+        quote!(Self::#ident(#config).map_err(::tenon::__private::error)?)
+    } else {
+        quote!(Self::#ident(#config))
+    }
+}
+
+fn describe(method: &Method) -> Result<TokenStream> {
+    let (about, schema) = (method.about(), method.schema());
+    let schema = quote!(|schema| { let _ = &schema; #schema });
+    Ok(match method.marker.role {
+        Role::Function => quote!(describer.function(#about, #schema);),
+        Role::Event => quote!(describer.event(#about, #schema);),
+        Role::Routine => {
+            let (name, span) = (method.name(), Span::call_site());
+            let (interval, cadence) = match method.marker.pace {
+                Some(Pace::Every(interval)) => (interval, quote!(FixedRate)),
+                Some(Pace::Delay(interval)) => (interval, quote!(FixedDelay)),
+                None => return Err(Error::new(span, "a routine needs an interval")),
+            };
+            let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+            quote! {
+                describer.routine(
+                    #name,
+                    ::std::time::Duration::from_millis(#milliseconds),
+                    ::tenon::__private::Cadence::#cadence,
+                );
+            }
+        }
+        Role::Init | Role::Start | Role::Stop | Role::SelfTest => quote!(),
+    })
+}

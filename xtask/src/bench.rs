@@ -1,0 +1,33 @@
+//! `cargo xtask bench`: prints figures, judges none. CI runs the short form to see that it still works.
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::Workspace;
+use crate::{command, environment, guest_toolchain, guests, packages};
+
+/// `cargo xtask bench [--quick]`.
+pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
+    let quick: &[&str] = match arguments {
+        [] => &[],
+        ["--quick"] => &["--quick"],
+        [other, ..] => bail!("`bench` has no option `{other}`"),
+    };
+    packages::ensure(&[packages::NATS])?;
+    guests::build(workspace, &guest_toolchain::find()?, &[])?;
+    workspace.build_binaries(&["mortise", "mortise-bench"])?;
+    let mut bench = command::new(workspace.binary("mortise-bench"));
+    bench
+        .args(quick)
+        .current_dir(&workspace.root)
+        .env("MORTISE_BIN", workspace.binary("mortise"))
+        .env("MORTISE_GUESTS", workspace.guests().join("plugins"))
+        .env("NATS_SERVER", environment::find_program("nats-server").context("`nats-server` is missing")?);
+    command::run(&mut bench)?;
+    // The release profile: that of benches would compile every dependency once more.
+    let mut warm_call = workspace.cargo();
+    warm_call
+        .args(["bench", "--profile", "release", "--locked", "--workspace", "--bench", "warm_call", "--"])
+        .args(quick)
+        .env("MORTISE_GUESTS", workspace.guests().join("plugins"));
+    command::run(&mut warm_call)
+}

@@ -1,0 +1,97 @@
+//! Every package from outside crates.io that the project's commands need, and the programs they are needed for.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::workspace::Workspace;
+use crate::{command, environment, folder, python};
+
+/// A Debian package and how its presence is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SystemPackage {
+    name: &'static str,
+    /// A program on `PATH`, or a file by its absolute path.
+    seen_by: &'static str,
+    purpose: &'static str,
+}
+
+pub(crate) const GCC: SystemPackage = SystemPackage { name: "gcc", seen_by: "cc", purpose: "links every binary" };
+pub(crate) const LIBC: SystemPackage =
+    SystemPackage { name: "libc6-dev", seen_by: "/usr/include/stdlib.h", purpose: "headers for the C parts of dependencies" };
+pub(crate) const NATS: SystemPackage =
+    SystemPackage { name: "nats-server", seen_by: "nats-server", purpose: "the broker of tests, interop and bench" };
+pub(crate) const IPROUTE: SystemPackage =
+    SystemPackage { name: "iproute2", seen_by: "ip", purpose: "sets up the network namespace of the Zenoh half of interop" };
+pub(crate) const UTIL_LINUX: SystemPackage =
+    SystemPackage { name: "util-linux", seen_by: "unshare", purpose: "makes that namespace" };
+
+pub(crate) const APT: &[SystemPackage] = &[GCC, LIBC, NATS, IPROUTE, UTIL_LINUX];
+
+/// Downloaded by `cargo xtask guests` where it must, unpacked under the user's cache folder and never installed.
+const APT_DOWNLOADED: &[&str] = &["rustc-web", "libstd-rust-web-dev", "libstd-rust-web-<version>", "rust-web-src", "libllvm<version>"];
+
+/// `cargo xtask packages`.
+pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
+    match arguments {
+        [] => list(workspace),
+        ["--install"] => ensure(APT),
+        [other, ..] => bail!("`packages` has no option `{other}`"),
+    }
+}
+
+fn list(workspace: &Workspace) -> Result<()> {
+    for package in APT {
+        let state = if package.is_installed() { "there" } else { "missing" };
+        println!("apt  {:<28} {state:<8} {}", package.name, package.purpose);
+    }
+    for name in APT_DOWNLOADED {
+        println!("apt  {name:<28} {:<8} the guests' compiler where rustup has none; downloaded, not installed", "");
+    }
+    let requirements = folder::read(&workspace.root.join(python::REQUIREMENTS))?;
+    for line in requirements.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        println!("pip  {line:<28} {:<8} interop, in a virtual environment of its own", "");
+    }
+    println!("npm  none");
+    Ok(())
+}
+
+impl SystemPackage {
+    fn is_installed(&self) -> bool {
+        match Path::new(self.seen_by) {
+            file if file.is_absolute() => file.is_file(),
+            _ => environment::find_program(self.seen_by).is_some(),
+        }
+    }
+}
+
+/// Makes sure that the packages are there: installs those that are missing as root on Debian, else says which.
+pub(crate) fn ensure(packages: &[SystemPackage]) -> Result<()> {
+    let missing: Vec<&str> = packages.iter().filter(|package| !package.is_installed()).map(|package| package.name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if !is_root() || environment::find_program("apt-get").is_none() {
+        bail!("system packages are missing: {list}\nhint: on Debian, as root: `apt-get install --no-install-recommends {list}`");
+    }
+    let install = || {
+        let mut apt = command::new("apt-get");
+        apt.args(["install", "--yes", "-qq", "--no-install-recommends"]).args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
+        command::run(&mut apt)
+    };
+    // A bare machine has no package lists, and old lists name files that are gone: fetch them only then. That a third
+    // party's source fails is no matter as long as Debian's answers, and whether it did, the second try tells.
+    if install().is_err() {
+        if let Err(error) = command::run(command::new("apt-get").args(["-qq", "update"])) {
+            eprintln!("{error:#}; trying with what was fetched");
+        }
+        install()?;
+    }
+    Ok(())
+}
+
+/// Whether we run as root.
+pub(crate) fn is_root() -> bool {
+    command::try_output(command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
+}

@@ -1,0 +1,63 @@
+//! A Python 3.12 virtual environment with the pinned packages of `interop/requirements.txt`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::workspace::Workspace;
+use crate::{command, environment, folder};
+
+/// The pinned packages, relative to the repository.
+pub(crate) const REQUIREMENTS: &str = "interop/requirements.txt";
+
+const VERSION: &str = "3.12";
+
+/// The interpreter of the environment, which is made on first use and again when the requirements change.
+pub(crate) fn environment(workspace: &Workspace) -> Result<PathBuf> {
+    let requirements = workspace.root.join(REQUIREMENTS);
+    let base = interpreter()?;
+    let key = folder::fingerprint(format!("{}\n{}", base.display(), folder::read(&requirements)?).as_bytes());
+    let cache = environment::cache_folder()?;
+    let home = cache.join(format!("venv-{key}"));
+    let _lock = folder::lock(&cache.join(format!("venv-{key}.lock")))?;
+    let python = home.join("bin/python");
+    // Not made elsewhere and renamed: scripts of an environment name its path. The marker tells that it is finished.
+    let finished = home.join("finished");
+    if finished.is_file() && command::try_output(command::new(&python).arg("--version")).is_some() {
+        return Ok(python);
+    }
+    folder::remove(&home)?;
+    command::run(command::new(&base).args(["-m", "venv"]).arg(&home)).context("failed to make a Python environment")?;
+    let mut pip = command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "5", "-r"]).arg(&requirements);
+    command::run(&mut pip)?;
+    folder::write(&finished, b"")?;
+    Ok(python)
+}
+
+/// A real Python 3.12: one of pyenv's, or the one on `PATH`. What is found must start, since pyenv's shims exist for
+/// versions that are switched off and then refuse to run.
+fn interpreter() -> Result<PathBuf> {
+    candidates()?
+        .into_iter()
+        .find(|candidate| is_version(candidate))
+        .with_context(|| format!("no Python {VERSION} was found\nhint: put `python{VERSION}` on `PATH`, or `pyenv install {VERSION}`"))
+}
+
+fn candidates() -> Result<Vec<PathBuf>> {
+    let home = environment::value("HOME").map(PathBuf::from).unwrap_or_default();
+    let pyenv = environment::value("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
+    let mut candidates: Vec<PathBuf> = folder::entries(&pyenv.join("versions"))?
+        .into_iter()
+        .filter(|folder| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{VERSION}."))))
+        .map(|folder| folder.join("bin").join(format!("python{VERSION}")))
+        .collect();
+    candidates.extend(environment::find_program(&format!("python{VERSION}")));
+    candidates.extend(environment::find_program("python3"));
+    Ok(candidates)
+}
+
+fn is_version(python: &Path) -> bool {
+    let code = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])";
+    command::try_output(command::new(python).args(["-c", code])).is_some_and(|version| version.trim() == VERSION)
+}
