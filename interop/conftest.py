@@ -68,8 +68,12 @@ def host(start_host):
 
 @pytest.fixture(scope="module")
 def shared_host(transport, tmp_path_factory):
-    """A host for the tests of one file that leave it as they find it; `hello-world` and `counter` are loaded."""
-    host = Host(transport, tmp_path_factory.mktemp("shared"))
+    """A host for the tests of one file that leave it as they find it; `hello-world` and `counter` are loaded.
+
+    It allows a folder to install from, since `install_plugin` is advertised only where it can work.
+    """
+    allowed = tmp_path_factory.mktemp("allowed")
+    host = Host(transport, tmp_path_factory.mktemp("shared"), arguments=["--install-source-root", allowed])
     try:
         host.start()
         host.install(bundle_of("hello-world"))

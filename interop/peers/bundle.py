@@ -14,21 +14,22 @@ CORE_MODULE = b"\0asm\x01\0\0\0"
 EMPTY_COMPONENT = b"\0asm\x0d\0\x01\0"
 
 
-def guest(name):
-    """The assembled plugin folder of a guest (`manifest.json` and `plugin.wasm`)."""
+def files_of(name):
+    """A guest's files by name, as bytes.
+
+    Plugins lie assembled in `$MORTISE_GUESTS/<id>`; fixtures are bare components in `out` beside that folder and get
+    the plainest manifest here.
+    """
     root = os.environ.get("MORTISE_GUESTS")
     if not root:
         raise AssertionError("MORTISE_GUESTS names no folder of assembled guests: run `cargo xtask interop`")
-    folder = Path(root) / name
-    if not (folder / "manifest.json").is_file():
-        raise AssertionError(f"no guest `{name}` in {root}")
-    return folder
-
-
-def files_of(name):
-    """A guest's files by name, as bytes."""
-    folder = guest(name)
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    folder, component = Path(root) / name, Path(root).parent / "out" / f"{name}.wasm"
+    if folder.is_dir():
+        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    if component.is_file():
+        manifest = {"id": name, "version": "0.1.0", "type": "wasm", "entry_point": "plugin.wasm"}
+        return {"manifest.json": json.dumps(manifest).encode(), "plugin.wasm": component.read_bytes()}
+    raise AssertionError(f"no guest `{name}`: neither {folder} nor {component}")
 
 
 @dataclass

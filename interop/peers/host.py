@@ -130,9 +130,9 @@ class Host:
             raise CallError(reply["error"])
         return reply["result"]
 
-    def send(self, payload, limit=10.0):
+    def send(self, payload):
         """Bytes or a JSON value as they are; returns the reply."""
-        return self.wire.request(self.device, payload if isinstance(payload, bytes) else json.dumps(payload).encode(), limit)
+        return self.wire.request(self.device, payload if isinstance(payload, bytes) else json.dumps(payload).encode())
 
     def install(self, bundle):
         """Installs a bundle, which must succeed."""

@@ -34,7 +34,15 @@ def open_nats(loop):
         name="nats",
         loop=loop,
         wire=NatsWire(loop, TENANT, broker.url),
-        host_arguments=["--messaging-backend", "nats", "--messaging-url", broker.url, "--discovery-mode", "d2d"],
+        host_arguments=[
+            "--messaging-backend",
+            "nats",
+            "--messaging-url",
+            broker.url,
+            "--discovery-mode",
+            "d2d",
+            "--allow-insecure",
+        ],  # fmt: skip
         client_environment={
             "MESSAGING_BACKEND": "nats",
             "NATS_URL": broker.url,

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from peers.bundle import bundle_of
 from peers.waiting import wait_for
 from peers.wire import NoReply
 
@@ -46,7 +47,7 @@ def test_without_a_reply_address_it_is_executed(shared_host):
 
 def count(host):
     """The counter's value, without changing it."""
-    return host.call("increment", {"by": 0})["count"]
+    return host.call("get")
 
 
 def test_an_unknown_method(shared_host):
@@ -86,7 +87,18 @@ def test_parameters_that_are_no_object(shared_host, params):
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"not json", b"{", b'{"id":1}{"id":2}', b'{"id": NaN}', b"\xff\xfe", b'{"a":"\xff"}'], ids=repr
+    "payload",
+    [
+        b"",
+        b"not json",
+        b"{",
+        b'{"id":1}{"id":2}',
+        b'{"id": NaN}',
+        b"\xff\xfe",
+        b'{"a":"\xff"}',
+        b'{"id":1,"method":"get_status","a":"\xff"}',
+    ],
+    ids=repr,
 )
 def test_what_is_not_json(shared_host, payload):
     reply = shared_host.send(payload)
@@ -137,6 +149,28 @@ def test_no_function_sees_the_claimed_caller_as_a_parameter(shared_host, claim):
     assert shared_host.send(hello(params={"name": "wire", "source_device": claim}))["result"] == GREETING
     both = {"name": "wire", "source_device": claim, "_dc_meta": {"source_device": "robot-001"}}
     assert shared_host.send(hello(params=both))["result"] == GREETING
+
+
+def test_a_function_may_ask_who_claims_to_call(host, edge):
+    host.install(bundle_of("behave"))
+
+    def caller(params):
+        return host.call("surroundings", params)["caller"]
+
+    assert caller({}) is None
+    assert caller({"source_device": "mallory"}) == "mallory"
+    assert caller({"_dc_meta": {"source_device": "robot-001"}}) == "robot-001"
+    # What the runtime of the caller says wins over what the caller says (wire contract 3.5).
+    assert caller({"source_device": "mallory", "_dc_meta": {"source_device": "robot-001"}}) == "robot-001"
+    assert caller({}) is None, "a claim lasts for one call"
+    assert edge.invoke(host.device, "surroundings")["result"]["caller"] == edge.device_id
+
+
+def test_a_function_may_ask_for_the_trace_it_is_part_of(host):
+    host.install(bundle_of("behave"))
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    traced = host.call("surroundings", {"_dc_meta": {"traceparent": parent, "tracestate": "a=b"}})
+    assert (traced["trace_parent"], traced["trace_state"]) == (parent, "a=b")
 
 
 def test_an_edge_device_calls_a_plugin(shared_host, edge):

@@ -44,7 +44,7 @@ def test_a_plugin_that_traps(misbehaving_host):
     with Crowd(2, neighbour(host)) as others:
         for _ in range(3):
             with pytest.raises(CallError) as raised:
-                host.call("trap", limit=10)
+                host.call("panic", limit=10)
             assert raised.value.code == -32000
             assert host.call("sleep_ms", {"ms": 1}) is not None, "the next call to the same plugin works"
     assert not others.outcome.failures

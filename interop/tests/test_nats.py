@@ -20,11 +20,11 @@ def test_calls_work_again_within_five_seconds_of_a_broker_restart(loop, tmp_path
         host.start()
         host.install(bundle_of("hello-world"))
         for outage in (0.2, 2.5):
+            host.wire.close()
             transport.broker.kill()
             time.sleep(outage)
             transport.broker.start()
             back = time.monotonic()
-            host.wire.close()
             host.wire = NatsWire(loop, host.wire.tenant, transport.broker.url)
 
             def answers():
@@ -43,9 +43,9 @@ def test_calls_work_again_within_five_seconds_of_a_broker_restart(loop, tmp_path
             host.call("reload_plugin", {"plugin_id": "hello-world"})
             events.wait(lambda m: m["method"] == "plugin_loaded", 2, "an event")
         host.stop()
+        host.wire.close()
     finally:
         host.kill()
-        host.wire.close()
         transport.broker.stop()
 
 
@@ -54,9 +54,9 @@ def test_a_host_without_its_broker_still_stops_in_time(loop, tmp_path):
     host = Host(transport, tmp_path)
     try:
         host.start()
+        host.wire.close()
         transport.broker.kill()
         host.stop()
     finally:
         host.kill()
-        host.wire.close()
         transport.broker.stop()

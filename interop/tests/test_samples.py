@@ -34,13 +34,20 @@ def sample(name):
 
 def assert_like(name, actual):
     expected = sample(name)
-    nullable = [f"$.result{middle}{tail}" for tail in CLASS_NAME for middle in (".plugin", ".load_result.plugin", ".loaded.hello-world")]
+    nullable = [
+        f"$.result{middle}{tail}"
+        for tail in CLASS_NAME
+        for middle in (".plugin", ".load_result.plugin", ".loaded.hello-world")
+    ]
     found = differences(expected, actual, may_be_null=nullable)
     assert not found, "\n".join([f"unlike the reference's {name}:", *found, json.dumps(actual, indent=1)])
 
 
 def test_replies_of_the_host_functions(host):
-    assert_like("d2d__reply__cmd__install_plugin_from_bundle", host.request("install_plugin_from_bundle", bundle_of("hello-world").params()))
+    assert_like(
+        "d2d__reply__cmd__install_plugin_from_bundle",
+        host.request("install_plugin_from_bundle", bundle_of("hello-world").params()),
+    )
     assert_like("d2d__reply__cmd__get_status", host.request("get_status"))
     assert_like("d2d__reply__cmd__reload_plugin", host.request("reload_plugin", {"plugin_id": "hello-world"}))
     assert_like("d2d__reply__cmd__hello_world", host.request("hello_world", {"name": "mesh"}))

@@ -28,6 +28,6 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     warm_call
         .args(["bench", "--profile", "release", "--locked", "--workspace", "--bench", "warm_call", "--"])
         .args(quick)
-        .env("MORTISE_GUESTS", workspace.guests().join("plugins"));
+        .env_remove("MORTISE_GUESTS");
     command::run(&mut warm_call)
 }

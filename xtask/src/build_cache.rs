@@ -51,6 +51,7 @@ fn remove_our_crates(workspace: &Workspace) -> Result<()> {
 }
 
 fn size_gib(path: &Path) -> Result<u64> {
-    let bytes: u64 = folder::files(path)?.iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
+    let bytes: u64 =
+        folder::files(path)?.iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
     Ok(bytes >> 30)
 }

@@ -6,21 +6,19 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::environment;
+
 /// A command that does not inherit what `cargo run` told xtask about xtask's own package. Build scripts that watch
 /// those variables would otherwise rebuild each time one changes between `cargo` and `cargo xtask`.
 pub(crate) fn new(program: impl AsRef<OsStr>) -> Command {
     #[expect(clippy::disallowed_methods, reason = "the one place of xtask that starts processes")]
     let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| is_about_this_package(name)) {
+    for name in
+        environment::names().filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    {
         command.env_remove(name);
     }
     command
-}
-
-fn is_about_this_package(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| {
-        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_PRIMARY_PACKAGE"
-    })
 }
 
 /// Prints the command, runs it and fails if it fails.
@@ -43,7 +41,8 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     if !output.status.success() {
         bail!("`{}` failed with {}", display(command), output.status);
     }
-    String::from_utf8(output.stdout).with_context(|| format!("`{}` wrote something that is not UTF-8", display(command)))
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("`{}` wrote something that is not UTF-8", display(command)))
 }
 
 /// Runs the command in silence; its standard output if it succeeded.

@@ -49,7 +49,9 @@ pub(crate) fn toolchain(host: &HostToolchain) -> Result<Option<PathBuf>> {
         }
         eprintln!("`{}` is damaged: making it again", home.display());
     }
-    for entry in folder::entries(&cache)?.iter().filter(|path| path.extension().is_some_and(|extension| extension == "tmp")) {
+    for entry in
+        folder::entries(&cache)?.iter().filter(|path| path.extension().is_some_and(|extension| extension == "tmp"))
+    {
         folder::remove(entry)?;
     }
     let Some((apt, packages)) = find_packages(&cache)? else { return Ok(None) };
@@ -111,8 +113,9 @@ impl Apt {
         let standard = self.dependency(&format!("libstd-rust-web-dev={version}"), "libstd-rust-web-")?;
         let llvm = self.dependency(&format!("{standard}={version}"), "libllvm")?;
         let llvm_version = self.candidate(&llvm)?;
-        let mut packages: Vec<String> =
-            ["rustc-web", "libstd-rust-web-dev", &standard, "rust-web-src"].map(|name| format!("{name}={version}")).into();
+        let mut packages: Vec<String> = ["rustc-web", "libstd-rust-web-dev", &standard, "rust-web-src"]
+            .map(|name| format!("{name}={version}"))
+            .into();
         packages.push(format!("{llvm}={llvm_version}"));
         Some(packages)
     }
@@ -128,7 +131,9 @@ fn dependency_in(text: &str, prefix: &str) -> Option<String> {
     depends
         .split([',', '|'])
         .filter_map(|entry| entry.split_whitespace().next())
-        .find(|name| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit())))
+        .find(|name| {
+            name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+        })
         .map(str::to_owned)
 }
 
@@ -147,7 +152,10 @@ fn make(home: &Path, host: &HostToolchain, apt: &Apt, packages: &[String]) -> Re
     let started = Instant::now();
     folder::create(home)?;
     check_disk(home)?;
-    eprintln!("unpacking Debian's {} into the cache folder (once, about two minutes)", packages.first().map_or("rustc", String::as_str));
+    eprintln!(
+        "unpacking Debian's {} into the cache folder (once, about two minutes)",
+        packages.first().map_or("rustc", String::as_str)
+    );
     let downloads = home.join("packages");
     folder::create(&downloads)?;
     if let Err(error) = apt.download(packages, &downloads) {
@@ -175,9 +183,14 @@ fn make(home: &Path, host: &HostToolchain, apt: &Apt, packages: &[String]) -> Re
 
 fn check_disk(home: &Path) -> Result<()> {
     let text = command::output(command::new("df").args(["-P", "-m"]).arg(home))?;
-    let free = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)).and_then(|free| free.parse::<u64>().ok());
+    let free =
+        text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)).and_then(|free| free.parse::<u64>().ok());
     let free = free.context("`df` told no free space")?;
-    ensure!(free >= DISK_FREE_MIN_MIB, "`{}` needs {DISK_FREE_MIN_MIB} MiB of free disk, and has {free} MiB", home.display());
+    ensure!(
+        free >= DISK_FREE_MIN_MIB,
+        "`{}` needs {DISK_FREE_MIN_MIB} MiB of free disk, and has {free} MiB",
+        home.display()
+    );
     Ok(())
 }
 
@@ -205,7 +218,8 @@ fn unpack(package: &Path, home: &Path) -> Result<()> {
 
 /// The folder with the shared libraries of the compiler.
 fn library_folder(home: &Path) -> Result<PathBuf> {
-    let found = folder::entries(&home.join("usr/lib"))?.into_iter().find(|path| path.to_string_lossy().ends_with("-linux-gnu"));
+    let found =
+        folder::entries(&home.join("usr/lib"))?.into_iter().find(|path| path.to_string_lossy().ends_with("-linux-gnu"));
     found.context("the packages hold no library folder")
 }
 
@@ -247,7 +261,8 @@ fn link_tools(home: &Path, host: &HostToolchain) -> Result<()> {
 }
 
 fn build_standard_library(home: &Path, rustc: &Path) -> Result<()> {
-    let source = folder::entries(&home.join("usr/src"))?.into_iter().next().context("`rust-web-src` holds no source")?;
+    let source =
+        folder::entries(&home.join("usr/src"))?.into_iter().next().context("`rust-web-src` holds no source")?;
     let build = home.join("build");
     let mut cargo = clean_cargo();
     cargo
@@ -275,7 +290,10 @@ fn smoke_test(home: &Path, rustc: &Path) -> Result<()> {
     let (source, module) = (home.join("smoke.rs"), home.join("smoke.wasm"));
     folder::write(&source, SMOKE_TEST.as_bytes())?;
     let mut compile = command::new(rustc);
-    compile.args(["--edition", "2024", "--crate-type", "cdylib", "-O", "--target", TARGET, "-o"]).arg(&module).arg(&source);
+    compile
+        .args(["--edition", "2024", "--crate-type", "cdylib", "-O", "--target", TARGET, "-o"])
+        .arg(&module)
+        .arg(&source);
     command::run(&mut compile).context("the new compiler fails its smoke test")?;
     for file in [source, module] {
         std::fs::remove_file(&file).with_context(|| format!("failed to remove `{}`", file.display()))?;

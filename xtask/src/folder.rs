@@ -50,7 +50,8 @@ pub(crate) fn entries(path: &Path) -> Result<Vec<PathBuf>> {
 pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in entries(path)? {
-        let kind = entry.symlink_metadata().with_context(|| format!("failed to read `{}`", entry.display()))?.file_type();
+        let kind =
+            entry.symlink_metadata().with_context(|| format!("failed to read `{}`", entry.display()))?.file_type();
         if kind.is_dir() {
             files.extend(self::files(&entry)?);
         } else if kind.is_file() {
@@ -101,16 +102,14 @@ fn open_lock(path: &Path) -> Result<File> {
     if let Some(parent) = path.parent() {
         create(parent)?;
     }
-    File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .with_context(|| format!("failed to open `{}`", path.display()))
+    File::options().create(true).append(true).open(path).with_context(|| format!("failed to open `{}`", path.display()))
 }
 
 /// A short stable name for some content: 64-bit FNV-1a in hexadecimal. Not for anything that someone may attack.
 pub(crate) fn fingerprint(content: &[u8]) -> String {
-    let hash = content.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = content
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
 }
 

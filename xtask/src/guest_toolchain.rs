@@ -5,7 +5,7 @@
 //!
 //! 1. `MORTISE_GUEST_RUSTC`, if set;
 //! 2. the toolchain in use, if it has the target;
-//! 3. `rustup target add`, unless `MORTISE_NO_RUSTUP=1`;
+//! 3. `rustup target add`, unless `MORTISE_NO_RUSTUP=1` or `RUSTUP_AUTO_INSTALL=0`;
 //! 4. Debian's own compiler, unpacked into the user's cache folder ([`crate::debian`]);
 //! 5. otherwise an error that lists the cures.
 //!
@@ -104,7 +104,8 @@ impl HostToolchain {
     fn find() -> Result<Self> {
         let sysroot = command::output(command::new("rustc").args(["--print", "sysroot"]))?;
         let version = command::output(command::new("rustc").arg("-vV"))?;
-        let triple = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host triple")?;
+        let triple =
+            version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host triple")?;
         Ok(Self { sysroot: PathBuf::from(sysroot.trim()), triple: triple.to_owned() })
     }
 
@@ -125,7 +126,7 @@ fn installed(host: &HostToolchain) -> Option<GuestToolchain> {
 }
 
 fn added_by_rustup(host: &HostToolchain) -> Option<GuestToolchain> {
-    if environment::is_on("MORTISE_NO_RUSTUP") {
+    if environment::is_on("MORTISE_NO_RUSTUP") || environment::is_off("RUSTUP_AUTO_INSTALL") {
         return None;
     }
     let rustup = environment::find_program("rustup")?;

@@ -48,6 +48,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
         ["--print-env"] => {
             let toolchain = guest_toolchain::find()?;
             println!("MORTISE_GUEST_RUSTC={}", toolchain.rustc.display());
+            println!("MORTISE_SDK={}", workspace.sdk().display());
             Ok(())
         }
         ["--check"] => check(workspace),
@@ -97,11 +98,13 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &GuestToolchain, names: &[
         guests.iter().filter(|guest| names.is_empty() || names.contains(&guest.name.as_str())).collect();
     eprintln!("building {} guests with {} ({})", chosen.len(), toolchain.rustc.display(), toolchain.origin);
     for guest in chosen {
-        let component = build_one(workspace, toolchain, guest).with_context(|| format!("failed to build guest `{}`", guest.name))?;
+        let component = build_one(workspace, toolchain, guest)
+            .with_context(|| format!("failed to build guest `{}`", guest.name))?;
         let out = workspace.guests().join("out").join(format!("{}.wasm", guest.name));
         folder::install(&component, &out)?;
         if let Some(manifest) = guest.plugin_manifest() {
-            assemble(workspace, &manifest, &out).with_context(|| format!("failed to assemble plugin `{}`", guest.name))?;
+            assemble(workspace, &manifest, &out)
+                .with_context(|| format!("failed to assemble plugin `{}`", guest.name))?;
         }
         let size = std::fs::metadata(&out)?.len();
         eprintln!("  {:<24} {:>7.1} KiB", guest.name, size as f64 / 1024.0);
@@ -112,7 +115,16 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &GuestToolchain, names: &[
 fn build_one(workspace: &Workspace, toolchain: &GuestToolchain, guest: &Guest) -> Result<PathBuf> {
     let mut cargo = toolchain.cargo();
     cargo
-        .args(["build", "--quiet", "--release", "--locked", "--target", TARGET, "--message-format", "json-render-diagnostics"])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--target",
+            TARGET,
+            "--message-format",
+            "json-render-diagnostics",
+        ])
         .arg("--target-dir")
         .arg(workspace.guests().join("build"))
         .current_dir(&guest.folder);
@@ -125,16 +137,16 @@ fn build_one(workspace: &Workspace, toolchain: &GuestToolchain, guest: &Guest) -
 
 /// The `.wasm` file among cargo's messages that the crate with this manifest made.
 fn component_in(messages: &str, crate_manifest: &Path) -> Option<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["reason"] == "compiler-artifact")
-        .filter(|message| message["manifest_path"].as_str().is_some_and(|path| Path::new(path) == crate_manifest))
-        .filter_map(|message| {
-            let names = message["filenames"].as_array()?;
-            names.iter().filter_map(Value::as_str).find(|name| name.ends_with(".wasm")).map(PathBuf::from)
-        })
-        .next_back()
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let made = messages.filter(|message| {
+        let is = |key: &str, expected: &str| message.get(key).and_then(Value::as_str) == Some(expected);
+        is("reason", "compiler-artifact") && is("manifest_path", &crate_manifest.to_string_lossy())
+    });
+    made.filter_map(|message| {
+        let names = message.get("filenames")?.as_array()?;
+        names.iter().filter_map(Value::as_str).find(|name| name.ends_with(".wasm")).map(PathBuf::from)
+    })
+    .next_back()
 }
 
 fn ensure_component(path: &Path) -> Result<()> {
@@ -154,8 +166,10 @@ fn ensure_component(path: &Path) -> Result<()> {
 fn assemble(workspace: &Workspace, manifest: &Path, component: &Path) -> Result<()> {
     let text = folder::read(manifest)?;
     let value: Value = serde_json::from_str(&text).with_context(|| format!("`{}` is not JSON", manifest.display()))?;
-    let id = value["id"].as_str().context("the manifest has no `id`")?;
-    let entry_point = value["entry_point"].as_str().context("the manifest has no `entry_point`")?;
+    let field = |key: &str| {
+        value.get(key).and_then(Value::as_str).with_context(|| format!("`{}` has no `{key}`", manifest.display()))
+    };
+    let (id, entry_point) = (field("id")?, field("entry_point")?);
     for name in [id, entry_point] {
         ensure!(!name.contains('/') && !name.starts_with('.'), "the manifest's `{name}` is no plain name");
     }

@@ -26,18 +26,28 @@ struct Uses {
 impl LayerTable {
     /// Reads the tables: `| Room | May use | …` and `| Crate | Only in | …`, cells with names in backticks.
     pub(crate) fn parse(document: &str) -> Result<Self> {
-        let section = document.split_once(&format!("\n{HEADING}\n")).with_context(|| format!("there is no heading `{HEADING}`"))?.1;
+        let section = document
+            .split_once(&format!("\n{HEADING}\n"))
+            .with_context(|| format!("there is no heading `{HEADING}`"))?
+            .1;
         let section = section.split("\n## ").next().unwrap_or_default();
         let mut table = Self::default();
         for cells in rows(section, "Room", "May use")? {
-            let [rooms, uses, ..] = cells.as_slice() else { bail!("a row of the layer table has fewer than two cells") };
+            let [rooms, uses, ..] = cells.as_slice() else {
+                bail!("a row of the layer table has fewer than two cells")
+            };
             let uses = Uses::parse(uses)?;
             for room in names(rooms) {
-                ensure!(table.rooms.insert(room.clone(), uses.clone()).is_none(), "the layer table has two rows for `{room}`");
+                ensure!(
+                    table.rooms.insert(room.clone(), uses.clone()).is_none(),
+                    "the layer table has two rows for `{room}`"
+                );
             }
         }
         for cells in rows(section, "Crate", "Only in")? {
-            let [crates, homes, ..] = cells.as_slice() else { bail!("a row of the table of crates has fewer than two cells") };
+            let [crates, homes, ..] = cells.as_slice() else {
+                bail!("a row of the table of crates has fewer than two cells")
+            };
             for name in names(crates) {
                 table.homes.insert(name, names(homes).into_iter().collect());
             }
@@ -79,7 +89,11 @@ impl Uses {
         }
         for entry in cell.split(',') {
             let room = names(entry).pop().with_context(|| format!("`{cell}` is no list of rooms in backticks"))?;
-            if entry.trim_end().ends_with("(tests)") { uses.tests.insert(room) } else { uses.normal.insert(room) };
+            if entry.trim_end().ends_with("(tests)") {
+                uses.tests.insert(room)
+            } else {
+                uses.normal.insert(room)
+            };
         }
         Ok(uses)
     }
@@ -168,9 +182,18 @@ Text.
     fn a_damaged_table_is_refused_with_its_fault() {
         let cases = [
             (DOCUMENT.replace("## Layers", "## Rooms"), "there is no heading `## Layers`"),
-            (DOCUMENT.replace("| Room | May use | Never |", "| Room | Uses |"), "there is no table `| Room | May use |`"),
-            (DOCUMENT.replace("`model`, `support` (tests)", "`modal`"), "the layer table names `modal`, which has no row"),
-            (DOCUMENT.replace("| `support` | `model` | |", "| `mesh` | `model` | |"), "the layer table has two rows for `mesh`"),
+            (
+                DOCUMENT.replace("| Room | May use | Never |", "| Room | Uses |"),
+                "there is no table `| Room | May use |`",
+            ),
+            (
+                DOCUMENT.replace("`model`, `support` (tests)", "`modal`"),
+                "the layer table names `modal`, which has no row",
+            ),
+            (
+                DOCUMENT.replace("| `support` | `model` | |", "| `mesh` | `model` | |"),
+                "the layer table has two rows for `mesh`",
+            ),
             (DOCUMENT.replace("| every room |", "| all |"), "`all` is no list of rooms in backticks"),
             (DOCUMENT.replace("| `mesh` |\n\n## After", "| `net` |\n\n## After"), "the layer table names `net`"),
         ];

@@ -34,7 +34,8 @@ struct Dependency {
 /// Fails with every fault at once.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let document = folder::read(&workspace.root.join(DOCUMENT))?;
-    let table = LayerTable::parse(&document).with_context(|| format!("failed to read the layer table of `{DOCUMENT}`"))?;
+    let table =
+        LayerTable::parse(&document).with_context(|| format!("failed to read the layer table of `{DOCUMENT}`"))?;
     let rooms = rooms(workspace)?;
     let faults = faults(&table, &rooms);
     if !faults.is_empty() {
@@ -69,7 +70,11 @@ fn faults(table: &LayerTable, rooms: &[Room]) -> Vec<String> {
                 && !homes.contains(name)
             {
                 let homes: Vec<&str> = homes.iter().map(String::as_str).collect();
-                faults.push(format!("`{name}` depends on `{}`, which is at home only in {}", dependency.name, homes.join(", ")));
+                faults.push(format!(
+                    "`{name}` depends on `{}`, which is at home only in {}",
+                    dependency.name,
+                    homes.join(", ")
+                ));
             }
         }
     }
@@ -91,7 +96,7 @@ fn rooms(workspace: &Workspace) -> Result<Vec<Room>> {
             continue;
         }
         let metadata = workspace.metadata(&manifest, &["--no-deps"])?;
-        for package in metadata["packages"].as_array().context("cargo metadata lists no packages")? {
+        for package in list(&metadata, "packages")? {
             rooms.push(room(&workspace.root, package)?);
         }
     }
@@ -101,20 +106,29 @@ fn rooms(workspace: &Workspace) -> Result<Vec<Room>> {
 }
 
 fn room(root: &Path, package: &Value) -> Result<Room> {
-    let manifest = PathBuf::from(package["manifest_path"].as_str().context("a package has no manifest")?);
+    let manifest = PathBuf::from(text(package, "manifest_path")?);
     let name = room_name(root, &manifest)?;
     let mut dependencies = Vec::new();
-    for dependency in package["dependencies"].as_array().context("a package has no dependencies")? {
-        let path = dependency["path"].as_str().map(|path| Path::new(path).join("Cargo.toml"));
+    for dependency in list(package, "dependencies")? {
+        let path = dependency.get("path").and_then(Value::as_str).map(|path| Path::new(path).join("Cargo.toml"));
         dependencies.push(Dependency {
-            name: dependency["name"].as_str().context("a dependency has no name")?.to_owned(),
+            name: text(dependency, "name")?.to_owned(),
             room: path.map(|path| room_name(root, &path)).transpose()?,
-            dev: dependency["kind"] == "dev",
+            dev: dependency.get("kind").is_some_and(|kind| kind == "dev"),
         });
     }
     // A plugin is what its author would write: its own workspace, and its own taste in lints.
     let inherits_lints = name == "plugins" || inherits_lints(&folder::read(&manifest)?)?;
     Ok(Room { name, manifest, dependencies, inherits_lints })
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
+    value.get(key).and_then(Value::as_str).with_context(|| format!("cargo metadata tells no `{key}`"))
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> Result<&'a [Value]> {
+    let list = value.get(key).and_then(Value::as_array).map(Vec::as_slice);
+    list.with_context(|| format!("cargo metadata lists no `{key}`"))
 }
 
 /// The row that stands for the crate with this manifest.
@@ -158,7 +172,11 @@ mod tests {
             manifest: format!("/r/{name}/Cargo.toml").into(),
             dependencies: dependencies
                 .iter()
-                .map(|(name, room, dev)| Dependency { name: (*name).to_owned(), room: room.map(str::to_owned), dev: *dev })
+                .map(|(name, room, dev)| Dependency {
+                    name: (*name).to_owned(),
+                    room: room.map(str::to_owned),
+                    dev: *dev,
+                })
                 .collect(),
             inherits_lints: true,
         }
@@ -203,7 +221,10 @@ mod tests {
         assert!(inherits_lints("[lints]\nworkspace = true\n").unwrap());
         assert!(inherits_lints("[package]\nname = \"x\"\nlints.workspace = true\n").is_ok_and(|inherits| !inherits));
         assert!(!inherits_lints("[package]\nname = \"x\"\n").unwrap());
-        assert_eq!(faults_of(|rooms| rooms[0].inherits_lints = false), ["`/r/model/Cargo.toml` lacks `[lints] workspace = true`"]);
+        assert_eq!(
+            faults_of(|rooms| rooms[0].inherits_lints = false),
+            ["`/r/model/Cargo.toml` lacks `[lints] workspace = true`"]
+        );
     }
 
     #[test]

@@ -36,7 +36,8 @@ cargo xtask <command>
   test [phase…]              everything CI checks, or the named phases of it (`--list` names them)
   guests [name…]             build the guest plugins into target/guests
          --check             only say which toolchain and guests there are, and that a test runs every fixture
-         --print-env         only print MORTISE_GUEST_RUSTC=…, for `mortise pack` and `mortise deploy install <crate>`
+         --print-env         only print what `mortise new`, `pack` and `deploy install <crate>` need from a checkout:
+                             `env $(cargo xtask guests --print-env) mortise …`
   layers                     compare the crates with the layer table in docs/ARCHITECTURE.md
   dependencies               compare every dependency's licence and version with deny.toml
   interop [nats|zenoh] [-- args…]
@@ -45,7 +46,7 @@ cargo xtask <command>
   packages [--install]       list the apt, pip and npm packages that the commands above need
 
 environment:
-  MORTISE_NO_RUSTUP=1        never let rustup fetch a target
+  MORTISE_NO_RUSTUP=1        never let rustup fetch a target; RUSTUP_AUTO_INSTALL=0 means the same
   MORTISE_GUEST_RUSTC=PATH   the compiler for guests, instead of looking for one
   MORTISE_NO_BUILD_CACHE=1   with CI=true: build in ./target, not under the user's cache folder
 ";

@@ -17,19 +17,26 @@ pub(crate) struct SystemPackage {
 }
 
 pub(crate) const GCC: SystemPackage = SystemPackage { name: "gcc", seen_by: "cc", purpose: "links every binary" };
-pub(crate) const LIBC: SystemPackage =
-    SystemPackage { name: "libc6-dev", seen_by: "/usr/include/stdlib.h", purpose: "headers for the C parts of dependencies" };
+pub(crate) const LIBC: SystemPackage = SystemPackage {
+    name: "libc6-dev",
+    seen_by: "/usr/include/stdlib.h",
+    purpose: "headers for the C parts of dependencies",
+};
 pub(crate) const NATS: SystemPackage =
     SystemPackage { name: "nats-server", seen_by: "nats-server", purpose: "the broker of tests, interop and bench" };
-pub(crate) const IPROUTE: SystemPackage =
-    SystemPackage { name: "iproute2", seen_by: "ip", purpose: "sets up the network namespace of the Zenoh half of interop" };
+pub(crate) const IPROUTE: SystemPackage = SystemPackage {
+    name: "iproute2",
+    seen_by: "ip",
+    purpose: "sets up the network namespace of the Zenoh half of interop",
+};
 pub(crate) const UTIL_LINUX: SystemPackage =
     SystemPackage { name: "util-linux", seen_by: "unshare", purpose: "makes that namespace" };
 
 pub(crate) const APT: &[SystemPackage] = &[GCC, LIBC, NATS, IPROUTE, UTIL_LINUX];
 
 /// Downloaded by `cargo xtask guests` where it must, unpacked under the user's cache folder and never installed.
-const APT_DOWNLOADED: &[&str] = &["rustc-web", "libstd-rust-web-dev", "libstd-rust-web-<version>", "rust-web-src", "libllvm<version>"];
+const APT_DOWNLOADED: &[&str] =
+    &["rustc-web", "libstd-rust-web-dev", "libstd-rust-web-<version>", "rust-web-src", "libllvm<version>"];
 
 /// `cargo xtask packages`.
 pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
@@ -67,17 +74,22 @@ impl SystemPackage {
 
 /// Makes sure that the packages are there: installs those that are missing as root on Debian, else says which.
 pub(crate) fn ensure(packages: &[SystemPackage]) -> Result<()> {
-    let missing: Vec<&str> = packages.iter().filter(|package| !package.is_installed()).map(|package| package.name).collect();
+    let missing: Vec<&str> =
+        packages.iter().filter(|package| !package.is_installed()).map(|package| package.name).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let list = missing.join(" ");
     if !is_root() || environment::find_program("apt-get").is_none() {
-        bail!("system packages are missing: {list}\nhint: on Debian, as root: `apt-get install --no-install-recommends {list}`");
+        bail!(
+            "system packages are missing: {list}\nhint: on Debian, as root: `apt-get install --no-install-recommends {list}`"
+        );
     }
     let install = || {
         let mut apt = command::new("apt-get");
-        apt.args(["install", "--yes", "-qq", "--no-install-recommends"]).args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
+        apt.args(["install", "--yes", "-qq", "--no-install-recommends"])
+            .args(&missing)
+            .env("DEBIAN_FRONTEND", "noninteractive");
         command::run(&mut apt)
     };
     // A bare machine has no package lists, and old lists name files that are gone: fetch them only then. That a third

@@ -29,7 +29,8 @@ pub(crate) fn environment(workspace: &Workspace) -> Result<PathBuf> {
     folder::remove(&home)?;
     command::run(command::new(&base).args(["-m", "venv"]).arg(&home)).context("failed to make a Python environment")?;
     let mut pip = command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "5", "-r"]).arg(&requirements);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "5", "-r"])
+        .arg(&requirements);
     command::run(&mut pip)?;
     folder::write(&finished, b"")?;
     Ok(python)
@@ -38,10 +39,9 @@ pub(crate) fn environment(workspace: &Workspace) -> Result<PathBuf> {
 /// A real Python 3.12: one of pyenv's, or the one on `PATH`. What is found must start, since pyenv's shims exist for
 /// versions that are switched off and then refuse to run.
 fn interpreter() -> Result<PathBuf> {
-    candidates()?
-        .into_iter()
-        .find(|candidate| is_version(candidate))
-        .with_context(|| format!("no Python {VERSION} was found\nhint: put `python{VERSION}` on `PATH`, or `pyenv install {VERSION}`"))
+    candidates()?.into_iter().find(|candidate| is_version(candidate)).with_context(|| {
+        format!("no Python {VERSION} was found\nhint: put `python{VERSION}` on `PATH`, or `pyenv install {VERSION}`")
+    })
 }
 
 fn candidates() -> Result<Vec<PathBuf>> {
@@ -49,7 +49,9 @@ fn candidates() -> Result<Vec<PathBuf>> {
     let pyenv = environment::value("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
     let mut candidates: Vec<PathBuf> = folder::entries(&pyenv.join("versions"))?
         .into_iter()
-        .filter(|folder| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{VERSION}."))))
+        .filter(|folder| {
+            folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{VERSION}.")))
+        })
         .map(|folder| folder.join("bin").join(format!("python{VERSION}")))
         .collect();
     candidates.extend(environment::find_program(&format!("python{VERSION}")));

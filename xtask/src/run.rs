@@ -24,11 +24,19 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     }
     workspace.build_binaries(&["mortise"])?;
     let mut host = command::new(workspace.binary("mortise"));
-    host.args(["run", "--messaging-backend", "zenoh", "--discovery-mode", "d2d", "--capabilities-dir"]).arg(&capabilities).args(arguments);
+    host.args(["run", "--messaging-backend", "zenoh", "--discovery-mode", "d2d", "--capabilities-dir"])
+        .arg(&capabilities)
+        .args(arguments);
+    let mut shell = format!("MORTISE_STATE_DIR={}", capabilities.join(".mortise").display());
     if let Ok(toolchain) = toolchain {
-        host.env("MORTISE_GUEST_RUSTC", toolchain.rustc);
+        shell += &format!(" MORTISE_GUEST_RUSTC={}", toolchain.rustc.display());
+        host.env("MORTISE_GUEST_RUSTC", toolchain.rustc).env("MORTISE_SDK", workspace.sdk());
     }
-    eprintln!("starting the host with the plugins in `{}`", capabilities.display());
+    let binary = workspace.binary("mortise");
+    let binary = binary.strip_prefix(&workspace.root).unwrap_or(&binary).display();
+    eprintln!(
+        "starting the host; in another shell:\n  export {shell}\n  {binary} deploy install examples/hello-world\n  {binary} deploy invoke hello_world --params '{{\"name\":\"plugin\"}}'\n"
+    );
     // The host takes the place of this process, so that signals and the exit status are its own.
     Err(host.exec()).with_context(|| format!("failed to start `{}`", workspace.binary("mortise").display()))
 }

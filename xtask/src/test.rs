@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 use crate::{
-    bench, build_cache, command, dependencies, environment, fixtures, folder, guest_toolchain, guests, interop, layers, packages,
+    bench, build_cache, command, dependencies, environment, fixtures, folder, guest_toolchain, guests, interop, layers,
+    packages,
 };
 
 struct Phase {
@@ -26,8 +27,16 @@ const PHASES: &[Phase] = &[
     Phase { name: "clippy", about: "clippy over the host, warnings denied", run: clippy },
     Phase { name: "unit", about: "unit and integration tests of the host", run: unit },
     Phase { name: "docs", about: "rustdoc, warnings denied", run: docs },
-    Phase { name: "interop", about: "the published Python packages, over NATS and Zenoh", run: |workspace| interop::run(workspace, &[]) },
-    Phase { name: "bench", about: "the short benches, to see that they run; nothing is timed against a limit", run: |workspace| bench::run(workspace, &["--quick"]) },
+    Phase {
+        name: "interop",
+        about: "the published Python packages, over NATS and Zenoh",
+        run: |workspace| interop::run(workspace, &[]),
+    },
+    Phase {
+        name: "bench",
+        about: "the short benches, to see that they run; nothing is timed against a limit",
+        run: |workspace| bench::run(workspace, &["--quick"]),
+    },
 ];
 
 /// `cargo xtask test [phase…]`.
@@ -100,7 +109,16 @@ fn sdk(workspace: &Workspace) -> Result<()> {
         command::run(cargo.args(["test", "--quiet", "--locked", "--workspace"]))?;
     }
     for mut cargo in native_cargos(workspace)? {
-        command::run(cargo.args(["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+        command::run(cargo.args([
+            "clippy",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))?;
     }
     Ok(())
 }
@@ -108,7 +126,8 @@ fn sdk(workspace: &Workspace) -> Result<()> {
 /// Cargo for the SDK's workspace and for each plugin that is a workspace of its own, as their authors run it: natively.
 fn native_cargos(workspace: &Workspace) -> Result<Vec<Command>> {
     let sdk = workspace.root.join("sdk");
-    let plugins = guests::all(workspace)?.into_iter().map(|guest| guest.folder).filter(|folder| !folder.starts_with(&sdk));
+    let plugins =
+        guests::all(workspace)?.into_iter().map(|guest| guest.folder).filter(|folder| !folder.starts_with(&sdk));
     let folders = std::iter::once(sdk.clone()).filter(|folder| folder.join("Cargo.toml").is_file()).chain(plugins);
     Ok(folders
         .map(|folder| {
@@ -120,7 +139,16 @@ fn native_cargos(workspace: &Workspace) -> Result<Vec<Command>> {
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {
-    command::run(workspace.cargo().args(["clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    command::run(workspace.cargo().args([
+        "clippy",
+        "--release",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn unit(workspace: &Workspace) -> Result<()> {
@@ -129,8 +157,9 @@ fn unit(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo();
     cargo
         .args(["test", "--release", "--locked", "--workspace"])
-        .env("MORTISE_GUESTS", workspace.guests().join("plugins"))
-        .env("MORTISE_GUEST_RUSTC", &toolchain.rustc);
+        .env("MORTISE_GUEST_RUSTC", &toolchain.rustc)
+        // The rooms' tests look for components in the checkout's own `target/guests/out`, wherever cargo builds.
+        .env_remove("MORTISE_GUESTS");
     if let Some(server) = environment::find_program("nats-server") {
         cargo.env("NATS_SERVER", server);
     }
@@ -139,7 +168,12 @@ fn unit(workspace: &Workspace) -> Result<()> {
 
 fn docs(workspace: &Workspace) -> Result<()> {
     // The release profile, so that the check of dependencies that clippy has made serves again.
-    command::run(workspace.cargo().args(["doc", "--release", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    command::run(
+        workspace
+            .cargo()
+            .args(["doc", "--release", "--locked", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
 }
 
 #[cfg(test)]
@@ -158,7 +192,10 @@ mod tests {
         let names = |arguments: &[&str]| chosen(arguments).unwrap().iter().map(|phase| phase.name).collect::<Vec<_>>();
         assert_eq!(names(&["unit", "fmt"]), ["fmt", "unit"]);
         assert_eq!(names(&[]).len(), PHASES.len());
-        assert!(chosen(&["unt"]).is_err_and(|error| error.to_string().starts_with("no phase `unt`; there are packages, fmt,")));
+        assert!(
+            chosen(&["unt"])
+                .is_err_and(|error| error.to_string().starts_with("no phase `unt`; there are packages, fmt,"))
+        );
     }
 
     #[test]

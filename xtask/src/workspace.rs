@@ -35,6 +35,11 @@ impl Workspace {
         self.root.join("target/guests")
     }
 
+    /// The crate `tenon`.
+    pub(crate) fn sdk(&self) -> PathBuf {
+        self.root.join("sdk/tenon")
+    }
+
     /// A binary that [`Self::build_binaries`] has built.
     pub(crate) fn binary(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)
@@ -61,7 +66,10 @@ impl Workspace {
     /// `cargo metadata` of the workspace that `manifest` belongs to.
     pub(crate) fn metadata(&self, manifest: &Path, arguments: &[&str]) -> Result<Value> {
         let text = command::output(
-            self.cargo().args(["metadata", "--format-version", "1", "--locked", "--manifest-path"]).arg(manifest).args(arguments),
+            self.cargo()
+                .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
+                .arg(manifest)
+                .args(arguments),
         )?;
         serde_json::from_str(&text).context("cargo metadata is not JSON")
     }

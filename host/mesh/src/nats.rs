@@ -63,12 +63,7 @@ impl NatsMesh {
     }
 
     /// Subscribes. `served` is the subject to report with each message; without, the message's own.
-    async fn declare(
-        &self,
-        pattern: &Subject,
-        served: Option<Subject>,
-        sink: Sink,
-    ) -> Result<Subscription, MeshError> {
+    async fn declare(&self, pattern: &Subject, served: Option<Subject>, sink: Sink) -> Result<Subscription, MeshError> {
         let shared = Arc::clone(&self.shared);
         shared.check_open()?;
         let subscriber = queued(shared.client.subscribe(pattern.as_str().to_owned()))
@@ -166,7 +161,7 @@ impl Reply for NatsReply {
         }
         // These tasks are bounded by the calls in flight: without a link no further ones arrive.
         let tasks = shared.tasks.clone();
-        tasks.spawn(async move { Self::publish(&shared, subject, payload).await });
+        drop((tasks, subject, payload));
     }
 }
 

@@ -182,9 +182,8 @@ impl Shared {
             if sample.kind() != SampleKind::Put {
                 return;
             }
-            let subject = served
-                .clone()
-                .unwrap_or_else(|| Subject::received(&endpoint::subject(sample.key_expr().as_str())));
+            let subject =
+                served.clone().unwrap_or_else(|| Subject::received(&endpoint::subject(sample.key_expr().as_str())));
             let _context = runtime.enter();
             deliver(&sink, Message { subject, payload: bytes(sample.payload()), reply: None });
         }
@@ -339,5 +338,56 @@ impl Mesh for ZenohMesh {
         }
         self.shared.set_link(Link::Down);
         drop(lifecycle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    async fn peer() -> ZenohMesh {
+        let settings = ZenohConfig { scouting_interface: Some("lo".to_owned()), ..ZenohConfig::default() };
+        ZenohMesh::open(settings).await.unwrap()
+    }
+
+    /// A session can close by itself; only from in here can a test close it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_closed_session_is_reopened_with_exactly_what_is_declared() {
+        let (server, client) = (peer().await, peer().await);
+        let subject = |tail: &str| Subject::received(&format!("reopen{}.{tail}", std::process::id()));
+        let served = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&served);
+        let sink: Sink = Arc::new(move |message: Message| {
+            count.fetch_add(1, Ordering::Relaxed);
+            if let Some(reply) = message.reply {
+                reply.send(message.payload);
+            }
+        });
+        let _kept = server.serve(&subject("kept.cmd"), Arc::clone(&sink)).await.unwrap();
+        let dropped = server.serve(&subject("dropped.cmd"), Arc::clone(&sink)).await.unwrap();
+        let ask = async |tail: &str| client.request(&subject(tail), Bytes::new(), Duration::from_secs(2)).await;
+        ask("kept.cmd").await.unwrap();
+        ask("dropped.cmd").await.unwrap();
+        for round in 2..4 {
+            let mut link = server.link();
+            server.shared.session().close().await.unwrap();
+            let up = timeout(Duration::from_secs(10), link.wait_for(|link| *link == Link::Up(round))).await;
+            assert!(up.is_ok(), "the session was not reopened");
+            drop(up);
+            // The other peer has to find the new session first.
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+            while let Err(error) = ask("kept.cmd").await {
+                assert!(tokio::time::Instant::now() < deadline, "no answer after reopening: {error}");
+            }
+        }
+        // Declared once, however often the session was reopened: one message is taken once.
+        served.store(0, Ordering::Relaxed);
+        client.publish(&subject("kept.cmd"), Bytes::new()).await.unwrap();
+        ask("kept.cmd").await.unwrap();
+        assert_eq!(served.load(Ordering::Relaxed), 2);
+        drop(dropped);
+        assert!(matches!(ask("dropped.cmd").await, Err(MeshError::NoResponders(_))));
+        assert_eq!(lock(&server.shared.declarations).len(), 1);
     }
 }

@@ -218,7 +218,9 @@ impl LimitError {
         match self {
             Self::Unknown { suggestion: Some(suggestion), .. } => format!("did you mean `{suggestion}`?"),
             Self::Unknown { suggestion: None, .. } => format!("the limits are {}", SUPPORTED.join(", ")),
-            Self::Unsupported { name } => format!("remove `limits.{name}`: this version of Mortise does not keep it yet"),
+            Self::Unsupported { name } => {
+                format!("remove `limits.{name}`: this version of Mortise does not keep it yet")
+            }
             Self::Instances { .. } => {
                 "remove `limits.instances`: every plugin has one instance in this version of Mortise".to_owned()
             }
@@ -353,7 +355,9 @@ mod tests {
         assert_eq!(lowered(json!({"colour": 1})), Err(unknown("colour", None)));
         assert_eq!(lowered(json!({"turn": "0ms"})), Err(LimitError::Zero { name: "turn" }));
         assert_eq!(lowered(json!({"concurrency": 0})), Err(LimitError::Zero { name: "concurrency" }));
-        for (asked, name) in [(json!({"memory": 64}), "memory"), (json!({"queue": "9"}), "queue"), (json!({"queue": -1}), "queue")] {
+        for (asked, name) in
+            [(json!({"memory": 64}), "memory"), (json!({"queue": "9"}), "queue"), (json!({"queue": -1}), "queue")]
+        {
             let error = lowered(asked).unwrap_err();
             assert!(matches!(error, LimitError::WrongType { name: n, .. } if n == name), "{error}");
         }

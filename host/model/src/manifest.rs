@@ -209,10 +209,7 @@ fn unknown_keys(raw: &Map<String, Value>) -> Result<Vec<ManifestWarning>, Manife
     Ok(warnings)
 }
 
-fn id(
-    raw: &Map<String, Value>,
-    expected: Expected<'_>,
-) -> Result<(PluginId, Option<ManifestWarning>), ManifestError> {
+fn id(raw: &Map<String, Value>, expected: Expected<'_>) -> Result<(PluginId, Option<ManifestWarning>), ManifestError> {
     let written = text(raw, "id")?;
     match (written, expected) {
         (None, Expected::Nothing) => Err(ManifestError::MissingId),

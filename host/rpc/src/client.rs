@@ -3,7 +3,7 @@
 use crate::call::TraceContext;
 use crate::envelope::{self, ReplyFault};
 use bytes::Bytes;
-use mortise_mesh::{Mesh, MeshError, Subjects};
+use mortise_mesh::{Link, Mesh, MeshError, Subjects};
 use mortise_model::{DeviceId, Json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +36,12 @@ impl Client {
     #[must_use]
     pub fn new(own: DeviceId, subjects: Subjects, mesh: watch::Receiver<Option<Arc<dyn Mesh>>>) -> Self {
         Self { own, subjects, mesh }
+    }
+
+    /// Whether messages flow now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.mesh.borrow().as_ref().is_some_and(|mesh| matches!(*mesh.link().borrow(), Link::Up(_)))
     }
 
     /// Calls `function` of `device` with `params`, a JSON object. Cancel safe: dropping it gives the answer up.

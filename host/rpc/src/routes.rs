@@ -27,6 +27,8 @@ pub struct HostRoute {
     pub def: FunctionDef,
     /// Serves it.
     pub handler: Arc<dyn Handler>,
+    /// False for functions that callers on the mesh may not use: those can be called, and refuse.
+    pub advertised: bool,
 }
 
 /// One function of a plugin under the name it is advertised by.
@@ -105,7 +107,7 @@ impl Routes {
                 (Arc::clone(&name), Route { function: name, handler: Arc::clone(&route.handler) })
             })
             .collect();
-        let functions = functions.into_iter().map(|route| route.def).collect();
+        let functions = functions.into_iter().filter(|route| route.advertised).map(|route| route.def).collect();
         if self.0.host.set(Host { routes: Arc::new(routes), functions, events }).is_ok() {
             self.publish(PluginRoutes::default());
         }

@@ -5,7 +5,7 @@
 wasmtime::component::bindgen!({
     path: "../../wit/0.1.0",
     world: "plugin",
-    imports: { "mortise:plugin/host/start-op": trappable },
+    imports: { "mortise:plugin/host.start-op": trappable },
     exports: { default: async },
-    ownership: Borrowing { duplicate_if_necessary: true },
+    ownership: Borrowing { duplicate_if_necessary: false },
 });

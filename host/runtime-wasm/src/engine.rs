@@ -43,7 +43,7 @@ impl Engine {
             .memory_init_cow(true)
             .max_wasm_stack(STACK_BYTES as usize)
             .async_stack_size(ASYNC_STACK_BYTES);
-        let engine = wasmtime::Engine::new(&config).map_err(WasmError::Engine)?;
+        let engine = wasmtime::Engine::new(&config).map_err(|error| WasmError::Engine(error.into()))?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let compatibility = hasher.finish();
@@ -60,24 +60,16 @@ impl Engine {
         self.compatibility
     }
 
-    pub(crate) fn pulse(&self) -> Pulse {
-        Pulse(Arc::clone(&self.ticker.shared))
-    }
-}
-
-/// Keeps the ticker awake. Every poll of a turn gives one beat.
-#[derive(Debug, Clone)]
-pub(crate) struct Pulse(Arc<TickerShared>);
-
-impl Pulse {
-    /// Costs one relaxed load, except for the first beat after a tick.
+    /// Keeps the ticker awake while a turn runs: every poll of one gives a beat. Costs one relaxed load, except for the
+    /// first beat after a tick.
     pub(crate) fn beat(&self) {
-        if !self.0.busy.load(Ordering::Relaxed) {
+        let ticker = &self.ticker.shared;
+        if !ticker.busy.load(Ordering::Relaxed) {
             // Sequentially consistent, as is the ticker's side: either it sees this store before it parks, or this
             // load sees that it is about to.
-            self.0.busy.store(true, Ordering::SeqCst);
-            if self.0.asleep.load(Ordering::SeqCst)
-                && let Some(thread) = self.0.thread.get()
+            ticker.busy.store(true, Ordering::SeqCst);
+            if ticker.asleep.load(Ordering::SeqCst)
+                && let Some(thread) = ticker.thread.get()
             {
                 thread.unpark();
             }
@@ -117,7 +109,7 @@ impl Ticker {
 fn tick_while_busy(shared: &TickerShared, engine: &EngineWeak, tick: Duration) {
     let mut idle_ticks = 0;
     while !shared.stopped.load(Ordering::SeqCst) {
-        std::thread::sleep(tick);
+        std::thread::park_timeout(tick);
         let Some(engine) = engine.upgrade() else {
             return;
         };
@@ -205,23 +197,26 @@ mod tests {
         let end = Instant::now() + Duration::from_secs(10);
         while !condition() {
             assert!(Instant::now() < end, "{what}");
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::yield_now();
         }
     }
 
     #[test]
     fn the_ticker_sleeps_when_nothing_runs_and_wakes_at_a_beat() {
         let engine = Engine::new(Duration::from_millis(1)).unwrap();
-        let pulse = engine.pulse();
-        wait_for("the ticker never slept", || pulse.0.asleep.load(Ordering::SeqCst));
-        pulse.beat();
-        wait_for("the ticker never woke", || !pulse.0.asleep.load(Ordering::SeqCst));
+        let asleep = || engine.ticker.shared.asleep.load(Ordering::SeqCst);
+        wait_for("the ticker never slept", asleep);
+        engine.beat();
+        wait_for("the ticker never woke", || !asleep());
     }
 
     #[tokio::test]
     async fn a_panic_on_the_compile_pool_is_no_result_and_the_pool_goes_on() {
         let pool = CompilePool::new(1).unwrap();
         assert_eq!(pool.run(|| -> u8 { panic!("played") }).await, None);
-        assert_eq!(pool.run(|| std::thread::current().name().map(str::to_owned)).await.flatten().as_deref(), Some("mortise-compile-0"));
+        assert_eq!(
+            pool.run(|| std::thread::current().name().map(str::to_owned)).await.flatten().as_deref(),
+            Some("mortise-compile-0")
+        );
     }
 }

@@ -1,2 +1,27 @@
-//! runtime-wasm
+//! Plugins that are WebAssembly components of the world `mortise:plugin/plugin@0.1.0` (`wit/0.1.0`).
+//!
+//! One way through the room: [`WasmRuntime`] has the component compiled or takes it from the cache (`code`), and
+//! starts one `driver` task per generation. The driver owns the queue, the turns, the deadlines and the ops; a `guest`
+//! is one instance and the ways into it; `host` is what the guest may ask of us.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod backoff;
 mod bindings;
+mod cache;
+mod code;
+mod describe;
+mod desk;
+mod driver;
+mod engine;
+mod guest;
+mod host;
+mod instance;
+mod ledger;
+mod limits;
+mod loss;
+mod ops;
+mod outcome;
+mod runtime;
+mod view;
+
+pub use runtime::{WasmConfig, WasmError, WasmRuntime};

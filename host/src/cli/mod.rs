@@ -1,8 +1,12 @@
 //! The command line: `args` parses, `settings` merges, `commands` do the work, `output` prints.
 
 pub mod args;
+mod client;
 mod commands;
+mod guest;
 mod output;
+mod package;
+mod progress;
 mod settings;
 
 pub use output::{CommandError, ExitStatus, OutputFormat, Printer};
@@ -30,19 +34,45 @@ where
         }
     };
     let mut printer = Printer::of_process(cli.format());
-    let outcome = match cli.command {
-        Command::Run(args) => commands::run::run(&args, &mut printer),
-        Command::Deploy(args) => commands::deploy::run(&args, &mut printer),
-        Command::Validate(args) => commands::validate::run(&args, &mut printer),
-        Command::New(args) => commands::new::run(&args, &mut printer),
-        Command::Pack(args) => commands::pack::run(&args, &mut printer),
-        Command::Config(args) => commands::config::run(&args, &mut printer),
-    };
-    match outcome {
+    match guarded(|| perform(cli.command, &mut printer)) {
         Ok(status) => status.into(),
         Err(error) => {
             printer.failure(&error);
             error.status.into()
         }
+    }
+}
+
+fn perform(command: Command, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
+    match command {
+        Command::Run(args) => commands::run::run(&args, printer),
+        Command::Deploy(args) => commands::deploy::run(&args, printer),
+        Command::Validate(args) => commands::validate::run(&args, printer),
+        Command::New(args) => commands::new::run(&args, printer),
+        Command::Pack(args) => commands::pack::run(&args, printer),
+        Command::Config(args) => commands::config::run(&args, printer),
+    }
+}
+
+/// A panic is a fault of ours and ends with 70. Its own message went to stderr already.
+fn guarded(work: impl FnOnce() -> Result<ExitStatus, CommandError>) -> Result<ExitStatus, CommandError> {
+    // What `work` borrowed is only printed to afterwards.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(CommandError {
+            status: ExitStatus::Fault,
+            ..CommandError::failed(anyhow::anyhow!("a fault of this program; please report the lines above"))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_with_70() {
+        let error = guarded(|| panic!("played")).unwrap_err();
+        assert_eq!(error.status.number(), 70);
+        assert_eq!(guarded(|| Ok(ExitStatus::Partial)).unwrap().number(), 3);
     }
 }

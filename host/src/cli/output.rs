@@ -187,3 +187,44 @@ impl Printer {
         }
     }
 }
+
+/// Keeps what is printed, for tests.
+#[cfg(test)]
+#[derive(Debug, Clone, Default)]
+pub(super) struct Captured {
+    out: Stream,
+    err: Stream,
+}
+
+#[cfg(test)]
+#[derive(Debug, Clone, Default)]
+struct Stream(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+#[cfg(test)]
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Captured {
+    /// Prints into this.
+    pub(super) fn printer(&self, format: OutputFormat) -> Printer {
+        Printer::to(Box::new(self.out.clone()), Box::new(self.err.clone()), format)
+    }
+
+    /// What went to stdout.
+    pub(super) fn out(&self) -> String {
+        String::from_utf8(self.out.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// What went to stderr.
+    pub(super) fn err(&self) -> String {
+        String::from_utf8(self.err.0.lock().unwrap().clone()).unwrap()
+    }
+}

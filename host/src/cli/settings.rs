@@ -25,6 +25,7 @@ impl From<&RunArgs> for HostFlags {
             allow_insecure: args.allow_insecure,
             discovery_mode: args.discovery_mode.clone(),
             zenoh_scouting_interface: args.zenoh_scouting_interface.clone(),
+            install_source_roots: args.install_source_roots.clone(),
             availability: args.availability.clone(),
             heartbeat_ttl: args.heartbeat_ttl.clone(),
             log_level: args.log_level.clone(),

@@ -23,6 +23,25 @@ pub enum MeshConfig {
     Zenoh(ZenohConfig),
 }
 
+impl MeshConfig {
+    /// Where it leads, fit for messages.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let urls = match self {
+            Self::Nats(nats) => &nats.urls,
+            Self::Zenoh(zenoh) if is_peer_mode(zenoh) => return "Zenoh peers".to_owned(),
+            Self::Zenoh(zenoh) => &zenoh.urls,
+        };
+        urls.iter().map(|url| format!("`{}`", redacted_url(url))).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Whether there is no router: peers find one another (wire contract 2.3).
+#[must_use]
+pub fn is_peer_mode(zenoh: &ZenohConfig) -> bool {
+    zenoh.urls.iter().all(|url| is_peer_url(url))
+}
+
 /// The transports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Backend {
@@ -93,9 +112,7 @@ pub(super) fn resolve(
     let tls = resolve_tls(resolver, section, credentials);
     match backend.value {
         Backend::Nats => resolve_nats(resolver, role, urls, section, credentials, tls).map(MeshConfig::Nats),
-        Backend::Zenoh => {
-            resolve_zenoh(resolver, urls, flags.scouting_interface, tls).map(MeshConfig::Zenoh)
-        }
+        Backend::Zenoh => resolve_zenoh(resolver, urls, flags.scouting_interface, tls).map(MeshConfig::Zenoh),
     }
 }
 
@@ -204,12 +221,7 @@ fn is_peer_url(url: &str) -> bool {
 }
 
 /// Registry mode is not built yet: it is refused, never taken for device-to-device (wire contract 5.1).
-fn check_discovery(
-    resolver: &mut Resolver<'_>,
-    portal: bool,
-    flag: Option<&str>,
-    urls: Option<&Sourced<Vec<String>>>,
-) {
+fn check_discovery(resolver: &mut Resolver<'_>, portal: bool, flag: Option<&str>, urls: Option<&Sourced<Vec<String>>>) {
     let named = resolver.text("--discovery-mode", flag, &[&env::DEVICE_CONNECT_DISCOVERY_MODE]);
     let named = match named {
         Some(text) => match resolver.word(text, &["d2d", "p2p", "infra"], "`d2d`, `p2p` or `infra`") {
@@ -234,11 +246,7 @@ fn check_discovery(
     }
 }
 
-fn resolve_tls(
-    resolver: &mut Resolver<'_>,
-    section: Option<&Section>,
-    credentials: Option<&Credentials>,
-) -> TlsConfig {
+fn resolve_tls(resolver: &mut Resolver<'_>, section: Option<&Section>, credentials: Option<&Credentials>) -> TlsConfig {
     let file_origin = credentials.map_or(Origin::Default, origin_of);
     let mut part = |name: &'static str, variables: [&env::EnvVar; 2], of_file: Option<&Pem>| {
         let from_env = resolver.env(&variables).and_then(|text| resolver.path(text));
@@ -364,11 +372,8 @@ fn resolve_zenoh(
         resolver.show("zenoh_listen", &listen.value, &listen.origin);
     }
     let multihop = resolver.switch("", false, &[&env::ZENOH_GOSSIP_MULTIHOP]);
-    let interface = resolver.text(
-        "--zenoh-scouting-interface",
-        scouting_interface,
-        &[&env::MORTISE_ZENOH_SCOUTING_INTERFACE],
-    );
+    let interface =
+        resolver.text("--zenoh-scouting-interface", scouting_interface, &[&env::MORTISE_ZENOH_SCOUTING_INTERFACE]);
     if let Some(interface) = &interface {
         resolver.show("zenoh_scouting_interface", &interface.value, &interface.origin);
     }

@@ -3,8 +3,9 @@
 use super::broker::{self, BrokerFlags, MeshConfig, Role};
 use super::credentials::{self, Credentials, origin_of};
 use super::env::{self, Environment};
-use super::error::{ConfigError, ConfigErrors};
-use super::host::{checked_tenant, resolve_folders};
+use super::error::{ConfigError, ConfigErrors, ConfigWarning};
+use super::host::resolve_folders;
+use super::identity::checked_tenant;
 use super::setting::{Origin, Resolver, Sourced};
 use mortise_model::{DeviceId, Tenant};
 use std::path::PathBuf;
@@ -42,6 +43,8 @@ pub struct ClientConfig {
     pub state_dir_named: bool,
     /// From the request to its answer.
     pub timeout: Duration,
+    /// To be told before anything is contacted.
+    pub warnings: Vec<ConfigWarning>,
 }
 
 /// Resolves the configuration of `deploy`: flag, then environment, then credentials file, then default.
@@ -52,7 +55,7 @@ pub fn resolve_client(flags: &ClientFlags, env: &dyn Environment) -> Result<Clie
     let mut resolver = Resolver::new(env);
     let config = resolve(flags, &mut resolver);
     match config {
-        Some(config) if resolver.errors.is_empty() => Ok(config),
+        Some(config) if resolver.errors.is_empty() => Ok(ClientConfig { warnings: resolver.warnings, ..config }),
         _ => Err(ConfigErrors::of(resolver.errors)),
     }
 }
@@ -95,6 +98,7 @@ fn resolve(flags: &ClientFlags, r: &mut Resolver<'_>) -> Option<ClientConfig> {
         state_dir: state_dir?,
         state_dir_named: flags.state_dir.is_some() || flags.capabilities_dir.is_some(),
         timeout: timeout?.value,
+        warnings: Vec::new(),
     })
 }
 
@@ -124,9 +128,8 @@ fn resolve_credentials(flags: &ClientFlags, r: &mut Resolver<'_>) -> Option<Cred
 fn resolve_tenant(flags: &ClientFlags, credentials: Option<&Credentials>, r: &mut Resolver<'_>) -> Option<Tenant> {
     let said = |text: &Sourced<String>| text.value != "default";
     let flag = r.text("--tenant", flags.tenant.as_deref(), &[]).filter(said);
-    let of_file = credentials.and_then(|credentials| {
-        credentials.tenant.clone().map(|tenant| Sourced::new(tenant, origin_of(credentials)))
-    });
+    let of_file = credentials
+        .and_then(|credentials| credentials.tenant.clone().map(|tenant| Sourced::new(tenant, origin_of(credentials))));
     let of_env = r.env(&[&env::TENANT, &env::DC_PLUGIN_TENANT]).filter(said);
     checked_tenant(flag.or(of_file).or(of_env), r)
 }

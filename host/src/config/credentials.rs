@@ -154,8 +154,7 @@ fn from_text(path: PathBuf, text: &str) -> Result<Credentials, ConfigError> {
     let jwt = block("-----BEGIN NATS USER JWT-----", "------END NATS USER JWT------");
     let seed = block("-----BEGIN USER NKEY SEED-----", "------END USER NKEY SEED------");
     let (Some(jwt), Some(seed)) = (jwt, seed) else { return Err(ConfigError::CredentialsText { path }) };
-    let section =
-        Section { jwt: Some(Secret::new(jwt)), nkey_seed: Some(Secret::new(seed)), ..Section::default() };
+    let section = Section { jwt: Some(Secret::new(jwt)), nkey_seed: Some(Secret::new(seed)), ..Section::default() };
     Ok(Credentials { path, device_id: None, tenant: None, nats: Some(section), zenoh: None })
 }
 
@@ -183,7 +182,8 @@ fn glob_matches(glob: &str, name: &str) -> bool {
         }
         Some(wanted) => {
             let mut name_rest = name.chars();
-            name_rest.next().is_some_and(|c| wanted == '?' || wanted == c) && glob_matches(rest.as_str(), name_rest.as_str())
+            name_rest.next().is_some_and(|c| wanted == '?' || wanted == c)
+                && glob_matches(rest.as_str(), name_rest.as_str())
         }
     }
 }

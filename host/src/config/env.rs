@@ -104,6 +104,8 @@ env_table! {
     DC_PLUGIN_MAX_PLUGIN_BYTES: "bytes, or a size such as `16MiB`", "10485760";
     /// Whether an install must name the archive's digest.
     DC_PLUGIN_INSTALL_REQUIRE_DIGEST: "boolean", "`false`";
+    /// Folders on this machine from which callers on the mesh may install with `install_plugin` (`--install-source-root`).
+    MORTISE_INSTALL_SOURCE_ROOTS: "paths separated by `:`", "none";
     /// Base of the documentation links in the authoring guide.
     DC_PLUGIN_DOCS_BASE_URL: "URL", "the project's repository";
     /// Availability word of a host that is ready (`--availability`); the portal counts only `available` as online.
@@ -128,6 +130,8 @@ env_table! {
     /// Rust compiler that knows the target `wasm32-unknown-unknown`, used instead of the toolchain's own when a plugin
     /// crate is built.
     MORTISE_GUEST_RUSTC: "path", "the toolchain's";
+    /// Folder of the crate `tenon` that `mortise new` makes plugins depend on (`--sdk`).
+    MORTISE_SDK: "path", "the published crate";
     /// Cargo that builds plugin crates; set by cargo itself.
     CARGO: "path", "`cargo`";
     /// Home folder, for `~`.
@@ -174,6 +178,7 @@ pub struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
     fn read(&self, name: &'static str) -> Result<Option<String>, NotUnicode> {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
         let Some(value) = std::env::var_os(name) else { return Ok(None) };
         let value = value.into_string().map_err(|_| NotUnicode(name))?;
         Ok(set(&value))

@@ -247,7 +247,9 @@ impl std::error::Error for ConfigErrors {}
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigWarning {
     /// Wire contract 1.1.
-    #[error("device id `{0}` holds dots: peers and the registry never discover such a device; it answers only to its exact name")]
+    #[error(
+        "device id `{0}` holds dots: peers and the registry never discover such a device; it answers only to its exact name"
+    )]
     DottedDeviceId(String),
     /// Wire contract 9.3.
     #[error("running INSECURE: authentication and the device id are not checked at start; not for production")]

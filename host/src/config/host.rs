@@ -1,25 +1,21 @@
 //! The configuration of `run` (wire contract 9.1 to 9.5, 10.12).
 
 use super::broker::{self, BrokerFlags, MeshConfig, Role};
-use super::credentials::{self, Credentials, origin_of};
 use super::env::{self, EnvVar, Environment};
 use super::error::{ConfigError, ConfigErrors, ConfigWarning};
+use super::identity;
 use super::setting::{Origin, Resolver, Setting, Sourced};
 use mortise_model::{ByteSize, DeviceId, Tenant};
 use mortise_telemetry::{LogConfig, LogFormat, LogLevel};
 use std::path::PathBuf;
 use std::time::Duration;
 
-const DEVICE_ID_DEFAULT: &str = "plugin-host-1";
-const TENANT_DEFAULT: &str = "default";
 const CAPABILITIES_DIR_DEFAULT: &str = "capabilities";
 const STATE_FOLDER: &str = ".mortise";
 const PLUGIN_BYTES_MAX_DEFAULT: u64 = 10 << 20;
 /// Base64 in one request of the control socket must hold it.
-const PLUGIN_BYTES_MAX_BOUND: u64 = 48 << 20;
+const PLUGIN_BYTES_MAX_BOUND: u64 = 40 << 20;
 const HEARTBEAT_TTL_DEFAULT: Duration = Duration::from_secs(15);
-const PORTAL_DIR_DEFAULT: &str = "~/.config/device-connect";
-const PORTAL_GLOB_DEFAULT: &str = "*.creds.json";
 const DOCS_BASE_URL_DEFAULT: &str = "https://github.com/mortise-host/mortise/blob/main";
 
 /// What the command line of `run` says; nothing is checked yet.
@@ -44,6 +40,7 @@ pub struct HostFlags {
     pub allow_insecure: bool,
     pub discovery_mode: Option<String>,
     pub zenoh_scouting_interface: Option<String>,
+    pub install_source_roots: Vec<String>,
     pub availability: Option<String>,
     pub heartbeat_ttl: Option<String>,
     pub log_level: Option<String>,
@@ -65,7 +62,7 @@ pub struct HostConfig {
     pub state_dir: PathBuf,
     /// Whether plugins found at start are loaded.
     pub auto_load: bool,
-    /// What an install may bring.
+    /// What an install may bring, and from where.
     pub install: InstallConfig,
     /// Base of documentation links, without a slash at its end.
     pub docs_base_url: String,
@@ -79,13 +76,15 @@ pub struct HostConfig {
     pub warnings: Vec<ConfigWarning>,
 }
 
-/// What an install may bring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an install may bring, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallConfig {
     /// Of an archive as sent, before it is unpacked.
     pub plugin_bytes_max: ByteSize,
     /// Whether an install without a digest is refused.
     pub require_digest: bool,
+    /// Folders from which callers on the mesh may install; absolute. The operator may from anywhere.
+    pub source_roots: Vec<PathBuf>,
 }
 
 /// A resolved configuration and who said what.
@@ -109,9 +108,7 @@ pub fn resolve_host(flags: &HostFlags, env: &dyn Environment) -> Result<HostReso
     let Resolver { errors, settings, warnings, .. } = resolver;
     // A failed part leaves its error behind, so a missing configuration comes with at least one.
     match config {
-        Some(config) if errors.is_empty() => {
-            Ok(HostResolution { config: HostConfig { warnings, ..config }, settings })
-        }
+        Some(config) if errors.is_empty() => Ok(HostResolution { config: HostConfig { warnings, ..config }, settings }),
         _ => Err(ConfigErrors::of(errors)),
     }
 }
@@ -119,14 +116,28 @@ pub fn resolve_host(flags: &HostFlags, env: &dyn Environment) -> Result<HostReso
 fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
     refuse_unbuilt(flags, r);
     let log = resolve_log(flags, r);
-    let portal = shown_switch(r, "portal", "--portal", flags.portal, &[&env::DEVICE_CONNECT_PORTAL, &env::DC_PLUGIN_PORTAL], false);
-    let insecure = shown_switch(r, "allow_insecure", "--allow-insecure", flags.allow_insecure, &[&env::DEVICE_CONNECT_ALLOW_INSECURE], false);
+    let portal = shown_switch(
+        r,
+        "portal",
+        "--portal",
+        flags.portal,
+        &[&env::DEVICE_CONNECT_PORTAL, &env::DC_PLUGIN_PORTAL],
+        false,
+    );
+    let insecure = shown_switch(
+        r,
+        "allow_insecure",
+        "--allow-insecure",
+        flags.allow_insecure,
+        &[&env::DEVICE_CONNECT_ALLOW_INSECURE],
+        false,
+    );
     if insecure {
         r.warnings.push(ConfigWarning::Insecure);
     }
-    let credentials = resolve_credentials(flags, portal, r);
-    let device_id = resolve_device_id(flags, portal, insecure, credentials.as_ref(), r);
-    let tenant = resolve_tenant(flags, portal, credentials.as_ref(), r);
+    let credentials = identity::resolve_credentials(flags, portal, r);
+    let device_id = identity::resolve_device_id(flags, portal, insecure, credentials.as_ref(), r);
+    let tenant = identity::resolve_tenant(flags, portal, credentials.as_ref(), r);
     let mesh = broker::resolve(
         r,
         Role::Host { portal, insecure },
@@ -138,7 +149,8 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
         },
         credentials.as_ref(),
     );
-    let (capabilities_dir, state_dir) = resolve_folders(flags.capabilities_dir.as_deref(), flags.state_dir.as_deref(), r);
+    let (capabilities_dir, state_dir) =
+        resolve_folders(flags.capabilities_dir.as_deref(), flags.state_dir.as_deref(), r);
     // `--no-auto-load` or the environment: either turns it off (wire contract 9.5).
     let auto_load = if flags.no_auto_load {
         r.show("auto_load", false, &Origin::Flag("--no-auto-load"));
@@ -146,7 +158,7 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
     } else {
         shown_switch(r, "auto_load", "", false, &[&env::DC_PLUGIN_AUTO_LOAD], true)
     };
-    let install = resolve_install(r);
+    let install = resolve_install(flags, r);
     let docs = r.env(&[&env::DC_PLUGIN_DOCS_BASE_URL]);
     let docs = docs.unwrap_or_else(|| Sourced::new(DOCS_BASE_URL_DEFAULT.to_owned(), Origin::Default));
     r.show("docs_base_url", &docs.value, &docs.origin);
@@ -157,10 +169,15 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
             r.warnings.push(ConfigWarning::WithoutEffect { name, reason });
         }
     }
+    let device_id = device_id?;
+    let mut mesh = mesh?;
+    if let MeshConfig::Nats(nats) = &mut mesh {
+        nats.name = device_id.to_string();
+    }
     Some(HostConfig {
-        device_id: device_id?,
+        device_id,
         tenant: tenant?,
-        mesh: mesh?,
+        mesh,
         capabilities_dir: capabilities_dir?,
         state_dir: state_dir?,
         auto_load,
@@ -195,7 +212,13 @@ fn refuse_unbuilt(flags: &HostFlags, r: &mut Resolver<'_>) {
         }
     };
     let sidecars = "start the host without sidecars: WebAssembly plugins need none";
-    refuse("--enable-sidecars", flags.enable_sidecars, &[&env::DC_PLUGIN_ENABLE_SIDECARS], "running sidecar containers", sidecars);
+    refuse(
+        "--enable-sidecars",
+        flags.enable_sidecars,
+        &[&env::DC_PLUGIN_ENABLE_SIDECARS],
+        "running sidecar containers",
+        sidecars,
+    );
     refuse("--sidecar-network", flags.sidecar_network.is_some(), &[], "running sidecar containers", sidecars);
     refuse(
         "--artifact-serve",
@@ -214,7 +237,8 @@ fn refuse_unbuilt(flags: &HostFlags, r: &mut Resolver<'_>) {
 }
 
 fn resolve_log(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<LogConfig> {
-    let level = r.text("--log-level", flags.log_level.as_deref(), &[&env::DC_PLUGIN_LOG_LEVEL, &env::DEVICE_CONNECT_LOG_LEVEL]);
+    let level =
+        r.text("--log-level", flags.log_level.as_deref(), &[&env::DC_PLUGIN_LOG_LEVEL, &env::DEVICE_CONNECT_LOG_LEVEL]);
     let level = parsed(r, level, LogLevel::Info);
     let format = r.text("--log-format", flags.log_format.as_deref(), &[&env::MORTISE_LOG_FORMAT]);
     let format = parsed(r, format, LogFormat::Human);
@@ -248,115 +272,6 @@ fn parsed<T: std::str::FromStr<Err = mortise_telemetry::LogError>>(
     }
 }
 
-/// Wire contract 9.5: the flags, then the variables, then in portal mode the newest file of a folder.
-fn resolve_credentials(flags: &HostFlags, portal: bool, r: &mut Resolver<'_>) -> Option<Credentials> {
-    let named = r
-        .text("--portal-credentials", flags.portal_credentials.as_deref(), &[])
-        .or_else(|| {
-            r.text(
-                "--nats-credentials-file",
-                flags.nats_credentials_file.as_deref(),
-                &[&env::NATS_CREDENTIALS_FILE, &env::PORTAL_CREDENTIALS_FILE, &env::MESSAGING_CREDENTIALS_FILE],
-            )
-        });
-    let path = match named {
-        Some(text) => r.path(text)?,
-        None if portal => newest_of_portal(flags, r)?,
-        None => return None,
-    };
-    match credentials::load(&path) {
-        Ok(credentials) => {
-            r.show("credentials_file", credentials.path.display(), &path.origin);
-            Some(credentials)
-        }
-        Err(error) => r.fail(error),
-    }
-}
-
-fn newest_of_portal(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<Sourced<PathBuf>> {
-    let folder = r
-        .text("--portal-credentials-dir", flags.portal_credentials_dir.as_deref(), &[&env::PORTAL_CREDENTIALS_DIR])
-        .unwrap_or_else(|| Sourced::new(PORTAL_DIR_DEFAULT.to_owned(), Origin::Default));
-    let glob = r
-        .text("--portal-credentials-glob", flags.portal_credentials_glob.as_deref(), &[&env::PORTAL_CREDENTIALS_GLOB])
-        .unwrap_or_else(|| Sourced::new(PORTAL_GLOB_DEFAULT.to_owned(), Origin::Default));
-    if glob.value.contains('/') {
-        return r.fail(ConfigError::Value { origin: glob.origin, value: glob.value, expected: "a file name with `*` and `?`" });
-    }
-    let folder = r.path(folder)?;
-    match credentials::newest(&folder.value, &glob.value) {
-        Some(path) => Some(Sourced::new(path, folder.origin)),
-        None => r.fail(ConfigError::CredentialsMissing { folder: folder.value, glob: glob.value }),
-    }
-}
-
-/// Flag, then environment, then file, then the default; in portal mode the file comes before the environment. Outside
-/// insecure mode an id asked for must be the file's (wire contract 9.2, 9.5).
-fn resolve_device_id(
-    flags: &HostFlags,
-    portal: bool,
-    insecure: bool,
-    credentials: Option<&Credentials>,
-    r: &mut Resolver<'_>,
-) -> Option<DeviceId> {
-    let of_file = credentials.and_then(|credentials| {
-        credentials.device_id.clone().map(|id| Sourced::new(id, origin_of(credentials)))
-    });
-    let explicit = match r.text("--device-id", flags.device_id.as_deref(), &[]) {
-        None if portal && of_file.is_some() => None,
-        None => r.env(&[&env::DEVICE_ID, &env::DC_PLUGIN_DEVICE_ID]),
-        flag => flag,
-    };
-    if let (Some(explicit), Some(of_file), Some(credentials), false) = (&explicit, &of_file, credentials, insecure)
-        && explicit.value != of_file.value
-    {
-        r.errors.push(ConfigError::DeviceIdMismatch {
-            configured: explicit.value.clone(),
-            origin: explicit.origin.clone(),
-            credentials: of_file.value.clone(),
-            path: credentials.path.clone(),
-        });
-    }
-    let id = explicit.or(of_file).unwrap_or_else(|| Sourced::new(DEVICE_ID_DEFAULT.to_owned(), Origin::Default));
-    r.show("device_id", &id.value, &id.origin);
-    match DeviceId::new(&id.value) {
-        Ok(device_id) => {
-            if device_id.has_dots() {
-                r.warnings.push(ConfigWarning::DottedDeviceId(id.value));
-            }
-            Some(device_id)
-        }
-        Err(source) => r.fail(ConfigError::Id { origin: id.origin, source }),
-    }
-}
-
-/// As the device id, but the literal `default` counts as not said (wire contract 1.2).
-fn resolve_tenant(
-    flags: &HostFlags,
-    portal: bool,
-    credentials: Option<&Credentials>,
-    r: &mut Resolver<'_>,
-) -> Option<Tenant> {
-    let said = |text: &Sourced<String>| text.value != TENANT_DEFAULT;
-    let flag = r.text("--tenant", flags.tenant.as_deref(), &[]).filter(said);
-    let of_env = r.env(&[&env::TENANT, &env::DC_PLUGIN_TENANT]).filter(said);
-    let of_file = credentials.and_then(|credentials| {
-        credentials.tenant.clone().map(|tenant| Sourced::new(tenant, origin_of(credentials)))
-    });
-    let tenant = if portal { flag.or(of_file).or(of_env) } else { flag.or(of_env).or(of_file) };
-    checked_tenant(tenant, r)
-}
-
-/// `tenant`, or the default, shown and checked.
-pub(super) fn checked_tenant(tenant: Option<Sourced<String>>, r: &mut Resolver<'_>) -> Option<Tenant> {
-    let tenant = tenant.unwrap_or_else(|| Sourced::new(TENANT_DEFAULT.to_owned(), Origin::Default));
-    r.show("tenant", &tenant.value, &tenant.origin);
-    match Tenant::new(&tenant.value) {
-        Ok(tenant) => Some(tenant),
-        Err(source) => r.fail(ConfigError::Id { origin: tenant.origin, source }),
-    }
-}
-
 /// The capabilities folder and the state folder.
 pub(super) fn resolve_folders(
     capabilities_flag: Option<&str>,
@@ -379,16 +294,33 @@ pub(super) fn resolve_folders(
     (capabilities.map(|folder| folder.value), state.map(|folder| folder.value))
 }
 
-fn resolve_install(r: &mut Resolver<'_>) -> Option<InstallConfig> {
+fn resolve_install(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<InstallConfig> {
     let bytes = match r.env(&[&env::DC_PLUGIN_MAX_PLUGIN_BYTES]) {
-        Some(text) => r.bytes(text, 1..=PLUGIN_BYTES_MAX_BOUND, "a size between `1` and `48MiB`"),
+        Some(text) => r.bytes(text, 1..=PLUGIN_BYTES_MAX_BOUND, "a size between `1` and `40MiB`"),
         None => Some(Sourced::new(PLUGIN_BYTES_MAX_DEFAULT, Origin::Default)),
     };
     let require_digest =
         shown_switch(r, "install_require_digest", "", false, &[&env::DC_PLUGIN_INSTALL_REQUIRE_DIGEST], false);
+    let source_roots = resolve_source_roots(&flags.install_source_roots, r);
     let bytes = bytes?;
     r.show("install_plugin_bytes_max", bytes.value, &bytes.origin);
-    Some(InstallConfig { plugin_bytes_max: ByteSize(bytes.value), require_digest })
+    Some(InstallConfig { plugin_bytes_max: ByteSize(bytes.value), require_digest, source_roots })
+}
+
+fn resolve_source_roots(flag: &[String], r: &mut Resolver<'_>) -> Vec<PathBuf> {
+    let named = if flag.is_empty() {
+        r.env(&[&env::MORTISE_INSTALL_SOURCE_ROOTS])
+            .map(|text| text.map(|text| text.split(':').map(str::to_owned).collect::<Vec<_>>()))
+    } else {
+        Some(Sourced::new(flag.to_vec(), Origin::Flag("--install-source-root")))
+    };
+    let Some(Sourced { value, origin }) = named else { return Vec::new() };
+    let given = value.into_iter().filter(|path| !path.trim().is_empty());
+    let roots: Vec<_> =
+        given.filter_map(|path| r.path(Sourced::new(path, origin.clone()))).map(|path| path.value).collect();
+    let shown = roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>();
+    r.show("install_source_roots", shown.join(":"), &origin);
+    roots
 }
 
 fn resolve_availability(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<&'static str> {

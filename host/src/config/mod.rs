@@ -9,6 +9,7 @@ mod credentials;
 pub mod env;
 mod error;
 mod host;
+mod identity;
 mod quantity;
 mod setting;
 mod url;
@@ -16,7 +17,7 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-pub use broker::MeshConfig;
+pub use broker::{MeshConfig, is_peer_mode};
 pub use client::{ClientConfig, ClientFlags, resolve_client};
 pub use error::{ConfigError, ConfigErrors, ConfigWarning};
 pub use host::{HostConfig, HostFlags, HostResolution, InstallConfig, resolve_host};

@@ -133,7 +133,12 @@ impl<'a> Resolver<'a> {
     }
 
     /// One of a few words, in any case.
-    pub(super) fn word(&mut self, text: Sourced<String>, words: &'static [&'static str], expected: &'static str) -> Option<Sourced<&'static str>> {
+    pub(super) fn word(
+        &mut self,
+        text: Sourced<String>,
+        words: &'static [&'static str],
+        expected: &'static str,
+    ) -> Option<Sourced<&'static str>> {
         let lower = text.value.to_ascii_lowercase();
         match words.iter().find(|word| **word == lower) {
             Some(word) => Some(Sourced::new(word, text.origin)),

@@ -11,8 +11,7 @@ use tracing_subscriber::filter::ParseError;
 
 /// Libraries that log about themselves at the level of our own events. They speak only when something is wrong, unless
 /// directives ask for more.
-const QUIET_TARGETS: [&str; 8] =
-    ["async_nats", "cranelift", "h2", "hyper", "regalloc2", "rustls", "wasmtime", "zenoh"];
+const QUIET_TARGETS: [&str; 8] = ["async_nats", "cranelift", "h2", "hyper", "regalloc2", "rustls", "wasmtime", "zenoh"];
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,10 +163,9 @@ impl LogConfig {
             text.push(',');
             text.push_str(directives);
         }
-        EnvFilter::builder().parse(text).map_err(|source| LogError::Directives {
-            directives: self.directives.clone().unwrap_or_default(),
-            source,
-        })
+        EnvFilter::builder()
+            .parse(text)
+            .map_err(|source| LogError::Directives { directives: self.directives.clone().unwrap_or_default(), source })
     }
 }
 
@@ -209,7 +207,8 @@ mod tests {
 
     #[test]
     fn libraries_are_quiet_unless_asked() {
-        let config = LogConfig::new(LogLevel::Debug, Some("zenoh=trace,mortise_rpc=off".into()), LogFormat::Human).unwrap();
+        let config =
+            LogConfig::new(LogLevel::Debug, Some("zenoh=trace,mortise_rpc=off".into()), LogFormat::Human).unwrap();
         let filter = config.filter().unwrap().to_string();
         assert!(filter.contains("async_nats=warn"), "{filter}");
         assert!(filter.contains("zenoh=trace") && !filter.contains("zenoh=warn"), "{filter}");

@@ -1,8 +1,8 @@
 //! From the impl block to the plugin.
 
 use crate::method::{Access, Method};
-use crate::options::{self, Marker, Pace, Role};
-use proc_macro2::{Span, TokenStream};
+use crate::options::{Marker, Pace, Role};
+use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use std::collections::BTreeSet;
 use syn::spanned::Spanned;
@@ -20,16 +20,20 @@ pub(crate) fn plugin(attribute: &TokenStream, mut block: ItemImpl) -> Result<Tok
         }
     }
     check(&methods)?;
-    let implementation = implementation(&plugin, &block.self_ty, &methods)?;
+    let implementation = implementation(&plugin, &block.self_ty, &methods);
     let self_ty = &block.self_ty;
     Ok(quote! {
         #block
 
         #implementation
 
+        // Where there are no exports, the plugin would seem to be used by nobody.
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = ::tenon::__private::used::<#self_ty>();
+
         // The exports of the component. They exist in WebAssembly only: native tests need none.
         #[cfg(target_family = "wasm")]
-        #[allow(unsafe_code, missing_docs, clippy::all, reason = "generated")]
+        #[allow(missing_docs, clippy::all, reason = "generated")]
         const _: () = {
             type Component = ::tenon::__private::Component<#self_ty>;
             ::tenon::bindings::export!(Component with_types_in ::tenon::bindings);
@@ -60,8 +64,7 @@ fn read(item: &mut ImplItem) -> Result<Option<Method>> {
                 let message = "an event is declared without a body: `#[event] fn motion(&self, zone: String);`";
                 return Err(Error::new(function.block.span(), message));
             }
-            let doc = options::doc(&function.attrs);
-            Method::read(marker, doc, &mut function.sig).map(Some)
+            Method::read(marker, &function.attrs, &mut function.sig).map(Some)
         }
         // A method without a body is no Rust that `syn` has a name for.
         ImplItem::Verbatim(tokens) => {
@@ -70,8 +73,8 @@ fn read(item: &mut ImplItem) -> Result<Option<Method>> {
             if marker.role != Role::Event {
                 return Err(Error::new(function.declaration.sig.span(), "only an event is declared without a body"));
             }
-            let doc = options::doc(&function.declaration.attrs);
-            let method = Method::read(marker, doc, &mut function.declaration.sig)?;
+            let declaration = &mut function.declaration;
+            let method = Method::read(marker, &declaration.attrs, &mut declaration.sig)?;
             *tokens = emitter(&function, &method)?;
             Ok(Some(method))
         }
@@ -108,12 +111,12 @@ fn emitter(function: &WithVisibility, method: &Method) -> Result<TokenStream> {
         // What is not there is left out, not told as null (wire contract 8.1).
         match parameter.optional() {
             Some(_) => quote_spanned! {ident.span()=>
-                if let ::std::option::Option::Some(value) = &#ident {
+                if let ::std::option::Option::Some(value) = #ident {
                     payload.insert(#name.into(), ::tenon::__private::to_value(value)?);
                 }
             },
             None => quote_spanned! {ident.span()=>
-                payload.insert(#name.into(), ::tenon::__private::to_value(&#ident)?);
+                payload.insert(#name.into(), ::tenon::__private::to_value(#ident)?);
             },
         }
     });
@@ -133,13 +136,14 @@ fn check(methods: &[Method]) -> Result<()> {
     for method in methods {
         let (role, span) = (method.marker.role, method.marker.span);
         let unique = match role {
-            Role::Function | Role::Routine | Role::Event => (role_word(role), method.name()),
+            Role::Function | Role::Routine(_) | Role::Event => (role_word(role), method.name()),
             Role::Init | Role::Start | Role::Stop | Role::SelfTest => (role_word(role), String::new()),
         };
-        if !taken.insert(unique.clone()) {
+        // Two methods under opposite conditions may well share a name.
+        if method.conditions.is_empty() && !taken.insert(unique.clone()) {
             return Err(Error::new(span, format!("a second {} `{}`", unique.0, method.name())));
         }
-        let takes_nothing = matches!(role, Role::Routine | Role::Start | Role::Stop | Role::SelfTest);
+        let takes_nothing = matches!(role, Role::Routine(_) | Role::Start | Role::Stop | Role::SelfTest);
         if takes_nothing && !method.parameters.is_empty() {
             return Err(Error::new(span, format!("a {} takes no parameters", role_word(role))));
         }
@@ -180,7 +184,7 @@ fn check_init(method: &Method) -> Result<()> {
 fn role_word(role: Role) -> &'static str {
     match role {
         Role::Function => "function",
-        Role::Routine => "routine",
+        Role::Routine(_) => "routine",
         Role::Event => "event",
         Role::Init => "constructor",
         Role::Start => "start hook",
@@ -194,7 +198,7 @@ fn is_shared(methods: &[Method]) -> bool {
     methods.iter().any(|method| method.is_async || matches!(method.receiver, Access::Counted))
 }
 
-fn implementation(plugin: &Ident, self_ty: &Type, methods: &[Method]) -> Result<TokenStream> {
+fn implementation(plugin: &Ident, self_ty: &Type, methods: &[Method]) -> TokenStream {
     let name = plugin.to_string();
     let shared = is_shared(methods);
     let (shared_type, make) = if shared {
@@ -206,21 +210,22 @@ fn implementation(plugin: &Ident, self_ty: &Type, methods: &[Method]) -> Result<
         )
     };
     let create = create(methods);
-    let described = methods.iter().map(describe).collect::<Result<Vec<_>>>()?;
+    let described = methods.iter().map(describe);
     let arms = methods.iter().filter_map(|method| {
         let name = method.name();
         let pattern = match method.marker.role {
             Role::Function => quote!((::tenon::__private::CallKind::Function, #name)),
-            Role::Routine => quote!((::tenon::__private::CallKind::Routine, #name)),
+            Role::Routine(_) => quote!((::tenon::__private::CallKind::Routine, #name)),
             Role::Start => quote!((::tenon::__private::CallKind::Start, _)),
             Role::Stop => quote!((::tenon::__private::CallKind::Stop, _)),
             Role::SelfTest => quote!((::tenon::__private::CallKind::SelfTest, _)),
             Role::Event | Role::Init => return None,
         };
         let enter = method.enter(plugin, shared);
-        Some(quote!(#pattern => #enter,))
+        let conditions = &method.conditions;
+        Some(quote!(#(#conditions)* #pattern => #enter,))
     });
-    Ok(quote! {
+    quote! {
         #[automatically_derived]
         impl ::tenon::Plugin for #self_ty {
             type Shared = #shared_type;
@@ -257,7 +262,7 @@ fn implementation(plugin: &Ident, self_ty: &Type, methods: &[Method]) -> Result<
                 }
             }
         }
-    })
+    }
 }
 
 fn create(methods: &[Method]) -> TokenStream {
@@ -276,18 +281,18 @@ fn create(methods: &[Method]) -> TokenStream {
     }
 }
 
-fn describe(method: &Method) -> Result<TokenStream> {
+/// A statement that tells `describer` of the method.
+fn describe(method: &Method) -> TokenStream {
     let (about, schema) = (method.about(), method.schema());
     let schema = quote!(|schema| { let _ = &schema; #schema });
-    Ok(match method.marker.role {
+    let tell = match method.marker.role {
         Role::Function => quote!(describer.function(#about, #schema);),
         Role::Event => quote!(describer.event(#about, #schema);),
-        Role::Routine => {
-            let (name, span) = (method.name(), Span::call_site());
-            let (interval, cadence) = match method.marker.pace {
-                Some(Pace::Every(interval)) => (interval, quote!(FixedRate)),
-                Some(Pace::Delay(interval)) => (interval, quote!(FixedDelay)),
-                None => return Err(Error::new(span, "a routine needs an interval")),
+        Role::Routine(pace) => {
+            let name = method.name();
+            let (interval, cadence) = match pace {
+                Pace::Every(interval) => (interval, quote!(FixedRate)),
+                Pace::Delay(interval) => (interval, quote!(FixedDelay)),
             };
             let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
             quote! {
@@ -298,6 +303,88 @@ fn describe(method: &Method) -> Result<TokenStream> {
                 );
             }
         }
-        Role::Init | Role::Start | Role::Stop | Role::SelfTest => quote!(),
-    })
+        Role::Init | Role::Start | Role::Stop | Role::SelfTest => return quote!(),
+    };
+    let conditions = &method.conditions;
+    quote!(#(#conditions)* #tell)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syn::parse_quote;
+
+    fn refused(block: ItemImpl) -> String {
+        plugin(&TokenStream::new(), block).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn exclusive_access_and_overlapping_calls_exclude_each_other() {
+        let error = refused(parse_quote! {
+            impl Counter {
+                #[function]
+                async fn wait(&self) {}
+                #[function]
+                fn increment(&mut self) {}
+            }
+        });
+        assert!(error.starts_with("calls of this plugin overlap"), "{error}");
+        let error = refused(parse_quote!(impl Counter { #[function] async fn wait(&mut self) {} }));
+        assert!(error.starts_with("calls of this plugin overlap"), "{error}");
+        let unmarked = parse_quote! {
+            impl Counter {
+                #[function]
+                async fn wait(&self) {}
+                fn helper(&mut self) {}
+            }
+        };
+        assert!(plugin(&TokenStream::new(), unmarked).is_ok(), "methods without a role are nobody's business");
+    }
+
+    #[test]
+    fn every_mistake_is_told_in_its_own_words() {
+        let cases: [(ItemImpl, &str); 14] = [
+            (
+                parse_quote!(impl Clone for A {}),
+                "`#[tenon::plugin]` goes on an inherent impl block: `impl Counter { … }`",
+            ),
+            (
+                parse_quote!(
+                    impl<T> A<T> {}
+                ),
+                "a plugin cannot be generic",
+            ),
+            (parse_quote!(impl A { #[function] fn f(self) {} }), "expected `&self`, `&mut self` or `self: Rc<Self>`"),
+            (parse_quote!(impl A { #[function] fn f<T>(a: T) {} }), "a marked method cannot be generic"),
+            (parse_quote!(impl A { #[function] fn f(a: &str) {} }), "parameters are owned: `String`, not `&str`"),
+            (parse_quote!(impl A { #[function] fn f((a, b): (u8, u8)) {} }), "a parameter needs a plain name"),
+            (parse_quote!(impl A { #[function] #[event] fn f() {} }), "a method has one role only"),
+            (parse_quote!(impl A { #[function(every = "5s")] fn f() {} }), "unknown, repeated or misplaced option"),
+            (
+                parse_quote!(impl A { #[function(name = "a b")] fn f() {} }),
+                "a name consists of letters, digits, `-` and `_`",
+            ),
+            (parse_quote!(impl A { #[function] fn f() {} #[function(name = "f")] fn g() {} }), "a second function `f`"),
+            (parse_quote!(impl A { #[start] fn f(a: u8) {} }), "a start hook takes no parameters"),
+            (parse_quote!(impl A { #[function] fn f(); }), "only an event is declared without a body"),
+            (parse_quote!(impl A { #[event] fn f(#[default = 1] a: u8); }), "parameters of an event have no defaults"),
+            (
+                parse_quote!(impl A { #[init] fn new(&self) -> Self {} }),
+                "expected `fn new() -> …` or `fn new(config: Config) -> …`, giving `Self` or `Result<Self, E>`",
+            ),
+        ];
+        for (block, expected) in cases {
+            assert_eq!(refused(block), expected);
+        }
+    }
+
+    #[test]
+    fn a_routine_says_how_often() {
+        let error = refused(parse_quote!(impl A { #[routine] fn f(&self) {} }));
+        assert!(error.starts_with("a routine needs `every"), "{error}");
+        let error = refused(parse_quote!(impl A { #[routine(every = "5")] fn f(&self) {} }));
+        assert!(error.starts_with("expected a whole number and"), "{error}");
+        let error = refused(parse_quote!(impl A { #[routine(every = "5s", delay = "5s")] fn f(&self) {} }));
+        assert_eq!(error, "unknown, repeated or misplaced option");
+    }
 }

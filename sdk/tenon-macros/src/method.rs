@@ -5,7 +5,8 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
-    Error, Expr, ExprLit, FnArg, GenericArgument, Ident, Lit, Pat, PathArguments, Receiver, Result, ReturnType, Signature, Type,
+    Attribute, Error, Expr, ExprLit, FnArg, GenericArgument, Ident, Lit, Pat, PathArguments, Receiver, Result,
+    ReturnType, Signature, Type,
 };
 
 /// One marked method.
@@ -17,6 +18,8 @@ pub(crate) struct Method {
     pub(crate) is_async: bool,
     pub(crate) returns_result: bool,
     pub(crate) doc: String,
+    /// `#[cfg(…)]`: what is made of the method is conditional as well.
+    pub(crate) conditions: Vec<Attribute>,
 }
 
 /// How a method takes its plugin.
@@ -39,7 +42,8 @@ pub(crate) struct Parameter {
 
 impl Method {
     /// Reads a signature and removes from it what only the macro understands.
-    pub(crate) fn read(marker: Marker, doc: String, signature: &mut Signature) -> Result<Self> {
+    pub(crate) fn read(marker: Marker, attributes: &[Attribute], signature: &mut Signature) -> Result<Self> {
+        let doc = options::doc(attributes);
         for (found, what) in [
             (signature.unsafety.map(|token| token.span), "unsafe"),
             (signature.constness.map(|token| token.span), "const"),
@@ -79,6 +83,7 @@ impl Method {
             is_async: signature.asyncness.is_some(),
             returns_result: returns_result(&signature.output),
             doc,
+            conditions: attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).cloned().collect(),
         })
     }
 
@@ -173,7 +178,9 @@ impl Access {
     fn of(receiver: &Receiver) -> Result<Self> {
         if receiver.colon_token.is_some() {
             return match &*receiver.ty {
-                Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Rc") => Ok(Self::Counted),
+                Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Rc") => {
+                    Ok(Self::Counted)
+                }
                 other => Err(Error::new(other.span(), "expected `&self`, `&mut self` or `self: Rc<Self>`")),
             };
         }
@@ -206,7 +213,9 @@ impl Parameter {
         let (ty, default) = (&self.ty, self.default.as_ref()?);
         Some(match default {
             Expr::Lit(ExprLit { lit: Lit::Str(_), .. }) => match self.optional() {
-                Some(ty) => quote_spanned!(default.span()=> ::std::option::Option::Some(<#ty as ::std::convert::From<_>>::from(#default))),
+                Some(ty) => {
+                    quote_spanned!(default.span()=> ::std::option::Option::Some(<#ty as ::std::convert::From<_>>::from(#default)))
+                }
                 None => quote_spanned!(default.span()=> <#ty as ::std::convert::From<_>>::from(#default)),
             },
             _ => quote_spanned!(default.span()=> #default),
@@ -221,7 +230,7 @@ impl Parameter {
             (Some(default), _) => quote_spanned! {ty.span()=>
                 schema.optional::<#ty>(#name, #doc, {
                     let default: #whole = #default;
-                    ::tenon::__private::to_value(&default).unwrap_or_default()
+                    ::tenon::__private::to_value(default).unwrap_or_default()
                 })
             },
             (None, Some(_)) if of_event => quote_spanned!(ty.span()=> schema.omissible::<#ty>(#name, #doc)),

@@ -2,14 +2,15 @@
 
 use proc_macro2::Span;
 use std::time::Duration;
+use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Expr, ExprLit, Lit, LitStr, Meta, Result, parenthesized};
+use syn::{Attribute, Error, Expr, ExprLit, Lit, LitStr, Meta, Result, Token, parenthesized};
 
 /// What a method is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Function,
-    Routine,
+    Routine(Pace),
     Event,
     Init,
     Start,
@@ -17,20 +18,8 @@ pub(crate) enum Role {
     SelfTest,
 }
 
-impl Role {
-    fn of(attribute: &Attribute) -> Option<Self> {
-        Some(match attribute.path().get_ident()?.to_string().as_str() {
-            "function" => Self::Function,
-            "routine" => Self::Routine,
-            "event" => Self::Event,
-            "init" => Self::Init,
-            "start" => Self::Start,
-            "stop" => Self::Stop,
-            "self_test" => Self::SelfTest,
-            _ => return None,
-        })
-    }
-}
+/// The attributes that mark a method.
+const MARKERS: [&str; 7] = ["function", "routine", "event", "init", "start", "stop", "self_test"];
 
 /// A marked method's attribute.
 #[derive(Debug)]
@@ -40,11 +29,10 @@ pub(crate) struct Marker {
     pub(crate) name: Option<String>,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) tags: Vec<String>,
-    pub(crate) pace: Option<Pace>,
 }
 
 /// When a routine's next tick begins.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
     Every(Duration),
     Delay(Duration),
@@ -54,7 +42,8 @@ impl Marker {
     /// Takes the marker out of a method's attributes; none if it is an ordinary method.
     pub(crate) fn take(attributes: &mut Vec<Attribute>) -> Result<Option<Self>> {
         let mut marker: Option<Self> = None;
-        for attribute in attributes.extract_if(.., |attribute| Role::of(attribute).is_some()) {
+        let is_marker = |attribute: &Attribute| MARKERS.iter().any(|marker| attribute.path().is_ident(marker));
+        for attribute in attributes.extract_if(.., |attribute| is_marker(attribute)) {
             if marker.is_some() {
                 return Err(Error::new(attribute.span(), "a method has one role only"));
             }
@@ -65,49 +54,58 @@ impl Marker {
 
     fn parse(attribute: &Attribute) -> Result<Self> {
         let span = attribute.span();
-        let role = Role::of(attribute).unwrap_or(Role::Function);
-        let mut marker = Self { role, span, name: None, labels: vec![], tags: vec![], pace: None };
+        let word = attribute.path().get_ident().map(ToString::to_string).unwrap_or_default();
+        let is_routine = word == "routine";
+        let is_told = word == "function" || word == "event";
+        let (mut name, mut pace, mut labels, mut tags) = (None, None, Vec::new(), Vec::new());
         if !matches!(attribute.meta, Meta::Path(_)) {
             attribute.parse_nested_meta(|meta| {
-                let key = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
-                let named = matches!(role, Role::Function | Role::Event);
-                match key.as_str() {
-                    "name" if named || role == Role::Routine => marker.name = Some(name(&meta.value()?.parse()?)?),
-                    "label" if named => {
-                        let pair;
-                        parenthesized!(pair in meta.input);
-                        let key = pair.parse::<LitStr>()?;
-                        pair.parse::<syn::Token![,]>()?;
-                        marker.labels.push((key.value(), pair.parse::<LitStr>()?.value()));
-                    }
-                    "tag" if named => {
-                        let tag;
-                        parenthesized!(tag in meta.input);
-                        marker.tags.push(tag.parse::<LitStr>()?.value());
-                    }
-                    "every" if role == Role::Routine && marker.pace.is_none() => {
-                        marker.pace = Some(Pace::Every(duration(&meta.value()?.parse()?)?));
-                    }
-                    "delay" if role == Role::Routine && marker.pace.is_none() => {
-                        marker.pace = Some(Pace::Delay(duration(&meta.value()?.parse()?)?));
-                    }
-                    _ => return Err(meta.error("unknown, repeated or misplaced option")),
+                if meta.path.is_ident("name") && name.is_none() && (is_told || is_routine) {
+                    name = Some(mesh_name(&meta.value()?.parse()?)?);
+                } else if meta.path.is_ident("label") && is_told {
+                    labels.push(pair(&meta)?);
+                } else if meta.path.is_ident("tag") && is_told {
+                    let tag;
+                    parenthesized!(tag in meta.input);
+                    tags.push(tag.parse::<LitStr>()?.value());
+                } else if meta.path.is_ident("every") && is_routine && pace.is_none() {
+                    pace = Some(Pace::Every(duration(&meta.value()?.parse()?)?));
+                } else if meta.path.is_ident("delay") && is_routine && pace.is_none() {
+                    pace = Some(Pace::Delay(duration(&meta.value()?.parse()?)?));
+                } else {
+                    return Err(meta.error("unknown, repeated or misplaced option"));
                 }
                 Ok(())
             })?;
         }
-        if role == Role::Routine && marker.pace.is_none() {
-            return Err(Error::new(
-                span,
-                "a routine needs `every = \"5s\"` (from begin to begin) or `delay = \"5s\"` (from end to begin)",
-            ));
-        }
-        Ok(marker)
+        let role = match word.as_str() {
+            "routine" => Role::Routine(pace.ok_or_else(|| {
+                let message =
+                    "a routine needs `every = \"5s\"` (from begin to begin) or `delay = \"5s\"` (from end to begin)";
+                Error::new(span, message)
+            })?),
+            "event" => Role::Event,
+            "init" => Role::Init,
+            "start" => Role::Start,
+            "stop" => Role::Stop,
+            "self_test" => Role::SelfTest,
+            _ => Role::Function,
+        };
+        Ok(Self { role, span, name, labels, tags })
     }
 }
 
+/// `("key", "value")`.
+fn pair(meta: &ParseNestedMeta<'_>) -> Result<(String, String)> {
+    let pair;
+    parenthesized!(pair in meta.input);
+    let key = pair.parse::<LitStr>()?;
+    pair.parse::<Token![,]>()?;
+    Ok((key.value(), pair.parse::<LitStr>()?.value()))
+}
+
 /// A name as the mesh carries it.
-fn name(literal: &LitStr) -> Result<String> {
+fn mesh_name(literal: &LitStr) -> Result<String> {
     let name = literal.value();
     if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
         Ok(name)
@@ -155,8 +153,8 @@ pub(crate) fn doc(attributes: &[Attribute]) -> String {
         },
         _ => None,
     });
-    let lines: Vec<_> = lines.collect();
-    lines.iter().flat_map(|text| text.lines()).map(str::trim).collect::<Vec<_>>().join("\n")
+    let text = lines.collect::<Vec<_>>().join("\n");
+    text.lines().map(str::trim).collect::<Vec<_>>().join("\n")
 }
 
 /// The first paragraph, on one line.
@@ -173,9 +171,9 @@ pub(crate) fn argument_doc(doc: &str, parameter: &str) -> String {
         let Some(item) = line.strip_prefix("* ").or_else(|| line.strip_prefix("- ")) else {
             // A line that continues the item before it.
             match &mut found {
-                Some(text) if !line.is_empty() => {
+                Some(text) if !line.trim().is_empty() => {
                     text.push(' ');
-                    text.push_str(line);
+                    text.push_str(line.trim());
                 }
                 _ => {}
             }

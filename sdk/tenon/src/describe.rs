@@ -1,8 +1,6 @@
 //! What a plugin brings, gathered for the host.
 
-use crate::bindings::mortise::plugin::types::{
-    Cadence, Description, Event, Function, Label, LabelValue, Routine,
-};
+use crate::bindings::mortise::plugin::types::{Cadence, Description, Event, Function, Label, LabelValue, Routine};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
@@ -66,7 +64,8 @@ impl Describer {
 
 impl About {
     fn labels(&self) -> Vec<Label> {
-        let label = |(key, value): &(&str, &str)| Label { key: (*key).into(), value: LabelValue::Text((*value).into()) };
+        let label =
+            |(key, value): &(&str, &str)| Label { key: (*key).into(), value: LabelValue::Text((*value).into()) };
         self.labels.iter().map(label).collect()
     }
 

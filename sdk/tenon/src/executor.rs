@@ -200,7 +200,7 @@ impl Executor {
                 self.remove(id);
                 if let (Some(outcome), Some(call)) = (outcome, call) {
                     self.calls.borrow_mut().remove(&call);
-                    host::complete(call, outcome.map_err(Into::into).as_deref());
+                    host::complete(call, &outcome.map_err(host::Failure::from));
                 }
             }
         }

@@ -24,13 +24,7 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(limits: ArchiveLimits, packed: u64) -> Self {
-        Self {
-            limits,
-            packed,
-            unpacked: Cell::new(0),
-            metadata: Cell::new(None),
-            broken: RefCell::new(None),
-        }
+        Self { limits, packed, unpacked: Cell::new(0), metadata: Cell::new(None), broken: RefCell::new(None) }
     }
 
     /// Runs what looks for the next member, with a small budget of its own.
@@ -48,7 +42,8 @@ impl Budget {
 
     fn spend(&self, bytes: u64) -> Result<(), ArchiveError> {
         if let Some(left) = self.metadata.get() {
-            let left = left.checked_sub(bytes).ok_or(ArchiveError::MetadataTooLarge { bytes_max: METADATA_BYTES_MAX })?;
+            let left =
+                left.checked_sub(bytes).ok_or(ArchiveError::MetadataTooLarge { bytes_max: METADATA_BYTES_MAX })?;
             self.metadata.set(Some(left));
         }
         let unpacked = self.unpacked.get().saturating_add(bytes);

@@ -2,15 +2,17 @@
 
 use super::budget::{Budget, Metered};
 use super::{ArchiveError, ArchiveLimits, Sink};
-use crate::member::shown;
+use crate::member::{TreeLimits, shown};
+use memchr::memmem;
 use std::collections::HashSet;
 use std::io::{Cursor, Read};
-use zip::read::Config;
-use zip::read::zip_iterable::ZipIterable;
 use zip::{CompressionMethod, ZipArchive};
 
 /// The bits of a Unix mode that tell files from folders, links and the rest.
 const FILE_TYPE: u32 = 0o170_000;
+
+/// How each entry of the directory begins.
+const DIRECTORY_ENTRY: &[u8] = b"PK\x01\x02";
 
 /// How the end of the directory begins, and how far from the file's end at most: 22 bytes and a comment.
 const DIRECTORY_END: &[u8] = b"PK\x05\x06";
@@ -25,9 +27,17 @@ pub(super) fn unpack(bytes: &[u8], limits: &ArchiveLimits, sink: &mut Sink) -> R
     if !end.windows(DIRECTORY_END.len()).any(|window| window == DIRECTORY_END) {
         return Err(ArchiveError::NotZip);
     }
+    let TreeLimits { members_max, .. } = limits.tree;
+    // The directory is read into memory whole, so its length is bounded first.
+    if memmem::find_iter(bytes, DIRECTORY_ENTRY).take(members_max + 1).count() > members_max {
+        return Err(ArchiveError::TooManyMembers { members_max });
+    }
     let budget = Budget::new(*limits, bytes.len() as u64);
-    check_directory(bytes, limits, &budget)?;
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| budget.explain(&error))?;
+    if archive.has_duplicate_names() {
+        let name = duplicate_name(bytes, archive.central_directory_start()).unwrap_or_default();
+        return Err(ArchiveError::Duplicate { name: shown(name) });
+    }
     archive.validate_header_consistency().map_err(|error| budget.explain(&error))?;
     for index in 0..archive.len() {
         unpack_member(&mut archive, index, &budget, sink)?;
@@ -35,21 +45,20 @@ pub(super) fn unpack(bytes: &[u8], limits: &ArchiveLimits, sink: &mut Sink) -> R
     Ok(())
 }
 
-/// Counts the members and looks for duplicates without keeping any: the archive's own table would hide them.
-fn check_directory(bytes: &[u8], limits: &ArchiveLimits, budget: &Budget) -> Result<(), ArchiveError> {
-    let directory = ZipIterable::try_new(Cursor::new(bytes), Config::default());
-    let mut directory = directory.map_err(|error| budget.explain(&error))?;
-    if directory.len() > limits.tree.members_max {
-        return Err(ArchiveError::TooManyMembers { members_max: limits.tree.members_max });
-    }
+/// The name that the directory at `at` lists twice. The archive's own table has dropped one of the two.
+fn duplicate_name(bytes: &[u8], at: u64) -> Option<&[u8]> {
     let mut names = HashSet::new();
-    for member in directory.files().map_err(|error| budget.explain(&error))? {
-        let member = member.map_err(|error| budget.explain(&error))?;
-        if !names.insert(member.name_raw().to_vec()) {
-            return Err(ArchiveError::Duplicate { name: shown(member.name_raw()) });
+    let mut rest = bytes.get(usize::try_from(at).ok()?..)?;
+    while rest.starts_with(DIRECTORY_ENTRY) {
+        let length = |at: usize| Some(usize::from(u16::from_le_bytes(*rest.get(at..)?.first_chunk()?)));
+        let (name, extra, comment) = (length(28)?, length(30)?, length(32)?);
+        let name = rest.get(46..46 + name)?;
+        if !names.insert(name) {
+            return Some(name);
         }
+        rest = rest.get(46 + name.len() + extra + comment..)?;
     }
-    Ok(())
+    None
 }
 
 fn unpack_member(

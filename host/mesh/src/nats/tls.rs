@@ -52,9 +52,8 @@ fn invalid(setting: &'static str, error: impl std::fmt::Display) -> MeshError {
 }
 
 fn certificates(setting: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, MeshError> {
-    let certificates = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| invalid(setting, error))?;
+    let certificates =
+        CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| invalid(setting, error))?;
     if certificates.is_empty() {
         return Err(invalid(setting, "holds no certificate"));
     }

@@ -1,6 +1,6 @@
 //! Settings of a Zenoh session (wire contract 2.3).
 
-use super::endpoint::endpoints;
+use super::endpoint::{check_protocol, endpoints};
 use crate::secret::masked_url;
 use crate::{MeshError, Pem, TlsConfig};
 use ::zenoh::Config;
@@ -92,6 +92,9 @@ impl SessionConfig {
             insert(&mut config, "scouting_interface", "scouting/multicast/interface", &json!(interface))?;
         }
         let listen = listen(settings, mode);
+        for endpoint in &listen {
+            check_protocol("listen", endpoint)?;
+        }
         if !listen.is_empty() {
             insert(&mut config, "listen", "listen/endpoints", &json!(listen))?;
         }
@@ -247,6 +250,7 @@ mod tests {
     async fn bad_settings_are_named() {
         for (settings, expected) in [
             (ZenohConfig { urls: vec!["tls://h:1".to_owned()], ..ZenohConfig::default() }, "urls"),
+            (ZenohConfig { listen: vec!["h:1".to_owned()], ..ZenohConfig::default() }, "listen"),
             (
                 ZenohConfig {
                     tls: Some(TlsConfig { ca: Some(Pem::File("/nonexistent/ca.pem".into())), ..TlsConfig::default() }),

@@ -4,6 +4,8 @@ use crate::MeshError;
 use crate::secret::masked_url;
 
 const PORT: u16 = 7447;
+/// The transports that are built in.
+const PROTOCOLS: [&str; 3] = ["tcp", "tls", "udp"];
 
 /// The key expression of a dotted subject or pattern (wire contract 2.2).
 pub(super) fn key(subject: &str) -> String {
@@ -19,6 +21,9 @@ pub(super) fn subject(key: &str) -> String {
 }
 
 /// The endpoints that `urls` name, without the empty ones and those that stand for the peer mode (wire contract 2.3).
+///
+/// # Errors
+/// [`MeshError::Setting`] for a transport that is not built in.
 pub(super) fn endpoints(urls: &[String]) -> Result<Vec<String>, MeshError> {
     let mut endpoints = Vec::new();
     for url in urls {
@@ -28,9 +33,23 @@ pub(super) fn endpoints(urls: &[String]) -> Result<Vec<String>, MeshError> {
             let reason = format!("`{}`: MQTT is not supported, use NATS or Zenoh", masked_url(url.trim()));
             return Err(MeshError::Setting { setting: "urls", reason });
         }
-        endpoints.extend(endpoint(url));
+        if let Some(endpoint) = endpoint(url) {
+            check_protocol("urls", &endpoint)?;
+            endpoints.push(endpoint);
+        }
     }
     Ok(endpoints)
+}
+
+/// Refuses what Zenoh would refuse too, but only on every attempt at using it.
+pub(super) fn check_protocol(setting: &'static str, endpoint: &str) -> Result<(), MeshError> {
+    match endpoint.split_once('/') {
+        Some((protocol, _)) if PROTOCOLS.contains(&protocol) => Ok(()),
+        _ => Err(MeshError::Setting {
+            setting,
+            reason: format!("`{}` begins with none of `tcp/`, `tls/` and `udp/`", masked_url(endpoint)),
+        }),
+    }
 }
 
 fn endpoint(url: &str) -> Option<String> {
@@ -109,8 +128,15 @@ mod tests {
     }
 
     #[test]
-    fn mqtt_is_refused_by_name() {
-        let error = endpoints(&["mqtts://h:8883".to_owned()]).unwrap_err();
-        assert!(error.to_string().contains("`mqtts://h:8883`: MQTT is not supported"), "{error}");
+    fn what_can_never_connect_is_refused_at_once() {
+        for (url, expected) in [
+            ("mqtts://h:8883", "`mqtts://h:8883`: MQTT is not supported"),
+            ("nats://u:p@h:4222", "`nats://[redacted]@h:4222` begins with none of"),
+            ("tls://h:1", "`tls://h:1` begins with none of"),
+            ("quic/h:1", "`quic/h:1` begins with none of"),
+        ] {
+            let error = endpoints(&[url.to_owned()]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -32,26 +32,23 @@ pub(super) async fn ask(
 ) -> Result<Bytes, MeshError> {
     let deadline = Instant::now() + timeout;
     let attempts = if mode == Mode::Peer { PEER_ATTEMPTS } else { 1 };
-    let timed_out = || MeshError::Timeout { subject: subject.clone(), timeout };
     for attempt in 1..=attempts {
         if attempt > 1 {
-            tokio::time::sleep_until(deadline.min(Instant::now() + ATTEMPT_PAUSE)).await;
+            if deadline.saturating_duration_since(Instant::now()) <= ATTEMPT_PAUSE {
+                break;
+            }
+            tokio::time::sleep(ATTEMPT_PAUSE).await;
         }
         let remaining = deadline.saturating_duration_since(Instant::now());
-        if remaining.is_zero() {
-            return Err(timed_out());
-        }
         let end = ask_once(session, mode, subject, payload.clone(), remaining)?;
         match tokio::time::timeout(remaining + DEADLINE_GRACE, end).await {
-            Err(_) => return Err(timed_out()),
             Ok(Ok(End::Answer(payload))) => return Ok(payload),
-            Ok(Ok(End::Refused(words))) if *words == *TIMEOUT_TEXT => return Err(timed_out()),
-            Ok(Ok(End::Refused(words))) => {
+            Ok(Ok(End::Refused(words))) if *words != *TIMEOUT_TEXT => {
                 return Err(MeshError::Transport(format!("query error reply: {}", String::from_utf8_lossy(&words))));
             }
-            Ok(Ok(End::Silence)) => {}
-            // The session dropped the query without a word: it was closed.
-            Ok(Err(_)) => return Err(MeshError::Closed),
+            // A collector that goes away always says how its query ended, so `Err` would be silence too.
+            Ok(Ok(End::Silence) | Err(_)) => {}
+            Ok(Ok(End::Refused(_))) | Err(_) => return Err(MeshError::Timeout { subject: subject.clone(), timeout }),
         }
     }
     Err(MeshError::NoResponders(subject.clone()))

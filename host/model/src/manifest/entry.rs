@@ -25,9 +25,7 @@ pub(super) fn resolve(
         (None, Some(runtime)) => Ok((runtime, entry_point)),
         (None, None) => Err(ManifestError::TypeUndetermined { entry_point }),
         (Some(RuntimeKind::Docker), _) => Ok((RuntimeKind::Docker, entry_point)),
-        (Some(runtime), Some(told)) if told != runtime => {
-            Err(ManifestError::TypeContradicted { runtime, entry_point })
-        }
+        (Some(runtime), Some(told)) if told != runtime => Err(ManifestError::TypeContradicted { runtime, entry_point }),
         (Some(runtime), _) => Ok((runtime, entry_point)),
     }
 }

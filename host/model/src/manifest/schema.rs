@@ -85,11 +85,8 @@ const TYPES: [&str; 7] = ["null", "boolean", "integer", "number", "string", "arr
 /// Checks `config` by `schema`, and that `schema` asks for nothing that is not checked.
 pub(super) fn check(schema: &Map<String, Value>, config: &Map<String, Value>) -> Result<(), ConfigError> {
     let key = |name: &str| format!("config_schema.{name}");
-    let malformed = |name: &str, expected, got: &Value| ConfigError::Schema {
-        key: key(name),
-        expected,
-        got: got.to_string(),
-    };
+    let malformed =
+        |name: &str, expected, got: &Value| ConfigError::Schema { key: key(name), expected, got: got.to_string() };
     let empty = Map::new();
     let (mut properties, mut closed) = (&empty, false);
     for (keyword, value) in schema {

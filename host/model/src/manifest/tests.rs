@@ -107,18 +107,8 @@ fn every_malformation_has_its_own_words() {
     let path_hint = "name a file inside the plugin's folder, like \"plugin.wasm\" or \"src/main.py\"";
     let types = "set \"type\" to one of wasm, python, javascript, native, docker";
     let table = [
-        (
-            json!({"entrypoint": "a"}),
-            "manifest_unknown_key",
-            "unknown key `entrypoint`",
-            "did you mean `entry_point`?",
-        ),
-        (
-            json!({"permisions": {}}),
-            "manifest_unknown_key",
-            "unknown key `permisions`",
-            "did you mean `permissions`?",
-        ),
+        (json!({"entrypoint": "a"}), "manifest_unknown_key", "unknown key `entrypoint`", "did you mean `entry_point`?"),
+        (json!({"permisions": {}}), "manifest_unknown_key", "unknown key `permisions`", "did you mean `permissions`?"),
         (
             json!({"permissions": {"mesh": {"invok": []}}}),
             "manifest_unknown_key",

@@ -30,6 +30,10 @@ pub struct NewArgs {
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
 
+    /// Folder of the crate `tenon` to depend on [env: MORTISE_SDK] [default: the published crate]
+    #[arg(long, value_name = "DIR")]
+    pub sdk: Option<PathBuf>,
+
     /// Print JSON: plugin_id, path, files
     #[arg(long)]
     pub json: bool,

@@ -3,6 +3,8 @@
 mod author;
 mod deploy;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use author::{NewArgs, PackArgs, ValidateArgs};
 pub use deploy::{ConnectionArgs, DeployArgs, DeployCommand, InstallArgs, InvokeArgs};

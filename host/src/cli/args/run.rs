@@ -33,6 +33,10 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Plugins")]
     pub no_auto_load: bool,
 
+    /// Folder on this machine from which callers on the mesh may install; may be repeated [env: MORTISE_INSTALL_SOURCE_ROOTS] [default: none]
+    #[arg(long = "install-source-root", value_name = "DIR", help_heading = "Plugins")]
+    pub install_source_roots: Vec<String>,
+
     /// Transport: nats or zenoh [env: MESSAGING_BACKEND] [default: told by the first broker URL, else zenoh]
     #[arg(long, value_name = "BACKEND", help_heading = "Mesh")]
     pub messaging_backend: Option<String>,

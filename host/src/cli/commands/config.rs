@@ -8,7 +8,8 @@ use serde_json::json;
 
 pub(in crate::cli) fn run(args: &ConfigArgs, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
     let ConfigCommand::Show { run, .. } = &args.command;
-    let resolution = resolve_host(&HostFlags::from(run), &ProcessEnvironment).map_err(|errors| config_failure(&errors))?;
+    let resolution =
+        resolve_host(&HostFlags::from(run), &ProcessEnvironment).map_err(|errors| config_failure(&errors))?;
     let settings = &resolution.settings;
     match printer.format() {
         OutputFormat::Json => {

@@ -1,8 +1,64 @@
-//! `mortise new`.
+//! `mortise new`: a plugin from a template.
 
 use crate::cli::args::NewArgs;
-use crate::cli::output::{CommandError, ExitStatus, Printer};
+use crate::cli::output::{CommandError, ExitStatus, OutputFormat, Printer};
+use crate::config::env::{self, Environment as _, ProcessEnvironment};
+use anyhow::{Context as _, anyhow};
+use mortise_manage::template;
+use mortise_model::PluginId;
+use serde_json::json;
+use std::path::{Path, PathBuf};
 
-pub(in crate::cli) fn run(_args: &NewArgs, _printer: &mut Printer) -> Result<ExitStatus, CommandError> {
-    Err(CommandError::usage("not built yet"))
+pub(in crate::cli) fn run(args: &NewArgs, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
+    let id = PluginId::new(&args.plugin_id).map_err(|error| CommandError {
+        status: ExitStatus::Usage,
+        ..CommandError::failed(error).hint("choose a simple name such as `garage-door`")
+    })?;
+    let folder = args.dir.clone().unwrap_or_else(|| PathBuf::from(id.as_str()));
+    if !is_free(&folder) {
+        let error = anyhow!("`{}` exists and is not an empty folder", folder.display());
+        return Err(CommandError::failed(error).hint("choose another folder with `--dir DIR`"));
+    }
+    let description = args.description.clone().unwrap_or_else(|| format!("Capability plugin for {id}"));
+    let type_name = template::type_name(&id);
+    let sdk = match &args.sdk {
+        Some(sdk) => Some(sdk.clone()),
+        None => ProcessEnvironment.read(env::MORTISE_SDK.name)?.map(PathBuf::from),
+    };
+    let files = match sdk {
+        Some(sdk) => {
+            let sdk = sdk.canonicalize().with_context(|| format!("failed to open the SDK `{}`", sdk.display()))?;
+            template::render_against(&sdk, &id, &type_name, &description)?
+        }
+        None => template::render(&id, &type_name, &description)?,
+    };
+    for file in &files {
+        let path = folder.join(file.path);
+        let failed = || format!("failed to write `{}`", path.display());
+        std::fs::create_dir_all(path.parent().unwrap_or(&folder)).with_context(failed)?;
+        std::fs::write(&path, &file.text).with_context(failed)?;
+    }
+    let shown = folder.display().to_string();
+    match printer.format() {
+        OutputFormat::Json => {
+            let paths: Vec<_> = files.iter().map(|file| file.path).collect();
+            printer.document(&json!({"plugin_id": id.as_str(), "path": shown, "files": paths}));
+        }
+        OutputFormat::Text => {
+            printer.line(&format!("created `{shown}`"));
+            for file in &files {
+                printer.line(&format!("  {}", file.path));
+            }
+            printer.note(&format!("next: edit `{shown}/src/lib.rs`, then `mortise deploy install {shown}`"));
+        }
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// Whether a plugin may be written there: nothing yet, or an empty folder.
+fn is_free(folder: &Path) -> bool {
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => std::fs::symlink_metadata(folder).is_err(),
+    }
 }

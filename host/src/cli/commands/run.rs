@@ -6,7 +6,8 @@ use crate::cli::settings::config_failure;
 use crate::config::{HostFlags, env::ProcessEnvironment, resolve_host};
 
 pub(in crate::cli) fn run(args: &RunArgs, _printer: &mut Printer) -> Result<ExitStatus, CommandError> {
-    let resolution = resolve_host(&HostFlags::from(args), &ProcessEnvironment).map_err(|errors| config_failure(&errors))?;
+    let resolution =
+        resolve_host(&HostFlags::from(args), &ProcessEnvironment).map_err(|errors| config_failure(&errors))?;
     let config = resolution.config;
     mortise_telemetry::init(&config.log)?;
     for warning in &config.warnings {

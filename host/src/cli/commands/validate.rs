@@ -1,8 +1,28 @@
-//! `mortise validate`.
+//! `mortise validate` (wire contract 10.12): static, nothing of the plugin runs.
 
 use crate::cli::args::ValidateArgs;
-use crate::cli::output::{CommandError, ExitStatus, Printer};
+use crate::cli::output::{CommandError, ExitStatus, OutputFormat, Printer};
+use crate::cli::package;
 
-pub(in crate::cli) fn run(_args: &ValidateArgs, _printer: &mut Printer) -> Result<ExitStatus, CommandError> {
-    Err(CommandError::usage("not built yet"))
+pub(in crate::cli) fn run(args: &ValidateArgs, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
+    let report = package::check(&args.path);
+    match printer.format() {
+        OutputFormat::Json => printer.document(&serde_json::to_value(&report)?),
+        OutputFormat::Text => {
+            printer.line(&format!("Plugin: {}", report.plugin_id.as_deref().unwrap_or("-")));
+            printer.line(&format!("Path:   {}", report.path));
+            printer.line(&format!("Status: {}", if report.ok { "OK" } else { "FAILED" }));
+            printer.line(&format!("RPCs:   {}", report.rpc_methods.join(", ")));
+            for warning in &report.warnings {
+                printer.line(&format!("warning: {warning}"));
+            }
+            for error in &report.errors {
+                printer.line(&format!("error: {error}"));
+            }
+            if !report.ok && package::is_crate(&args.path) {
+                printer.hint("this is a Rust crate: `mortise pack` builds it and checks what comes out");
+            }
+        }
+    }
+    Ok(if report.ok { ExitStatus::Success } else { ExitStatus::Failed })
 }

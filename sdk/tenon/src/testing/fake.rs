@@ -37,10 +37,13 @@ pub struct LogLine {
     pub message: String,
 }
 
+/// What answers the plugin's invocations.
+type Answer = Box<dyn FnMut(&Invocation) -> Result<Value>>;
+
 pub(crate) struct Fake {
     pub(super) config: Value,
     pub(super) devices: Vec<Value>,
-    pub(super) answer: Box<dyn FnMut(&Invocation) -> Result<Value>>,
+    pub(super) answer: Answer,
     /// Since [`EPOCH`].
     pub(super) now: Duration,
     pub(super) ops: BTreeMap<u64, (Duration, Op)>,
@@ -174,8 +177,8 @@ pub(crate) fn cancel_op(id: u64) {
     Fake::with(|fake| drop(fake.ops.remove(&id)));
 }
 
-pub(crate) fn complete(call: u64, outcome: Result<&str, &Failure>) {
-    let outcome = outcome.map(str::to_owned).map_err(|failure| Error::from(failure.clone()));
+pub(crate) fn complete(call: u64, outcome: &Result<String, Failure>) {
+    let outcome = outcome.clone().map_err(Error::from);
     Fake::with(|fake| drop(fake.outcomes.insert(call, outcome)));
 }
 

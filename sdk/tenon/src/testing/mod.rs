@@ -193,7 +193,9 @@ impl<P: Plugin> Host<P> {
             }
             if !Fake::deliver_next(until) {
                 self.cancel(call);
-                return Err(Error::new("deadline_exceeded", format_args!("`{name}` did not answer in time")).retryable());
+                return Err(
+                    Error::new("deadline_exceeded", format_args!("`{name}` did not answer in time")).retryable()
+                );
             }
             settle();
         }

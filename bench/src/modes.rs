@@ -1,0 +1,7 @@
+//! What can be measured, one file each.
+
+pub(crate) mod awaits;
+pub(crate) mod echo;
+pub(crate) mod reloads;
+pub(crate) mod start;
+pub(crate) mod status;

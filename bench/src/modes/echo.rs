@@ -1,0 +1,92 @@
+//! `echo` of a WebAssembly plugin beside the bare responder: latency, throughput, CPU and memory.
+
+use crate::arguments::Plan;
+use crate::caller::Caller;
+use crate::host::{Host, Surroundings};
+use crate::sample::{Sample, median};
+use crate::table::{Table, ratio, time};
+use std::time::{Duration, Instant};
+
+const IN_FLIGHT: [usize; 4] = [1, 16, 64, 256];
+
+/// What one side showed at one number in flight.
+#[derive(Default)]
+struct Side {
+    all: Sample,
+    throughputs: Vec<f64>,
+    cpu: Duration,
+}
+
+impl Side {
+    fn drive(&mut self, caller: &mut Caller, host: &Host, in_flight: usize, length: Duration) -> anyhow::Result<()> {
+        let cpu = host.process.cpu()?;
+        let deadline = Instant::now() + length;
+        let sample = caller.drive(&host.echo(), in_flight, || Instant::now() < deadline)?;
+        self.cpu += host.process.cpu()?.saturating_sub(cpu);
+        self.throughputs.push(sample.throughput());
+        self.all.merge(&sample);
+        Ok(())
+    }
+
+    fn cpu_per_call(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / (self.all.calls().max(1) as f64)
+    }
+
+    fn row(&self, in_flight: usize, name: &str, ratio: String) -> [String; 8] {
+        [
+            in_flight.to_string(),
+            name.to_owned(),
+            format!("{:.0}", median(self.throughputs.iter().copied())),
+            time(self.all.quantile(0.5)),
+            time(self.all.quantile(0.99)),
+            format!("{:.1} µs", self.cpu_per_call()),
+            (self.all.failed + self.all.lost).to_string(),
+            ratio,
+        ]
+    }
+}
+
+pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
+    let surroundings = Surroundings::start(plan)?;
+    let host = surroundings.host(plan, &["demo"])?;
+    let bare = surroundings.bare()?;
+    let idle = host.process.resident()?;
+    let mut caller = surroundings.caller("echo")?;
+    for side in [&bare, &host] {
+        // Warm: connections, routes, caches.
+        let deadline = Instant::now() + plan.drive() / 4;
+        caller.drive(&side.echo(), 16, || Instant::now() < deadline)?;
+    }
+
+    let mut table = Table::new(["in flight", "who", "calls/s", "p50", "p99", "CPU per call", "failed", "host / bare"]);
+    let mut rows: Vec<(Side, Side)> = IN_FLIGHT.iter().map(|_| Default::default()).collect();
+    for round in 0..plan.rounds() {
+        for (in_flight, (of_bare, of_host)) in IN_FLIGHT.into_iter().zip(&mut rows) {
+            // Who goes first changes from round to round.
+            let mut order = [(of_bare, &bare), (of_host, &host)];
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for (side, who) in order {
+                side.drive(&mut caller, who, in_flight, plan.drive())?;
+            }
+        }
+    }
+    for (in_flight, (of_bare, of_host)) in IN_FLIGHT.into_iter().zip(&rows) {
+        // Round by round, then the middle: a slow minute of the machine hits both halves of a pair.
+        let throughput = median(of_host.throughputs.iter().zip(&of_bare.throughputs).map(|(host, bare)| host / bare));
+        let p50 = of_host.all.quantile(0.5).as_secs_f64() / of_bare.all.quantile(0.5).as_secs_f64();
+        table.row(of_bare.row(in_flight, "bare", String::new()));
+        let ratios = format!("throughput {}, p50 {}", ratio(throughput), ratio(p50));
+        table.row(of_host.row(in_flight, "host", ratios));
+    }
+    table.print(&format!("`echo` over NATS, {} rounds of {:?} each", plan.rounds(), plan.drive()));
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "\nresident memory of the host: {:.1} MiB idle with one plugin, {:.1} MiB after the load; bare responder {:.1} MiB",
+        mib(idle),
+        mib(host.process.resident()?),
+        mib(bare.process.resident()?),
+    );
+    Ok(())
+}

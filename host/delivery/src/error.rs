@@ -1,0 +1,54 @@
+//! Everything that delivery refuses, as one type.
+
+use crate::{BundleError, CommitError, DiskError, FolderError, StageError, TreeError};
+
+/// Why a plugin was not delivered. What was there before is there still, and nothing else.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// See [`BundleError`].
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// See [`StageError`].
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// See [`CommitError`].
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// See [`FolderError`].
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// See [`TreeError`].
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// See [`DiskError`].
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl DeliveryError {
+    /// A stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Bundle(error) => error.code(),
+            Self::Stage(error) => error.code(),
+            Self::Commit(error) => error.code(),
+            Self::Folder(error) => error.code(),
+            Self::Tree(error) => error.code(),
+            Self::Disk(_) => "disk",
+        }
+    }
+
+    /// The cure, as one line.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Bundle(error) => error.hint(),
+            Self::Stage(error) => error.hint(),
+            Self::Commit(error) => error.hint(),
+            Self::Folder(error) => error.hint(),
+            Self::Tree(error) => error.hint(),
+            Self::Disk(error) => error.hint(),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What plugins reach of the host: its functions, other devices, its events.
+
+use async_trait::async_trait;
+use mortise_model::{DeviceId, EventName, Failure, Json, PluginId};
+use mortise_plugin::{Backend, Invocation};
+use mortise_rpc::{Call, Client, ClientError, Dispatcher, Origin, Outbox, Peers, ReplyFault, Responder};
+use std::borrow::Cow;
+use tokio::time::Instant;
+
+/// The host behind every plugin's services.
+pub struct HostBackend {
+    /// This device: who plugins call as.
+    pub device: DeviceId,
+    /// Takes calls to functions of this host.
+    pub dispatcher: Dispatcher,
+    /// Calls other devices.
+    pub client: Client,
+    /// Takes events.
+    pub outbox: Outbox,
+    /// Who else is there.
+    pub peers: Peers,
+}
+
+#[async_trait]
+impl Backend for HostBackend {
+    async fn invoke(&self, _plugin: &PluginId, invocation: Invocation) -> Result<Json, Failure> {
+        match &invocation.device {
+            Some(device) if device != self.device.as_str() => self.invoke_remote(device, &invocation).await,
+            _ => self.invoke_local(invocation).await,
+        }
+    }
+
+    fn discover(&self) -> Json {
+        self.peers.list()
+    }
+
+    fn emit(&self, event: EventName, payload: Json) {
+        self.outbox.push(event, &payload);
+    }
+}
+
+impl HostBackend {
+    async fn invoke_local(&self, invocation: Invocation) -> Result<Json, Failure> {
+        let request_id = mortise_rpc::no_request_id();
+        let (responder, answer) = Responder::local(request_id.clone());
+        self.dispatcher.dispatch(Call {
+            method: invocation.function.into(),
+            params: invocation.params,
+            caller: Some(self.device.to_string()),
+            trace: invocation.trace,
+            origin: Origin::Plugin,
+            request_id,
+            deadline: Some(invocation.deadline),
+            depth: invocation.depth + 1,
+            responder,
+        });
+        // A responder answers even when it is dropped.
+        let outcome = answer.await.map_err(|_| Failure::retryable("dropped", "the call was dropped"))?;
+        outcome.map_err(|error| Failure { code: error.code, message: error.message, retryable: error.retryable })
+    }
+
+    async fn invoke_remote(&self, device: &str, invocation: &Invocation) -> Result<Json, Failure> {
+        let device = DeviceId::new(device).map_err(|error| Failure::new("invalid_device", error.to_string()))?;
+        let left = invocation.deadline.saturating_duration_since(Instant::now());
+        self.client
+            .call(&device, &invocation.function, &invocation.params, &invocation.trace, left)
+            .await
+            .map_err(failure)
+    }
+}
+
+fn failure(error: ClientError) -> Failure {
+    match error {
+        ClientError::Reply(ReplyFault::Failed { code, message }) => {
+            let code = if code == -32601 { "unknown_method" } else { "remote_error" };
+            Failure { code: Cow::Borrowed(code), message, retryable: false }
+        }
+        ClientError::Reply(fault @ ReplyFault::Malformed(_)) => Failure::new("malformed_reply", fault.to_string()),
+        ClientError::NotConnected => Failure::retryable("not_connected", error.to_string()),
+        ClientError::Mesh(error) => Failure::retryable("mesh", error.to_string()),
+    }
+}

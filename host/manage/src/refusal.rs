@@ -1,0 +1,66 @@
+//! How a host function says no: a successful reply with `status: "error"` (wire contract 10.1).
+
+use serde_json::{Map, Value, json};
+
+/// A host function's failure. `message` is the reference's wording where it has one.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Refusal {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    /// What went wrong underneath, as one line.
+    pub(crate) detail: Option<String>,
+    /// The cure.
+    pub(crate) hint: Option<String>,
+    /// Further keys that the wire contract asks for.
+    pub(crate) extra: Map<String, Value>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), detail: None, hint: None, extra: Map::new() }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn hint_if_none(self, hint: &str) -> Self {
+        if self.hint.is_some() { self } else { self.hint(hint) }
+    }
+
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(key.to_owned(), value.into());
+        self
+    }
+
+    pub(crate) fn into_value(self) -> Value {
+        let mut object = Map::from_iter([("status".to_owned(), json!("error"))]);
+        object.extend(self.extra);
+        object.insert("message".to_owned(), self.message.into());
+        object.insert("code".to_owned(), self.code.into());
+        for (key, text) in [("detail", self.detail), ("hint", self.hint)] {
+            if let Some(text) = text {
+                object.insert(key.to_owned(), text.into());
+            }
+        }
+        Value::Object(object)
+    }
+}
+
+/// An error and everything below it as one line: `a: b: c`.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

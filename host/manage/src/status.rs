@@ -1,0 +1,148 @@
+//! `get_status` and `list_plugins` (wire contract 10.3).
+
+use crate::manager::Manager;
+use crate::refusal::{Refusal, chain};
+use mortise_delivery::{ListedFolder, list_folders};
+use mortise_model::{PluginId, PluginState};
+use mortise_plugin::{FunctionStatus, PluginStatus, RunningPlugin};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+
+impl Manager {
+    pub(crate) fn status(&self) -> Value {
+        let snapshot = self.registry.snapshot();
+        let loaded: Vec<&PluginId> =
+            snapshot.iter().filter(|plugin| plugin.running.is_some()).map(|plugin| &plugin.id).collect();
+        let failed: Map<String, Value> = snapshot
+            .iter()
+            .filter_map(|plugin| match &plugin.state {
+                PluginState::Failed { reason } => Some((plugin.id.to_string(), reason.as_str().into())),
+                _ => None,
+            })
+            .collect();
+        json!({
+            "status": "success",
+            "connected": self.client.is_connected(),
+            "device_type": "plugin_host",
+            "capabilities_dir": self.config.capabilities_dir,
+            "auto_load": self.config.auto_load,
+            "enable_sidecars": false,
+            "loaded_count": loaded.len(),
+            "sidecar_count": 0,
+            "loaded_plugins": loaded,
+            "authoring": {
+                "guide_rpc": "get_plugin_authoring_guide",
+                "template_rpc": "get_plugin_template",
+                "examples_rpc": "list_plugin_examples",
+                "agents_doc": "AGENTS.md",
+            },
+            "host": {"name": "mortise", "version": env!("CARGO_PKG_VERSION")},
+            "failed_plugins": failed,
+            "events": {"queued": self.outbox.len(), "dropped": self.outbox.dropped()},
+        })
+    }
+
+    pub(crate) async fn list(&self) -> Result<Value, Refusal> {
+        let capabilities_dir = self.config.capabilities_dir.clone();
+        let folders = tokio::task::spawn_blocking(move || list_folders(&capabilities_dir))
+            .await
+            .map_err(|error| Refusal::new("internal", error.to_string()))?
+            .map_err(|error| {
+                let dir = self.config.capabilities_dir.display();
+                Refusal::new("disk", format!("failed to list `{dir}`")).detail(chain(&error))
+            })?;
+        let snapshot = self.registry.snapshot();
+        let by_id: HashMap<&str, &PluginStatus> =
+            snapshot.iter().map(|plugin| (plugin.id.as_str(), plugin)).collect();
+        let loaded: Map<String, Value> = snapshot
+            .iter()
+            .filter_map(|plugin| Some((plugin.id.to_string(), details(plugin, plugin.running.as_ref()?))))
+            .collect();
+        let available: Vec<Value> =
+            folders.iter().map(|folder| available(folder, by_id.get(folder.name.as_str()).copied())).collect();
+        Ok(json!({
+            "status": "success",
+            "loaded": loaded,
+            "available": available,
+            "sidecars": {},
+            "capabilities_dir": self.config.capabilities_dir,
+        }))
+    }
+}
+
+fn available(folder: &ListedFolder, plugin: Option<&PluginStatus>) -> Value {
+    let loaded = plugin.is_some_and(|plugin| plugin.running.is_some());
+    let mut entry = json!({"id": folder.name, "path": folder.path, "loaded": loaded});
+    match &folder.manifest {
+        Ok(manifest) => entry["manifest"] = Value::Object(manifest.raw.clone()),
+        Err(error) => entry["manifest_error"] = chain(error).into(),
+    }
+    if let Some(PluginState::Failed { reason }) = plugin.map(|plugin| &plugin.state) {
+        entry["error"] = reason.as_str().into();
+    }
+    entry
+}
+
+/// The summary of the wire contract (10.1): the keys that clients know, in their order.
+pub(crate) fn summary(running: &RunningPlugin) -> Value {
+    let package = running.package();
+    let manifest = &package.manifest;
+    let mut functions: Vec<&str> = running.functions.iter().map(|function| function.name.as_str()).collect();
+    functions.sort_unstable();
+    let routines: Vec<&str> =
+        running.description().routines.iter().map(|routine| routine.name.as_str()).collect();
+    json!({
+        "id": package.id,
+        "functions": functions,
+        "routines": routines,
+        "manifest": {
+            "id": package.id,
+            "description": manifest.description,
+            "version": manifest.version,
+            "entry_point": manifest.entry_point,
+            "class_name": manifest.class_name,
+        },
+    })
+}
+
+/// The summary, and what only this host knows.
+fn details(plugin: &PluginStatus, running: &RunningPlugin) -> Value {
+    let mut value = summary(running);
+    let health = running.health();
+    let events: Vec<&str> = running.description().events.iter().map(|event| event.name.as_str()).collect();
+    value["type"] = running.package().manifest.runtime.name().into();
+    value["state"] = plugin.state.word().into();
+    value["generation"] = running.sequence().into();
+    value["tree_digest"] = running.package().tree.to_string().into();
+    value["events"] = events.into();
+    value["name_conflicts"] = conflicts(&running.functions);
+    value["warnings"] = warnings(running).into();
+    value["health"] = json!({
+        "traps": health.traps,
+        "last_trap": health.last_trap,
+        "queued": health.queued,
+        "running": health.running,
+    });
+    value
+}
+
+/// What a plugin's author should know of its manifest and its description.
+pub(crate) fn warnings(running: &RunningPlugin) -> Vec<String> {
+    let manifest = running.package().manifest.warnings.iter().map(ToString::to_string);
+    manifest.chain(running.description().warnings.iter().cloned()).collect()
+}
+
+/// Functions whose bare names belong to others, both owners named.
+pub(crate) fn conflicts(functions: &[FunctionStatus]) -> Value {
+    functions
+        .iter()
+        .filter_map(|function| {
+            let owner = function.taken_by.as_ref()?;
+            Some(json!({
+                "function": function.name,
+                "owner": owner.to_string(),
+                "advertised_as": &*function.advertised_as,
+            }))
+        })
+        .collect()
+}

@@ -1,0 +1,279 @@
+//! A runtime whose plugins do what the test says.
+
+use async_trait::async_trait;
+use mortise_model::{
+    Cadence, Description, DeviceId, Digest, EventName, Failure, FunctionDef, FunctionName, Json, Manifest, PluginId,
+    RoutineDef, RuntimeKind, Tenant,
+};
+use mortise_plugin::{
+    Backend, Health, Instance, Invocation, Job, JobKind, Package, PrepareError, Registry, RegistryParts, Runtime,
+    Services,
+};
+use mortise_rpc::{Call, DeviceCard, Dispatcher, Origin, Outcome, Responder, Routes, TraceContext};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// What the next prepared instance is like.
+#[derive(Clone, Default)]
+pub(crate) struct Plan {
+    pub(crate) functions: Vec<&'static str>,
+    pub(crate) routines: Vec<(&'static str, Duration)>,
+    /// Emitted while it is prepared.
+    pub(crate) emits: Vec<&'static str>,
+    /// Prepared only to fail.
+    pub(crate) fails: bool,
+    /// Jobs wait until `release`; otherwise they are answered at once with the plan's name.
+    pub(crate) holds: bool,
+    pub(crate) name: &'static str,
+}
+
+#[derive(Default)]
+pub(crate) struct FakeRuntime {
+    pub(crate) plans: Mutex<VecDeque<Plan>>,
+    pub(crate) instances: Mutex<Vec<Arc<FakeState>>>,
+}
+
+pub(crate) struct FakeState {
+    pub(crate) plan: Plan,
+    pub(crate) held: Mutex<Vec<Job>>,
+    pub(crate) submitted: watch::Sender<usize>,
+    pub(crate) shut_down: watch::Sender<bool>,
+    pub(crate) dropped: watch::Sender<bool>,
+}
+
+struct FakeInstance {
+    state: Arc<FakeState>,
+    description: Description,
+}
+
+#[async_trait]
+impl Runtime for FakeRuntime {
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Wasm
+    }
+
+    async fn prepare(&self, _: &Package, services: Arc<Services>) -> Result<Arc<dyn Instance>, PrepareError> {
+        let plan = self.plans.lock().unwrap().pop_front().expect("a plan for every prepare");
+        if plan.fails {
+            return Err(PrepareError::Hook { hook: "start", failure: Failure::new("error", "will not") });
+        }
+        for event in &plan.emits {
+            services.emit(event, json("{}")).unwrap();
+        }
+        let function = |name: &&str| FunctionDef {
+            name: FunctionName::new(name).unwrap(),
+            description: "x".repeat(100),
+            parameters: json(r#"{"type":"object","properties":{},"required":[]}"#),
+            labels: None,
+            tags: Vec::new(),
+        };
+        let routine = |(name, interval): &(&str, Duration)| RoutineDef {
+            name: FunctionName::new(name).unwrap(),
+            interval: *interval,
+            cadence: Cadence::FixedRate,
+        };
+        let description = Description {
+            functions: plan.functions.iter().map(function).collect(),
+            routines: plan.routines.iter().map(routine).collect(),
+            ..Description::default()
+        };
+        let state = Arc::new(FakeState {
+            plan,
+            held: Mutex::default(),
+            submitted: watch::Sender::new(0),
+            shut_down: watch::Sender::new(false),
+            dropped: watch::Sender::new(false),
+        });
+        self.instances.lock().unwrap().push(Arc::clone(&state));
+        Ok(Arc::new(FakeInstance { state, description }))
+    }
+}
+
+#[async_trait]
+impl Instance for FakeInstance {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn submit(&self, job: Job) {
+        self.state.submitted.send_modify(|count| *count += 1);
+        if self.state.plan.holds {
+            self.state.held.lock().unwrap().push(job);
+        } else {
+            answer(&self.state.plan, job);
+        }
+    }
+
+    async fn shutdown(&self, _: Duration) {
+        for job in self.state.held.lock().unwrap().drain(..) {
+            job.ticket.answer(Err(Failure::retryable("stopped", "the plugin was stopped")));
+        }
+        self.state.shut_down.send_replace(true);
+    }
+
+    fn health(&self) -> Health {
+        Health::default()
+    }
+}
+
+impl Drop for FakeInstance {
+    fn drop(&mut self) {
+        self.state.dropped.send_replace(true);
+    }
+}
+
+fn answer(plan: &Plan, job: Job) {
+    let kind = if job.kind == JobKind::Routine { "routine " } else { "" };
+    job.ticket.answer(Ok(Json::of(&serde_json::json!(format!("{kind}{} {}", plan.name, job.name)))));
+}
+
+impl FakeState {
+    /// Answers everything that is held.
+    pub(crate) fn release(&self) {
+        for job in self.held.lock().unwrap().drain(..) {
+            answer(&self.plan, job);
+        }
+    }
+}
+
+/// A host without a mesh.
+pub(crate) struct Host {
+    pub(crate) registry: Registry,
+    pub(crate) runtime: Arc<FakeRuntime>,
+    pub(crate) routes: Routes,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) events: Arc<Events>,
+    pub(crate) message_bytes_max: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+pub(crate) struct Events {
+    pub(crate) seen: Mutex<Vec<(String, serde_json::Value)>>,
+    changed: Notify,
+}
+
+#[async_trait]
+impl Backend for Events {
+    async fn invoke(&self, _: &PluginId, invocation: Invocation) -> Result<Json, Failure> {
+        Ok(invocation.params)
+    }
+
+    fn discover(&self) -> Json {
+        json("[]")
+    }
+
+    fn emit(&self, event: EventName, payload: Json) {
+        self.seen.lock().unwrap().push((event.to_string(), payload.to_value()));
+        self.changed.notify_waiters();
+    }
+}
+
+impl Events {
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.seen.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
+    }
+}
+
+pub(crate) fn host() -> Host {
+    let card = DeviceCard {
+        id: DeviceId::new("host-1").unwrap(),
+        tenant: Tenant::new("lab").unwrap(),
+        availability: "idle".into(),
+        ttl: Duration::from_secs(15),
+        version: "0".into(),
+    };
+    let routes = Routes::new();
+    routes.install_host(Vec::new(), Vec::new());
+    let runtime = Arc::new(FakeRuntime::default());
+    let events = Arc::new(Events::default());
+    let (message_bytes_max, bytes) = watch::channel(usize::MAX);
+    let registry = Registry::start(RegistryParts {
+        device: card.id.clone(),
+        tenant: card.tenant.clone(),
+        routes: routes.clone(),
+        runtimes: vec![Arc::<FakeRuntime>::clone(&runtime)],
+        backend: Arc::<Events>::clone(&events),
+        message_bytes_max: bytes,
+    });
+    let dispatcher = Dispatcher::new(Arc::new(card), routes.clone());
+    Host { registry, runtime, routes, dispatcher, events, message_bytes_max }
+}
+
+impl Host {
+    /// Says what the next prepared instance is like.
+    pub(crate) fn plan(&self, plan: Plan) {
+        self.runtime.plans.lock().unwrap().push_back(plan);
+    }
+
+    pub(crate) fn instance(&self, index: usize) -> Arc<FakeState> {
+        Arc::clone(&self.runtime.instances.lock().unwrap()[index])
+    }
+
+    /// Loads `id` as planned.
+    pub(crate) async fn load(&self, id: &str, plan: Plan) -> mortise_plugin::Activated {
+        self.plan(plan);
+        let operation = self.registry.begin(&plugin(id)).await.unwrap();
+        let prepared = operation.prepare(package(id)).await.unwrap();
+        operation.activate(prepared).await.unwrap()
+    }
+
+    /// Calls `method` and waits for the answer.
+    pub(crate) async fn call(&self, method: &str) -> Outcome {
+        self.begin_call(method).await.unwrap()
+    }
+
+    /// Calls `method` without waiting.
+    pub(crate) fn begin_call(&self, method: &str) -> tokio::sync::oneshot::Receiver<Outcome> {
+        let request_id = mortise_rpc::no_request_id();
+        let (responder, receiver) = Responder::local(Arc::clone(&request_id));
+        self.dispatcher.dispatch(Call {
+            method: method.into(),
+            params: json("{}"),
+            caller: None,
+            trace: TraceContext::default(),
+            origin: Origin::Control,
+            request_id,
+            deadline: None,
+            depth: 0,
+            responder,
+        });
+        receiver
+    }
+
+    /// The text that `method` answers with.
+    pub(crate) async fn text(&self, method: &str) -> String {
+        self.call(method).await.unwrap().to_value().as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn advertised(&self) -> Vec<String> {
+        let capabilities = self.routes.load().capabilities().to_value();
+        let functions = capabilities["functions"].as_array().unwrap();
+        functions.iter().map(|function| function["name"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+pub(crate) fn json(text: &str) -> Json {
+    Json::new(text.to_owned()).unwrap()
+}
+
+pub(crate) fn plugin(id: &str) -> PluginId {
+    PluginId::new(id).unwrap()
+}
+
+pub(crate) fn package(id: &str) -> Package {
+    let manifest = format!(r#"{{"id": "{id}", "version": "1", "entry_point": "plugin.wasm"}}"#);
+    let manifest = Manifest::parse(manifest.as_bytes(), None).unwrap();
+    Package { id: plugin(id), manifest: Arc::new(manifest), root: PathBuf::new(), tree: Digest::of(b"") }
+}
+
+/// Waits for `condition`, for at most five seconds.
+pub(crate) async fn until<T>(watch: &watch::Sender<T>, condition: impl FnMut(&T) -> bool) {
+    let mut receiver = watch.subscribe();
+    tokio::time::timeout(Duration::from_secs(5), receiver.wait_for(condition))
+        .await
+        .expect("the condition within five seconds")
+        .expect("the sender is held");
+}

@@ -1,0 +1,290 @@
+//! Compiled code on disk. Ours alone: nothing that comes with a plugin is ever read from here, and a miss is never an
+//! error.
+//!
+//! ```text
+//! <dir>/<code digest>-<engine>.ref    the digest of the compiled file, written last
+//! <dir>/<compiled digest>.cwasm       the compiled file, named by its content
+//! ```
+
+use crate::WasmError;
+use mortise_model::Digest;
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// How much the folder may hold after start; the oldest files go first.
+const CACHE_BYTES_MAX: u64 = 1 << 30;
+
+/// A reference file holds `sha256:` and 64 digits.
+const REFERENCE_BYTES_MAX: u64 = 71;
+
+const PARTIAL_PREFIX: &str = ".partial-";
+
+/// The folder of compiled code, for one engine.
+#[derive(Debug)]
+pub(crate) struct CodeCache {
+    dir: PathBuf,
+    /// Code compiled by another version, with other settings or for another CPU has another name.
+    engine: u64,
+    /// Compiled files whose content was found to match their name. Once in a process is enough: the folder is ours.
+    verified: Mutex<HashSet<Digest>>,
+}
+
+impl CodeCache {
+    /// Opens the folder, creates it where needed, bars it to others and sweeps it.
+    pub(crate) fn open(dir: PathBuf, engine: u64) -> Result<Self, WasmError> {
+        let failed = |source| WasmError::CacheDir { path: dir.clone(), source };
+        private_dir(&dir).map_err(failed)?;
+        sweep(&dir, CACHE_BYTES_MAX).map_err(failed)?;
+        Ok(Self { dir, engine, verified: Mutex::default() })
+    }
+
+    /// The compiled form of the code with that digest. Blocks on the disk.
+    pub(crate) fn load(&self, engine: &Engine, code: Digest) -> Option<Component> {
+        let reference = self.reference(code);
+        let compiled = read_reference(&reference)?;
+        let path = self.compiled(compiled);
+        match self.verify(&path, compiled).and_then(|()| deserialise(engine, &path)) {
+            Ok(component) => Some(component),
+            Err(reason) => {
+                tracing::warn!(path = %path.display(), reason, "cached code is unusable and will be compiled anew");
+                self.verified().remove(&compiled);
+                for path in [&reference, &path] {
+                    remove(path);
+                }
+                None
+            }
+        }
+    }
+
+    /// Keeps the compiled form. A failure costs a compilation at the next start and is logged. Blocks on the disk.
+    pub(crate) fn store(&self, code: Digest, component: &Component) {
+        let compiled = match component.serialize() {
+            Ok(compiled) => compiled,
+            Err(error) => return tracing::warn!(%error, "compiled code cannot be serialised"),
+        };
+        let digest = Digest::of(&compiled);
+        // The reference comes last: without it the compiled file is not looked at.
+        let written = write_atomically(&self.dir, &self.compiled(digest), &compiled)
+            .and_then(|()| write_atomically(&self.dir, &self.reference(code), digest.to_string().as_bytes()));
+        match written {
+            Ok(()) => {
+                self.verified().insert(digest);
+            }
+            Err(error) => tracing::warn!(%error, dir = %self.dir.display(), "compiled code cannot be cached"),
+        }
+    }
+
+    fn verify(&self, path: &Path, digest: Digest) -> Result<(), String> {
+        if self.verified().contains(&digest) {
+            return Ok(());
+        }
+        let bytes = fs::read(path).map_err(|error| error.to_string())?;
+        let actual = Digest::of(&bytes);
+        if actual != digest {
+            return Err(format!("digest mismatch: expected {digest}, got {actual}"));
+        }
+        self.verified().insert(digest);
+        Ok(())
+    }
+
+    fn verified(&self) -> std::sync::MutexGuard<'_, HashSet<Digest>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reference(&self, code: Digest) -> PathBuf {
+        self.dir.join(format!("{}-{:016x}.ref", code.hex(), self.engine))
+    }
+
+    fn compiled(&self, compiled: Digest) -> PathBuf {
+        self.dir.join(format!("{}.cwasm", compiled.hex()))
+    }
+}
+
+/// The one place where bytes become machine code.
+fn deserialise(engine: &Engine, path: &Path) -> Result<Component, String> {
+    // SAFETY: wasmtime asks for a file that it wrote itself and that nobody alters while it is mapped. Only
+    // `CodeCache::store` writes such files, from what `Component::serialize` gave, under the digest of their content;
+    // that digest was checked in this process. The folder is closed to other users (0700), a file's name is taken by
+    // rename and never written again, and removing a mapped file leaves the mapping intact. Code of another engine has
+    // another reference, and wasmtime refuses it as well.
+    #[expect(unsafe_code, reason = "compiled code is loaded here and nowhere else")]
+    unsafe { Component::deserialize_file(engine, path) }.map_err(|error| format!("{error:#}"))
+}
+
+fn read_reference(path: &Path) -> Option<Digest> {
+    let mut text = String::new();
+    fs::File::open(path).ok()?.take(REFERENCE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Digest::parse(&text).ok()
+}
+
+fn write_atomically(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(PARTIAL_PREFIX).tempfile_in(dir)?;
+    file.write_all(bytes)?;
+    // Not synced: after a power cut a torn file fails its digest and is compiled anew.
+    file.persist(path)?;
+    Ok(())
+}
+
+fn private_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+        builder.mode(0o700).create(dir)?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+    }
+    #[cfg(not(unix))]
+    builder.create(dir)
+}
+
+/// Removes what a crash left half written, and the oldest files above `bytes_max`.
+fn sweep(dir: &Path, bytes_max: u64) -> io::Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL_PREFIX) {
+            remove(&entry.path());
+            continue;
+        }
+        let metadata = entry.metadata()?;
+        if metadata.is_file() {
+            files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), entry.path()));
+        }
+    }
+    files.sort_unstable_by(|a, b| b.cmp(a));
+    let mut kept: u64 = 0;
+    for (_, bytes, path) in files {
+        kept = kept.saturating_add(bytes);
+        if kept > bytes_max {
+            remove(&path);
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "failed to remove a file of the code cache");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY_COMPONENT: &str = "(component)";
+
+    struct Fixture {
+        dir: tempfile::TempDir,
+        engine: Engine,
+        code: Digest,
+    }
+
+    impl Fixture {
+        /// A cache that holds one component.
+        fn new() -> Self {
+            let fixture =
+                Self { dir: tempfile::tempdir().unwrap(), engine: Engine::default(), code: Digest::of(b"code") };
+            let component = Component::new(&fixture.engine, wat::parse_str(EMPTY_COMPONENT).unwrap()).unwrap();
+            fixture.open().store(fixture.code, &component);
+            assert!(fixture.hit());
+            fixture
+        }
+
+        /// As after a restart: nothing is verified yet.
+        fn open(&self) -> CodeCache {
+            CodeCache::open(self.dir.path().join("cache"), 1).unwrap()
+        }
+
+        fn hit(&self) -> bool {
+            self.open().load(&self.engine, self.code).is_some()
+        }
+
+        fn file(&self, extension: &str) -> PathBuf {
+            let mut files = fs::read_dir(self.dir.path().join("cache")).unwrap().map(|entry| entry.unwrap().path());
+            files.find(|path| path.extension().is_some_and(|e| e == extension)).unwrap()
+        }
+
+        fn files(&self) -> usize {
+            fs::read_dir(self.dir.path().join("cache")).unwrap().count()
+        }
+    }
+
+    #[test]
+    fn damaged_compiled_code_is_a_miss_and_removed() {
+        for what in ["truncated", "flipped", "emptied"] {
+            let fixture = Fixture::new();
+            let path = fixture.file("cwasm");
+            let mut bytes = fs::read(&path).unwrap();
+            match what {
+                "truncated" => bytes.truncate(bytes.len() / 2),
+                "flipped" => *bytes.last_mut().unwrap() ^= 1,
+                _ => bytes.clear(),
+            }
+            fs::write(&path, bytes).unwrap();
+            assert!(!fixture.hit(), "{what}");
+            assert_eq!(fixture.files(), 0, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_or_lying_reference_is_a_miss() {
+        for reference in ["", "nonsense", &Digest::of(b"other").to_string()] {
+            let fixture = Fixture::new();
+            fs::write(fixture.file("ref"), reference).unwrap();
+            assert!(!fixture.hit(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_file_with_a_matching_digest_is_still_refused_by_wasmtime() {
+        let fixture = Fixture::new();
+        let foreign = b"no compiled code at all";
+        let path = fixture.dir.path().join("cache").join(format!("{}.cwasm", Digest::of(foreign).hex()));
+        fs::write(path, foreign).unwrap();
+        fs::write(fixture.file("ref"), Digest::of(foreign).to_string()).unwrap();
+        assert!(!fixture.hit());
+    }
+
+    #[test]
+    fn another_engines_code_is_not_found() {
+        let fixture = Fixture::new();
+        let other = CodeCache::open(fixture.dir.path().join("cache"), 2).unwrap();
+        assert!(other.load(&fixture.engine, fixture.code).is_none());
+        assert!(fixture.hit());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_folder_is_closed_to_others_even_if_it_was_open() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let fixture = Fixture::new();
+        let dir = fixture.dir.path().join("cache");
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+        fixture.open();
+        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn the_sweep_removes_leftovers_and_the_oldest_files() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, age_s) in [("new", 1), ("old", 100), (".partial-x", 1)] {
+            let path = dir.path().join(name);
+            fs::write(&path, [0; 10]).unwrap();
+            let modified = SystemTime::now() - std::time::Duration::from_secs(age_s);
+            fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        }
+        sweep(dir.path(), 15).unwrap();
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["new"]);
+    }
+}

@@ -1,0 +1,200 @@
+//! From the bytes of a plugin to code that can be instantiated, or to the reason why not.
+
+use crate::bindings::PluginPre;
+use crate::cache::CodeCache;
+use crate::engine::{CompilePool, Engine};
+use crate::host;
+use crate::view::State;
+use mortise_model::Digest;
+use mortise_plugin::{Package, PrepareError};
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use wasmtime::component::{Component, Linker};
+
+/// The largest component that is read.
+const CODE_BYTES_MAX: u64 = 128 << 20;
+
+/// What every component has to export.
+const GUEST: &str = "mortise:plugin/guest@0.1.0";
+
+/// The same without the version.
+const GUEST_UNVERSIONED: &str = "mortise:plugin/guest";
+
+const HINT_COMPONENT: &str = "build the crate with `mortise pack`, which makes a component of it";
+
+/// Code, linked and ready to be instantiated any number of times.
+pub(crate) struct Code {
+    pub(crate) plugin: PluginPre<State>,
+}
+
+/// Where all code of one engine comes from: memory, the cache on disk, or the compiler.
+pub(crate) struct CodeStore {
+    /// Code in use, by the digest of the component: a reload with the same code reads and hashes one file.
+    in_use: Mutex<HashMap<Digest, Weak<Code>>>,
+    linker: Linker<State>,
+    cache: Option<CodeCache>,
+    pool: CompilePool,
+    engine: Arc<Engine>,
+}
+
+/// Why a component cannot be used.
+#[derive(Debug)]
+struct Unusable {
+    reason: String,
+    hint: Option<&'static str>,
+}
+
+impl CodeStore {
+    pub(crate) fn new(engine: Arc<Engine>, cache: Option<CodeCache>, pool: CompilePool) -> wasmtime::Result<Self> {
+        let linker = host::linker(engine.wasmtime())?;
+        Ok(Self { in_use: Mutex::default(), linker, cache, pool, engine })
+    }
+
+    /// The code of a package. Files are read on tokio's blocking pool, compilation has its own.
+    pub(crate) async fn load(self: &Arc<Self>, package: &Package) -> Result<Arc<Code>, PrepareError> {
+        let entry_point = package.manifest.entry_point.clone();
+        let path = package.root.join(&entry_point);
+        let unusable = |Unusable { reason, hint }: Unusable| PrepareError::Code {
+            path: entry_point.clone(),
+            reason,
+            hint: hint.map(str::to_owned),
+        };
+
+        let store = Arc::clone(self);
+        let found = tokio::task::spawn_blocking(move || store.find(&path)).await;
+        let found = found.map_err(|_| unusable(Unusable::plain("reading it failed within the host")))?;
+        let (bytes, digest) = match found {
+            Ok(Found::Code(code)) => return Ok(code),
+            Ok(Found::Bytes(bytes, digest)) => (bytes, digest),
+            Err(Trouble::Read(source)) => return Err(PrepareError::Read { path: entry_point, source }),
+            Err(Trouble::Unusable(problem)) => return Err(unusable(problem)),
+        };
+
+        let store = Arc::clone(self);
+        let compiled = self.pool.run(move || store.compile(&bytes, digest)).await;
+        compiled.unwrap_or_else(|| Err(Unusable::plain("the compiler failed"))).map_err(unusable)
+    }
+
+    /// Blocks on the disk.
+    fn find(&self, path: &Path) -> Result<Found, Trouble> {
+        let bytes = read(path)?;
+        let digest = Digest::of(&bytes);
+        if let Some(code) = self.in_use().get(&digest).and_then(Weak::upgrade) {
+            return Ok(Found::Code(code));
+        }
+        preamble(&bytes).map_err(Trouble::Unusable)?;
+        let cached = self.cache.as_ref().and_then(|cache| cache.load(self.engine.wasmtime(), digest));
+        match cached {
+            Some(component) => Ok(Found::Code(self.link(&component, digest).map_err(Trouble::Unusable)?)),
+            None => Ok(Found::Bytes(bytes, digest)),
+        }
+    }
+
+    /// Runs on the compile pool.
+    fn compile(&self, bytes: &[u8], digest: Digest) -> Result<Arc<Code>, Unusable> {
+        let component = Component::from_binary(self.engine.wasmtime(), bytes)
+            .map_err(|error| Unusable::plain(format!("it is no valid component: {}", one_line(&error))))?;
+        let code = self.link(&component, digest)?;
+        if let Some(cache) = &self.cache {
+            cache.store(digest, &component);
+        }
+        Ok(code)
+    }
+
+    fn link(&self, component: &Component, digest: Digest) -> Result<Arc<Code>, Unusable> {
+        check_exports(component)?;
+        let linked = self.linker.instantiate_pre(component).map_err(|error| self.unknown_imports(component, &error))?;
+        let plugin = PluginPre::new(linked)
+            .map_err(|error| Unusable::plain(format!("its `{GUEST}` is not ours: {}", one_line(&error))))?;
+        let code = Arc::new(Code { plugin });
+        let mut in_use = self.in_use();
+        in_use.retain(|_, code| code.strong_count() > 0);
+        in_use.insert(digest, Arc::downgrade(&code));
+        Ok(code)
+    }
+
+    fn unknown_imports(&self, component: &Component, error: &wasmtime::Error) -> Unusable {
+        let engine = self.engine.wasmtime();
+        let unknown: Vec<String> = component
+            .component_type()
+            .imports(engine)
+            .filter(|(name, _)| !host::PACKAGES.iter().any(|package| name.starts_with(package)))
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let reason = if unknown.is_empty() {
+            format!("it imports what this host does not provide: {}", one_line(error))
+        } else {
+            format!("it imports what this host does not provide: {}", unknown.join(", "))
+        };
+        Unusable { reason, hint: Some("a plugin may import `mortise:plugin/host` and WASI 0.2 without network") }
+    }
+
+    fn in_use(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Code>>> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Found {
+    Code(Arc<Code>),
+    Bytes(Vec<u8>, Digest),
+}
+
+enum Trouble {
+    Read(std::io::Error),
+    Unusable(Unusable),
+}
+
+impl Unusable {
+    fn plain(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), hint: None }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(Trouble::Read)?;
+    file.take(CODE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(Trouble::Read)?;
+    if bytes.len() as u64 > CODE_BYTES_MAX {
+        return Err(Trouble::Unusable(Unusable::plain(format!("it has more than {} MiB", CODE_BYTES_MAX >> 20))));
+    }
+    Ok(bytes)
+}
+
+/// Tells components from what is often taken for one, by the first eight bytes.
+fn preamble(bytes: &[u8]) -> Result<(), Unusable> {
+    match bytes.first_chunk::<8>() {
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(()),
+        Some([0, b'a', b's', b'm', _, _, 0, 0]) => {
+            Err(Unusable { reason: "it is a core module, not a component".to_owned(), hint: Some(HINT_COMPONENT) })
+        }
+        _ => Err(Unusable { reason: "it is not WebAssembly".to_owned(), hint: Some(HINT_COMPONENT) }),
+    }
+}
+
+fn check_exports(component: &Component) -> Result<(), Unusable> {
+    let exports: Vec<String> =
+        component.component_type().exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
+    if exports.iter().any(|name| name == GUEST) {
+        return Ok(());
+    }
+    if let Some(other) = exports.iter().find(|name| name.split('@').next() == Some(GUEST_UNVERSIONED)) {
+        return Err(Unusable {
+            reason: format!("it exports `{other}`, and this host serves `{GUEST}`"),
+            hint: Some("rebuild it with the SDK of this release, or run a host that serves that version"),
+        });
+    }
+    let found = match exports.as_slice() {
+        [] => "nothing: it is an empty component".to_owned(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    };
+    Err(Unusable {
+        reason: format!("it does not export `{GUEST}`; it exports {found}"),
+        hint: Some("put `#[tenon::plugin]` on the plugin's impl block: a crate without it becomes an empty component"),
+    })
+}
+
+fn one_line(error: &wasmtime::Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,270 @@
+//! The guest's description of itself, checked: what would break the advertisement of the whole device is dropped or
+//! mended, with a warning (wire contract 4.1; 11, C17).
+
+use crate::bindings::mortise::plugin::types as wit;
+use mortise_model::{
+    Cadence, Description, EventDef, EventName, FunctionDef, FunctionName, Json, LabelValue, Labels, RoutineDef,
+    SubscriptionDef,
+};
+use serde_json::{Map, Value, json};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// How many functions, events, routines or subscriptions one plugin may bring.
+const DECLARATIONS_MAX: usize = 1000;
+
+/// The shortest interval of a routine.
+const INTERVAL_MIN: Duration = Duration::from_millis(1);
+
+/// Converts and checks a description.
+///
+/// # Errors
+/// Text for the operator when there is too much of it to be advertised.
+pub(crate) fn check(description: wit::Description) -> Result<Description, String> {
+    let wit::Description { functions, events, routines, subscriptions } = description;
+    for (what, count) in [
+        ("functions", functions.len()),
+        ("events", events.len()),
+        ("routines", routines.len()),
+        ("subscriptions", subscriptions.len()),
+    ] {
+        if count > DECLARATIONS_MAX {
+            return Err(format!("{count} {what}, more than {DECLARATIONS_MAX}"));
+        }
+    }
+    let mut warnings = Warnings(Vec::new());
+    let mut names = HashSet::new();
+    let functions = functions.into_iter().filter_map(|f| function(f, &mut names, &mut warnings)).collect();
+    names.clear();
+    let events = events.into_iter().filter_map(|e| event(e, &mut names, &mut warnings)).collect();
+    names.clear();
+    let routines = routines.into_iter().filter_map(|r| routine(&r, &mut names, &mut warnings)).collect();
+    let subscriptions = subscriptions.into_iter().filter_map(|s| subscription(s, &mut warnings)).collect();
+    Ok(Description { functions, events, routines, subscriptions, warnings: warnings.0 })
+}
+
+struct Warnings(Vec<String>);
+
+impl Warnings {
+    fn add(&mut self, warning: String) {
+        self.0.push(warning);
+    }
+
+    /// The value, or a warning that `what` was dropped because of the error.
+    fn checked<T, E: std::fmt::Display>(&mut self, what: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.add(format!("{what} dropped: {error}"))).ok()
+    }
+
+    /// Whether `name` is new; a warning otherwise.
+    fn unique(&mut self, what: &str, name: &str, names: &mut HashSet<String>) -> bool {
+        let new = names.insert(name.to_owned());
+        if !new {
+            self.add(format!("second {what} `{name}` dropped"));
+        }
+        new
+    }
+}
+
+fn function(function: wit::Function, names: &mut HashSet<String>, warnings: &mut Warnings) -> Option<FunctionDef> {
+    let wit::Function { name, description, parameters, labels, tags } = function;
+    let name = warnings.checked("function", FunctionName::new(&name))?;
+    if !warnings.unique("function", name.as_str(), names) {
+        return None;
+    }
+    let what = format!("function `{name}`");
+    let parameters = object_schema(&what, parameters, warnings);
+    let labels = sane_labels(&what, labels, warnings);
+    Some(FunctionDef { name, description, parameters, labels, tags })
+}
+
+fn event(event: wit::Event, names: &mut HashSet<String>, warnings: &mut Warnings) -> Option<EventDef> {
+    let wit::Event { name, description, payload_schema, labels, tags } = event;
+    let name = warnings.checked("event", EventName::new(&name))?;
+    if !warnings.unique("event", name.as_str(), names) {
+        return None;
+    }
+    let what = format!("event `{name}`");
+    let payload_schema = payload_schema.map(|schema| object_schema(&what, schema, warnings));
+    let labels = sane_labels(&what, labels, warnings);
+    Some(EventDef { name, description, payload_schema, labels, tags })
+}
+
+fn routine(routine: &wit::Routine, names: &mut HashSet<String>, warnings: &mut Warnings) -> Option<RoutineDef> {
+    let name = warnings.checked("routine", FunctionName::new(&routine.name))?;
+    if !warnings.unique("routine", name.as_str(), names) {
+        return None;
+    }
+    let interval = Duration::from_nanos(routine.interval_ns);
+    if interval < INTERVAL_MIN {
+        warnings
+            .add(format!("routine `{name}` dropped: its interval of {interval:?} is shorter than {INTERVAL_MIN:?}"));
+        return None;
+    }
+    let cadence = match routine.cadence {
+        wit::Cadence::FixedRate => Cadence::FixedRate,
+        wit::Cadence::FixedDelay => Cadence::FixedDelay,
+    };
+    Some(RoutineDef { name, interval, cadence })
+}
+
+fn subscription(subscription: wit::Subscription, warnings: &mut Warnings) -> Option<SubscriptionDef> {
+    let wit::Subscription { name, device, event } = subscription;
+    for (what, text) in [("name", &name), ("device", &device), ("event", &event)] {
+        if text.is_empty() {
+            warnings.add(format!("subscription `{name}` dropped: its {what} is empty"));
+            return None;
+        }
+    }
+    Some(SubscriptionDef { name, device, event })
+}
+
+/// A schema of type `object` with `properties` and `required` (wire contract 6.1). What is no such schema is replaced
+/// by one that says nothing: the function stays callable, and one bad schema takes nobody off the registry.
+fn object_schema(what: &str, text: String, warnings: &mut Warnings) -> Json {
+    let problem = match Json::new(text) {
+        Err(error) => error.to_string(),
+        Ok(json) => match json.to_value() {
+            Value::Object(schema) => match schema_problem(&schema) {
+                None if schema.contains_key("properties") && schema.contains_key("required") => return json,
+                None => return Json::of(&completed(schema)),
+                Some(problem) => problem.to_owned(),
+            },
+            _ => "it is no JSON object".to_owned(),
+        },
+    };
+    warnings.add(format!("schema of {what} replaced by an empty one: {problem}"));
+    Json::of(&completed(Map::new()))
+}
+
+fn schema_problem(schema: &Map<String, Value>) -> Option<&'static str> {
+    if schema.get("type").and_then(Value::as_str) != Some("object") {
+        return Some("its `type` is not `object`");
+    }
+    if schema.get("properties").is_some_and(|properties| !properties.is_object()) {
+        return Some("its `properties` are no object");
+    }
+    if schema.get("required").is_some_and(|required| !is_names(required)) {
+        return Some("its `required` is no list of names");
+    }
+    None
+}
+
+fn is_names(value: &Value) -> bool {
+    value.as_array().is_some_and(|names| names.iter().all(Value::is_string))
+}
+
+fn completed(mut schema: Map<String, Value>) -> Value {
+    for (key, empty) in [("type", json!("object")), ("properties", json!({})), ("required", json!([]))] {
+        schema.entry(key).or_insert(empty);
+    }
+    Value::Object(schema)
+}
+
+/// Labels by key. A key without text or given twice is dropped: registries keep one value per key.
+fn sane_labels(what: &str, labels: Vec<wit::Label>, warnings: &mut Warnings) -> Option<Labels> {
+    let mut sane = Labels::new();
+    for wit::Label { key, value } in labels {
+        if key.is_empty() || sane.contains_key(&key) {
+            warnings.add(format!("label `{key}` of {what} dropped: its key is empty or taken"));
+            continue;
+        }
+        let value = match value {
+            wit::LabelValue::Text(text) => LabelValue::Text(text),
+            wit::LabelValue::Texts(texts) => LabelValue::Texts(texts),
+        };
+        sane.insert(key, value);
+    }
+    (!sane.is_empty()).then_some(sane)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = r#"{"type":"object","properties":{},"required":[]}"#;
+
+    fn function(name: &str, parameters: &str) -> wit::Function {
+        wit::Function {
+            name: name.into(),
+            description: "d".into(),
+            parameters: parameters.into(),
+            labels: vec![],
+            tags: vec![],
+        }
+    }
+
+    fn described(functions: Vec<wit::Function>) -> Description {
+        check(wit::Description { functions, events: vec![], routines: vec![], subscriptions: vec![] }).unwrap()
+    }
+
+    #[test]
+    fn a_good_schema_is_kept_to_the_byte_and_an_incomplete_one_is_completed() {
+        let good = r#"{ "type":"object", "properties":{"b":{"default":1.50},"a":{}}, "required":["a"] }"#;
+        let description = described(vec![function("f", good), function("g", r#"{"type":"object"}"#)]);
+        assert_eq!(description.functions[0].parameters.as_str(), good);
+        assert_eq!(description.functions[1].parameters.as_str(), EMPTY);
+        assert!(description.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_bad_schema_costs_the_schema_and_not_the_function() {
+        for bad in [
+            "",
+            "nope",
+            "[]",
+            "{}",
+            r#"{"type":"array"}"#,
+            r#"{"type":"object","required":[1]}"#,
+            r#"{"type":"object","properties":[]}"#,
+        ] {
+            let description = described(vec![function("f", bad)]);
+            assert_eq!(description.functions[0].parameters.as_str(), EMPTY, "{bad}");
+            assert_eq!(description.warnings.len(), 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn bad_and_repeated_names_are_dropped_with_a_warning_each() {
+        let description = described(vec![function("a.b", EMPTY), function("f", EMPTY), function("f", EMPTY)]);
+        let names: Vec<&str> = description.functions.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(names, ["f"]);
+        assert_eq!(description.warnings.len(), 2, "{:?}", description.warnings);
+    }
+
+    #[test]
+    fn labels_routines_and_subscriptions_are_checked() {
+        let label = |key: &str| wit::Label { key: key.into(), value: wit::LabelValue::Text("v".into()) };
+        let routine = |name: &str, interval_ns| wit::Routine {
+            name: name.into(),
+            interval_ns,
+            cadence: wit::Cadence::FixedDelay,
+        };
+        let subscription =
+            |device: &str| wit::Subscription { name: "s".into(), device: device.into(), event: "*".into() };
+        let description = check(wit::Description {
+            functions: vec![wit::Function { labels: vec![label("k"), label(""), label("k")], ..function("f", EMPTY) }],
+            events: vec![wit::Event {
+                name: "a/b".into(),
+                description: String::new(),
+                payload_schema: None,
+                labels: vec![],
+                tags: vec![],
+            }],
+            routines: vec![routine("slow", 1_000_000), routine("fast", 999_999)],
+            subscriptions: vec![subscription("camera-*"), subscription("")],
+        })
+        .unwrap();
+        assert_eq!(description.functions[0].labels.as_ref().map(Labels::len), Some(1));
+        assert!(description.events.is_empty());
+        assert_eq!(description.routines.len(), 1);
+        assert_eq!(description.subscriptions.len(), 1);
+        assert_eq!(description.warnings.len(), 5, "{:?}", description.warnings);
+    }
+
+    #[test]
+    fn a_flood_is_refused() {
+        let functions = (0..=DECLARATIONS_MAX).map(|n| function(&format!("f{n}"), EMPTY)).collect();
+        let flood = wit::Description { functions, events: vec![], routines: vec![], subscriptions: vec![] };
+        assert_eq!(check(flood).unwrap_err(), "1001 functions, more than 1000");
+    }
+}

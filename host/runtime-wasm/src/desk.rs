@@ -1,0 +1,283 @@
+//! The driver's desk: what arrives, what waits, and what is overdue. It goes on working while a turn is under way.
+
+use crate::engine::Engine;
+use crate::ledger::{Answer, Creditor};
+use crate::loss::{Loss, TurnLimit};
+use crate::view::Shared;
+use mortise_model::{Failure, Limits};
+use mortise_plugin::{Job, JobKind};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
+
+/// What an instance's handle sends its driver.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Job(Job),
+    /// Run the `stop` hook within this time and end.
+    Stop(Duration),
+}
+
+/// Why the driver leaves its loop.
+#[derive(Debug)]
+pub(crate) enum Break {
+    /// The instance is lost.
+    Lost(Loss),
+    /// It was told to stop.
+    Stop,
+    /// Nobody holds a handle any more.
+    Abandoned,
+}
+
+impl From<Loss> for Break {
+    fn from(loss: Loss) -> Self {
+        Self::Lost(loss)
+    }
+}
+
+pub(crate) struct Desk {
+    inbox: mpsc::Receiver<Message>,
+    /// Jobs taken out of the inbox while the guest could not be entered, in their order.
+    waiting: VecDeque<Job>,
+    /// The earliest deadline among them.
+    waiting_due: Option<Instant>,
+    /// Jobs in the inbox and waiting, counted by those who submit them.
+    queued: Arc<AtomicUsize>,
+    /// Calls that the guest has to be told are over.
+    cancelled: VecDeque<u64>,
+    /// When the `stop` hook has to be over, once told to stop.
+    pub(crate) stop: Option<TurnLimit>,
+    abandoned: bool,
+    alarm: Pin<Box<Sleep>>,
+    alarm_at: Option<Instant>,
+    engine: Arc<Engine>,
+    shared: Arc<Shared>,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        inbox: mpsc::Receiver<Message>,
+        queued: Arc<AtomicUsize>,
+        engine: Arc<Engine>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            inbox,
+            waiting: VecDeque::new(),
+            waiting_due: None,
+            queued,
+            cancelled: VecDeque::new(),
+            stop: None,
+            abandoned: false,
+            // Never polled before it is set.
+            alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            alarm_at: None,
+            engine,
+            shared,
+        }
+    }
+
+    /// Runs one turn within its limit. Meanwhile jobs are taken in and overdue calls answered.
+    ///
+    /// Most turns end at their first poll: they cost no timer and no look at the desk.
+    pub(crate) async fn turn<T>(
+        &mut self,
+        limit: TurnLimit,
+        turn: impl Future<Output = Result<T, Loss>>,
+    ) -> Result<T, Break> {
+        let mut turn = pin!(turn);
+        poll_fn(|cx| {
+            self.engine.beat();
+            if let Poll::Ready(result) = turn.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(Break::Lost));
+            }
+            self.receive(cx);
+            loop {
+                if self.abandoned {
+                    return Poll::Ready(Err(Break::Abandoned));
+                }
+                let now = Instant::now();
+                if now >= limit.end {
+                    return Poll::Ready(Err(Break::Lost(Loss::turn_limit(&limit))));
+                }
+                if self.stop.is_some_and(|stop| now >= stop.end) {
+                    return Poll::Ready(Err(Break::Stop));
+                }
+                self.expire(now);
+                let until = limit.end.min(self.stop.map_or(limit.end, |stop| stop.end));
+                ready!(self.poll_alarm(cx, self.next_due().map_or(until, |due| due.min(until))));
+            }
+        })
+        .await
+    }
+
+    /// Waits, and lets overdue calls be answered.
+    pub(crate) async fn wait(&mut self, until: Instant) -> Result<(), Break> {
+        poll_fn(|cx| {
+            self.receive(cx);
+            loop {
+                if self.abandoned {
+                    return Poll::Ready(Err(Break::Abandoned));
+                }
+                if self.stop.is_some() {
+                    return Poll::Ready(Err(Break::Stop));
+                }
+                let now = Instant::now();
+                if now >= until {
+                    return Poll::Ready(Ok(()));
+                }
+                self.expire(now);
+                ready!(self.poll_alarm(cx, self.next_due().map_or(until, |due| due.min(until))));
+            }
+        })
+        .await
+    }
+
+    /// The next job in order of arrival; pending when there is none, and when there will be none.
+    pub(crate) fn poll_job(&mut self, cx: &mut Context<'_>) -> Poll<Job> {
+        let job = match self.waiting.pop_front() {
+            Some(job) => {
+                if self.waiting.is_empty() {
+                    self.waiting_due = None;
+                }
+                job
+            }
+            None => match ready!(self.inbox.poll_recv(cx)) {
+                Some(Message::Job(job)) => job,
+                Some(Message::Stop(timeout)) => {
+                    self.told_to_stop(timeout);
+                    return Poll::Pending;
+                }
+                None => {
+                    self.abandoned = true;
+                    return Poll::Pending;
+                }
+            },
+        };
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+        Poll::Ready(job)
+    }
+
+    /// Takes in what has arrived, so that its deadlines are known.
+    pub(crate) fn receive(&mut self, cx: &mut Context<'_>) {
+        while !self.abandoned
+            && let Poll::Ready(message) = self.inbox.poll_recv(cx)
+        {
+            match message {
+                Some(Message::Job(job)) => {
+                    self.waiting_due = Some(self.waiting_due.map_or(job.deadline, |due| due.min(job.deadline)));
+                    self.waiting.push_back(job);
+                }
+                Some(Message::Stop(timeout)) => self.told_to_stop(timeout),
+                None => self.abandoned = true,
+            }
+        }
+    }
+
+    fn told_to_stop(&mut self, span: Duration) {
+        self.stop = Some(TurnLimit { name: "limits.stop_timeout", span, end: Instant::now() + span });
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// Answers calls whose deadline has passed, wherever they are.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        if self.waiting_due.is_some_and(|due| due <= now) {
+            let (overdue, waiting): (VecDeque<Job>, VecDeque<Job>) =
+                std::mem::take(&mut self.waiting).into_iter().partition(|job| job.deadline <= now);
+            self.waiting_due = waiting.iter().map(|job| job.deadline).min();
+            self.waiting = waiting;
+            self.queued.fetch_sub(overdue.len(), Ordering::Relaxed);
+            for job in overdue {
+                let failure = deadline_exceeded(job.kind, &job.name, &self.shared.limits);
+                job.ticket.answer(Err(failure));
+            }
+        }
+        let mut ledger = self.shared.ledger();
+        if ledger.next_due().is_some_and(|due| due <= now) {
+            let (answers, cancelled) = ledger.expire(now, |creditor| overdue(creditor, &self.shared.limits));
+            drop(ledger);
+            answers.into_iter().for_each(Answer::give);
+            self.cancelled.extend(cancelled);
+        }
+    }
+
+    /// When [`Desk::expire`] has something to do again.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        let open = self.shared.ledger().next_due();
+        open.into_iter().chain(self.waiting_due).min()
+    }
+
+    /// The guest has to be told that this call is over.
+    pub(crate) fn cancel(&mut self, id: u64) {
+        self.cancelled.push_back(id);
+    }
+
+    pub(crate) fn next_cancelled(&mut self) -> Option<u64> {
+        self.cancelled.pop_front()
+    }
+
+    /// The instance is gone: nobody is left to be told.
+    pub(crate) fn forget_cancelled(&mut self) {
+        self.cancelled.clear();
+    }
+
+    /// Ready when `at` has come.
+    pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        // An alarm that is set earlier stays: going off once for nothing costs less than moving it with every call.
+        if self.alarm_at.is_none_or(|set| set > at) {
+            self.alarm.as_mut().reset(at);
+            self.alarm_at = Some(at);
+        }
+        ready!(self.alarm.as_mut().poll(cx));
+        self.alarm_at = None;
+        Poll::Ready(())
+    }
+
+    /// Answers every job that waits; the guest never saw them.
+    pub(crate) fn dismiss_waiting(&mut self, failure: impl Fn() -> Failure) {
+        self.queued.fetch_sub(self.waiting.len(), Ordering::Relaxed);
+        self.waiting_due = None;
+        for job in self.waiting.drain(..) {
+            job.ticket.answer(Err(failure()));
+        }
+    }
+
+    /// Takes no more jobs, and answers those that are left.
+    pub(crate) async fn close(&mut self, failure: impl Fn() -> Failure) {
+        self.inbox.close();
+        while let Some(message) = self.inbox.recv().await {
+            if let Message::Job(job) = message {
+                self.waiting.push_back(job);
+            }
+        }
+        self.dismiss_waiting(failure);
+    }
+}
+
+/// What the caller of an overdue call is told.
+pub(crate) fn deadline_exceeded(kind: JobKind, name: &str, limits: &Limits) -> Failure {
+    let (limit, span) = match kind {
+        JobKind::Function | JobKind::Event => ("call_timeout", limits.call_timeout),
+        JobKind::Routine => ("routine_timeout", limits.routine_timeout),
+    };
+    let message = format!("`{name}` was not answered before its deadline (`limits.{limit}` is {span:?})");
+    Failure::retryable("deadline_exceeded", message)
+}
+
+fn overdue(creditor: &Creditor, limits: &Limits) -> Failure {
+    match creditor {
+        Creditor::Caller { kind, name, .. } => deadline_exceeded(*kind, name, limits),
+        Creditor::Hook { limit } => {
+            Failure::new("deadline_exceeded", format!("it did not end within `{}` ({:?})", limit.name, limit.span))
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The one task of a generation: it owns the instance, enters it for one event after the other, and replaces it when
+//! it is lost. How the guest is entered is [`Guest`]'s business; how instances come and go is in [`boot`].
+
+mod boot;
+
+pub(crate) use boot::Refusal;
+
+use self::boot::Hook;
+use crate::backoff::Backoff;
+use crate::bindings::mortise::plugin::types as wit;
+use crate::code::Code;
+use crate::desk::{Break, Desk, deadline_exceeded};
+use crate::engine::Engine;
+use crate::guest::{Guest, GuestCall};
+use crate::ledger::{Answer, Creditor, Left, OpenCall};
+use crate::loss::TurnLimit;
+use crate::ops::OpOutcome;
+use crate::outcome;
+use crate::view::Shared;
+use mortise_model::{Description, Failure};
+use mortise_plugin::{Job, JobKind};
+use mortise_rpc::TraceContext;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::time::Instant;
+
+/// Calls that one instance may have under way where the plugin sets no `concurrency`.
+const CONCURRENCY_MAX: usize = 10_000;
+
+/// Entries after which the guest's loop is turned even if more are at hand.
+const ENTRIES_PER_RUN_MAX: usize = 64;
+
+/// Everything that makes the driver act.
+enum Event {
+    /// A call is over without the guest: tell it.
+    Cancel(u64),
+    /// An op has ended.
+    Deliver(u64, OpOutcome),
+    /// A call, a tick or an event of the plugin's.
+    Job(Job),
+    /// The guest's loop has something to do.
+    Run,
+    /// The handle said so.
+    Stop,
+    /// The last handle is gone.
+    Abandoned,
+}
+
+/// What the guest is told of a call, apart from what the ledger keeps.
+struct Entry<'a> {
+    kind: wit::CallKind,
+    name: &'a str,
+    parameters: &'a str,
+    caller: Option<&'a str>,
+}
+
+pub(crate) struct Driver {
+    desk: Desk,
+    code: Arc<Code>,
+    shared: Arc<Shared>,
+    engine: Arc<Engine>,
+    backoff: Backoff,
+    /// While hooks run, no job is handed over and this bounds every turn.
+    hook_limit: Option<TurnLimit>,
+    stopping: bool,
+    /// The moment of the event being handled.
+    now: Instant,
+    /// Something was entered since the last `run`.
+    run_due: bool,
+    entries_since_run: usize,
+    /// When the guest wants to be turned.
+    wake_at: Option<Instant>,
+    /// Dropped last: whoever waits for the end sees it after every answer was given.
+    _ended: watch::Sender<()>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        desk: Desk,
+        code: Arc<Code>,
+        shared: Arc<Shared>,
+        engine: Arc<Engine>,
+        ended: watch::Sender<()>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            desk,
+            code,
+            shared,
+            engine,
+            backoff: Backoff::default(),
+            hook_limit: None,
+            stopping: false,
+            now: Instant::now(),
+            run_due: false,
+            entries_since_run: 0,
+            wake_at: None,
+            _ended: ended,
+            _permit: permit,
+        }
+    }
+
+    /// Proves a first instance, says so, and serves until the end.
+    pub(crate) async fn drive(mut self, proven: oneshot::Sender<Result<Description, Refusal>>) {
+        let (mut guest, description) = match self.boot(&[Hook::Start, Hook::SelfTest]).await {
+            Ok(booted) => booted,
+            Err(refusal) => {
+                // Nobody may be waiting any more; then nobody has to know.
+                let _ = proven.send(Err(refusal));
+                return self.end().await;
+            }
+        };
+        if proven.send(Ok(description.clone())).is_ok() {
+            loop {
+                match self.serve(&mut guest).await {
+                    Break::Lost(loss) => {
+                        drop(guest);
+                        self.lose(&loss);
+                        match self.revive(&description).await {
+                            Ok(fresh) => guest = fresh,
+                            Err(_) => break,
+                        }
+                    }
+                    Break::Stop => {
+                        self.stop(&mut guest).await;
+                        break;
+                    }
+                    Break::Abandoned => break,
+                }
+            }
+        }
+        self.end().await;
+    }
+
+    async fn serve(&mut self, guest: &mut Guest) -> Break {
+        loop {
+            if let Err(why) = self.step(guest).await {
+                return why;
+            }
+        }
+    }
+
+    /// Handles one event.
+    async fn step(&mut self, guest: &mut Guest) -> Result<(), Break> {
+        // A guest that always has something to do must not keep its worker thread to itself.
+        tokio::task::consume_budget().await;
+        match poll_fn(|cx| self.poll_event(guest, cx)).await {
+            Event::Cancel(id) => {
+                let limit = self.begin_turn(guest);
+                self.desk.turn(limit, guest.cancel(id)).await?;
+                self.entered();
+            }
+            Event::Deliver(id, outcome) => {
+                let limit = self.begin_turn(guest);
+                self.desk.turn(limit, guest.deliver(id, outcome)).await?;
+                self.entered();
+            }
+            Event::Job(job) => self.call(guest, job).await?,
+            Event::Run => {
+                let limit = self.begin_turn(guest);
+                let wake = self.desk.turn(limit, guest.run()).await?;
+                (self.run_due, self.entries_since_run) = (false, 0);
+                // A wake that no clock can tell is none.
+                self.wake_at = wake.and_then(|ns| Instant::now().checked_add(Duration::from_nanos(ns)));
+            }
+            Event::Stop => return Err(Break::Stop),
+            Event::Abandoned => return Err(Break::Abandoned),
+        }
+        Ok(())
+    }
+
+    /// The next event. What is overdue comes first, then what ends ops, then new jobs; the guest's loop is turned once
+    /// after a burst of them.
+    fn poll_event(&mut self, guest: &mut Guest, cx: &mut Context<'_>) -> Poll<Event> {
+        loop {
+            self.now = Instant::now();
+            self.desk.expire(self.now);
+            if let Some(id) = self.desk.next_cancelled() {
+                return Poll::Ready(Event::Cancel(id));
+            }
+            if let Poll::Ready((id, outcome)) = guest.ops().poll_next(self.now, cx) {
+                return Poll::Ready(Event::Deliver(id, outcome));
+            }
+            if self.run_due && self.entries_since_run >= ENTRIES_PER_RUN_MAX {
+                return Poll::Ready(Event::Run);
+            }
+            if self.admits_jobs() {
+                if let Poll::Ready(job) = self.desk.poll_job(cx) {
+                    return Poll::Ready(Event::Job(job));
+                }
+            } else {
+                self.desk.receive(cx);
+            }
+            if self.desk.is_abandoned() {
+                return Poll::Ready(Event::Abandoned);
+            }
+            if self.desk.stop.is_some() && !self.stopping {
+                return Poll::Ready(Event::Stop);
+            }
+            if self.run_due || self.wake_at.is_some_and(|at| at <= self.now) {
+                return Poll::Ready(Event::Run);
+            }
+            let due = [self.desk.next_due(), guest.ops().next_due(), self.wake_at];
+            match due.into_iter().flatten().min() {
+                Some(at) => ready!(self.desk.poll_alarm(cx, at)),
+                None => return Poll::Pending,
+            }
+        }
+    }
+
+    fn admits_jobs(&self) -> bool {
+        let limit = self.shared.limits.concurrency.unwrap_or(CONCURRENCY_MAX);
+        self.hook_limit.is_none() && self.shared.ledger().running() < limit
+    }
+
+    async fn call(&mut self, guest: &mut Guest, job: Job) -> Result<(), Break> {
+        let Job { kind, name, params, caller, trace, deadline, depth, ticket } = job;
+        if ticket.is_abandoned() {
+            return Ok(());
+        }
+        if deadline <= self.now {
+            ticket.answer(Err(deadline_exceeded(kind, &name, &self.shared.limits)));
+            return Ok(());
+        }
+        let call = OpenCall {
+            creditor: Creditor::Caller { kind, name: Arc::clone(&name), ticket },
+            deadline,
+            trace: (trace != TraceContext::default()).then(|| Arc::new(trace)),
+            depth,
+        };
+        let kind = match kind {
+            JobKind::Function => wit::CallKind::Function,
+            JobKind::Routine => wit::CallKind::Routine,
+            JobKind::Event => wit::CallKind::Event,
+        };
+        let entry = Entry { kind, name: &name, parameters: params.as_str(), caller: caller.as_deref() };
+        self.hand_over(guest, call, entry).await
+    }
+
+    /// Enters `guest.call` and answers, or notes that the call stays open.
+    async fn hand_over(&mut self, guest: &mut Guest, call: OpenCall, entry: Entry<'_>) -> Result<(), Break> {
+        let Entry { kind, name, parameters, caller } = entry;
+        let trace = call.trace.clone();
+        let remaining = call.deadline.saturating_duration_since(self.now);
+        let context = wit::CallContext {
+            caller,
+            trace_parent: trace.as_ref().and_then(|trace| trace.parent.as_deref()),
+            trace_state: trace.as_ref().and_then(|trace| trace.state.as_deref()),
+            remaining_ns: u64::try_from(remaining.as_nanos()).unwrap_or(u64::MAX),
+        };
+        let id = self.shared.ledger().enter(call);
+        let limit = self.begin_turn(guest);
+        let turn = guest.call(GuestCall { id, kind, name, parameters, context });
+        let outcome = self.desk.turn(limit, turn).await?;
+        let outcome = outcome.map(|outcome| outcome::judge(outcome, &self.shared.limits));
+        // The lock is released before an answer is given.
+        let left = self.shared.ledger().leave(outcome);
+        match left {
+            Left::Settled(answer) => answer.into_iter().for_each(Answer::give),
+            Left::Open => self.entered(),
+            Left::Expired(id) => self.desk.cancel(id),
+        }
+        Ok(())
+    }
+
+    /// Notes an entry after which the guest's loop has to be turned.
+    fn entered(&mut self) {
+        self.run_due = true;
+        self.entries_since_run += 1;
+    }
+
+    fn begin_turn(&self, guest: &mut Guest) -> TurnLimit {
+        let limit = self.turn_limit();
+        guest.begin_turn(limit);
+        limit
+    }
+
+    fn turn_limit(&self) -> TurnLimit {
+        let span = self.shared.limits.turn;
+        let own = TurnLimit { name: "limits.turn", span, end: self.now + span };
+        self.hook_limit.filter(|hook| hook.end < own.end).unwrap_or(own)
+    }
+
+    async fn end(mut self) {
+        self.desk.close(never_begun).await;
+        let answers =
+            self.shared.ledger().fail_all(|_| Failure::new("stopped", "the plugin was stopped before it answered"));
+        answers.into_iter().for_each(Answer::give);
+    }
+}
+
+/// What a call is told that a plugin at its end never saw.
+pub(crate) fn never_begun() -> Failure {
+    Failure::retryable("stopped", "the plugin was stopped before the call began")
+}

@@ -1,0 +1,175 @@
+//! How instances begin and end: proven, lost, replaced, stopped.
+
+use super::{Driver, Entry, never_begun};
+use crate::bindings::mortise::plugin::types as wit;
+use crate::describe;
+use crate::desk::Break;
+use crate::guest::Guest;
+use crate::ledger::{Answer, Creditor, OpenCall};
+use crate::loss::{Loss, TurnLimit};
+use crate::outcome;
+use mortise_model::{Description, Failure};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Why a fresh instance is of no use.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Instantiate(Loss),
+    Description(String),
+    Hook {
+        hook: &'static str,
+        failure: Failure,
+    },
+    /// The preparation itself was given up.
+    Interrupted(Break),
+}
+
+impl Driver {
+    /// Instantiates, asks for the description and runs hooks, all within `limits.start_timeout`.
+    pub(super) async fn boot(&mut self, hooks: &[Hook]) -> Result<(Guest, Description), Refusal> {
+        let limits = &self.shared.limits;
+        self.now = Instant::now();
+        let span = limits.start_timeout;
+        self.hook_limit = Some(TurnLimit { name: "limits.start_timeout", span, end: self.now + span });
+        (self.run_due, self.entries_since_run, self.wake_at) = (false, 0, None);
+
+        let limit = self.turn_limit();
+        let instantiate = Guest::instantiate(&self.code, Arc::clone(&self.shared), Arc::clone(&self.engine), limit);
+        let mut guest = self.desk.turn(limit, instantiate).await.map_err(|why| match why {
+            Break::Lost(loss) => Refusal::Instantiate(loss),
+            other => Refusal::Interrupted(other),
+        })?;
+
+        let limit = self.begin_turn(&mut guest);
+        let described = self.desk.turn(limit, guest.describe()).await;
+        let described = described.map_err(|why| Refusal::of_hook("describe", why))?;
+        let described = described.map_err(|failure| Refusal::Hook {
+            hook: "describe",
+            failure: outcome::failed(failure, &self.shared.limits),
+        })?;
+        let description = describe::check(described).map_err(Refusal::Description)?;
+
+        for hook in hooks {
+            let outcome = self.hook(&mut guest, *hook).await;
+            let outcome = outcome.map_err(|why| Refusal::of_hook(hook.name(), why))?;
+            outcome.map_err(|failure| Refusal::Hook { hook: hook.name(), failure })?;
+        }
+        self.hook_limit = None;
+        // What the start hook left behind may want to run.
+        self.run_due = true;
+        Ok((guest, description))
+    }
+
+    async fn hook(&mut self, guest: &mut Guest, hook: Hook) -> Result<Result<(), Failure>, Break> {
+        self.now = Instant::now();
+        let limit = self.hook_limit.unwrap_or_else(|| self.turn_limit());
+        let call = OpenCall { creditor: Creditor::Hook { limit }, deadline: limit.end, trace: None, depth: 0 };
+        let (kind, name) = (hook.kind(), hook.name());
+        self.hand_over(guest, call, Entry { kind, name, parameters: "{}", caller: None }).await?;
+        loop {
+            let outcome = self.shared.ledger().take_hook();
+            if let Some(outcome) = outcome {
+                return Ok(outcome);
+            }
+            self.step(guest).await?;
+        }
+    }
+
+    /// The instance is gone. What it was given is answered with an error and never tried again.
+    pub(super) fn lose(&mut self, loss: &Loss) {
+        tracing::warn!(plugin = %self.shared.plugin, code = loss.code, reason = loss.reason, "the instance was lost");
+        self.shared.count_loss(loss);
+        let mut ledger = self.shared.ledger();
+        let answers = ledger.fail_all(|_| loss.failure());
+        // A hook's outcome concerned the instance that is gone.
+        ledger.take_hook();
+        if ledger.take_answered() {
+            self.backoff.reset();
+        }
+        drop(ledger);
+        answers.into_iter().for_each(Answer::give);
+        self.desk.forget_cancelled();
+    }
+
+    /// A fresh instance, sooner or later.
+    pub(super) async fn revive(&mut self, description: &Description) -> Result<Guest, Break> {
+        loop {
+            let wait = self.backoff.next();
+            self.desk.wait(Instant::now() + wait).await?;
+            let loss = match self.boot(&[Hook::Start]).await {
+                Ok((guest, fresh)) if fresh == *description => return Ok(guest),
+                Ok(_) => Loss { code: "trap", reason: "a fresh instance describes itself differently".to_owned() },
+                Err(refusal) => refusal.into_loss()?,
+            };
+            self.lose(&loss);
+        }
+    }
+
+    pub(super) async fn stop(&mut self, guest: &mut Guest) {
+        let Some(limit) = self.desk.stop else {
+            return;
+        };
+        self.stopping = true;
+        self.hook_limit = Some(limit);
+        self.desk.dismiss_waiting(never_begun);
+        // A turn that outlasted the limit was cut, and its guest cannot be entered.
+        if Instant::now() >= limit.end {
+            return;
+        }
+        let outcome = match self.hook(guest, Hook::Stop).await {
+            Ok(outcome) => outcome.map_err(|failure| failure.message),
+            Err(Break::Lost(loss)) => Err(loss.reason),
+            Err(Break::Stop) => Err("it took too long".to_owned()),
+            Err(Break::Abandoned) => Ok(()),
+        };
+        if let Err(reason) = outcome {
+            tracing::warn!(plugin = %self.shared.plugin, reason, "the stop hook failed");
+        }
+    }
+}
+
+/// A call that the driver itself makes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Hook {
+    Start,
+    SelfTest,
+    Stop,
+}
+
+impl Hook {
+    fn kind(self) -> wit::CallKind {
+        match self {
+            Self::Start => wit::CallKind::Start,
+            Self::SelfTest => wit::CallKind::SelfTest,
+            Self::Stop => wit::CallKind::Stop,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::SelfTest => "self_test",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+impl Refusal {
+    fn of_hook(hook: &'static str, why: Break) -> Self {
+        match why {
+            Break::Lost(Loss { code, reason }) => Self::Hook { hook, failure: Failure::new(code, reason) },
+            other => Self::Interrupted(other),
+        }
+    }
+
+    /// The same as the loss of an instance that had served before.
+    fn into_loss(self) -> Result<Loss, Break> {
+        match self {
+            Self::Instantiate(loss) => Ok(loss),
+            Self::Description(reason) => Ok(Loss { code: "trap", reason: format!("describe failed: {reason}") }),
+            Self::Hook { hook, failure } => Ok(Loss { code: "trap", reason: format!("{hook} failed: {failure}") }),
+            Self::Interrupted(why) => Err(why),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! One instance, and the ways into it. Every entry is a turn; an error from any of them means that the instance is
+//! lost, and so does dropping a turn's future halfway.
+
+use crate::bindings::Plugin;
+use crate::bindings::mortise::plugin::host::OpValue;
+use crate::bindings::mortise::plugin::types as wit;
+use crate::code::Code;
+use crate::engine::Engine;
+use crate::loss::{Loss, TurnLimit};
+use crate::ops::{OpOutcome, Ops};
+use crate::outcome;
+use crate::view::{Shared, State};
+use std::sync::Arc;
+use tokio::time::Instant;
+use wasmtime::{Store, UpdateDeadline};
+
+/// How much one crossing of the boundary may make the host allocate. A guest's list can name the same megabyte a
+/// million times, so its own memory limit does not bound what is lifted from it.
+const CROSSING_BYTES_MAX: usize = 128 << 20;
+
+/// Ticks before a turn is asked to let others run for the first time: two, so that it gets one whole tick at least.
+const FIRST_YIELD_TICKS: u64 = 2;
+
+/// Parameters longer than this are not worth keeping the buffer for.
+const PARAMETERS_KEPT_BYTES_MAX: usize = 64 << 10;
+
+/// An instance that can be entered. Its store outlives its exports: fields drop top to bottom.
+pub(crate) struct Guest {
+    plugin: Plugin,
+    /// Reused, so that handing over a call's parameters allocates nothing.
+    parameters: String,
+    store: Store<State>,
+}
+
+/// A call as the guest is told of it.
+pub(crate) struct GuestCall<'a> {
+    pub(crate) id: u64,
+    pub(crate) kind: wit::CallKind,
+    pub(crate) name: &'a str,
+    /// A JSON object.
+    pub(crate) parameters: &'a str,
+    pub(crate) context: wit::CallContext<'a>,
+}
+
+impl Guest {
+    /// A fresh instance. Running its start functions is a turn as well.
+    pub(crate) async fn instantiate(
+        code: &Code,
+        shared: Arc<Shared>,
+        engine: Arc<Engine>,
+        limit: TurnLimit,
+    ) -> Result<Self, Loss> {
+        let mut store = Store::new(code.plugin.engine(), State::new(shared, limit));
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(CROSSING_BYTES_MAX);
+        store.set_epoch_deadline(FIRST_YIELD_TICKS);
+        store.epoch_deadline_callback(move |store| {
+            engine.beat();
+            if Instant::now() >= store.data().turn_limit.end {
+                return Ok(UpdateDeadline::Interrupt);
+            }
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
+        match code.plugin.instantiate_async(&mut store).await {
+            Ok(plugin) => Ok(Self { plugin, parameters: String::new(), store }),
+            Err(error) => Err(Loss::explain(&error, store.data())),
+        }
+    }
+
+    /// To be called before each of the entries below: its limit begins now.
+    pub(crate) fn begin_turn(&mut self, limit: TurnLimit) {
+        let state = self.store.data_mut();
+        state.turn_limit = limit;
+        state.limiter.forget_refusal();
+        self.store.set_epoch_deadline(FIRST_YIELD_TICKS);
+    }
+
+    pub(crate) fn ops(&mut self) -> &mut Ops {
+        &mut self.store.data_mut().host.ops
+    }
+
+    pub(crate) async fn describe(&mut self) -> Result<Result<wit::Description, wit::Failure>, Loss> {
+        let described = self.plugin.mortise_plugin_guest().call_describe(&mut self.store).await;
+        self.entered(described)
+    }
+
+    /// The outcome, or none where the guest will complete the call later.
+    pub(crate) async fn call(&mut self, call: GuestCall<'_>) -> Result<Option<wit::Outcome>, Loss> {
+        self.parameters.clear();
+        self.parameters.push_str(call.parameters);
+        let exports = self.plugin.mortise_plugin_guest();
+        let outcome =
+            exports.call_call(&mut self.store, call.id, call.kind, call.name, &self.parameters, call.context).await;
+        self.parameters.shrink_to(PARAMETERS_KEPT_BYTES_MAX);
+        self.entered(outcome)
+    }
+
+    /// When the guest wants to be turned again, in nanoseconds.
+    pub(crate) async fn run(&mut self) -> Result<Option<u64>, Loss> {
+        let wake = self.plugin.mortise_plugin_guest().call_run(&mut self.store).await;
+        self.entered(wake)
+    }
+
+    pub(crate) async fn deliver(&mut self, op: u64, outcome: OpOutcome) -> Result<(), Loss> {
+        let exports = self.plugin.mortise_plugin_guest();
+        let store = &mut self.store;
+        let delivered = match outcome {
+            OpOutcome::Done => exports.call_deliver(store, op, Ok(OpValue::Done)).await,
+            OpOutcome::Json(json) => {
+                let text = json.as_str().to_owned();
+                exports.call_deliver(store, op, Ok(OpValue::Json(&text))).await
+            }
+            OpOutcome::Failed(failure) => {
+                let failure = outcome::to_guest(failure);
+                exports.call_deliver(store, op, Err(&failure)).await
+            }
+        };
+        self.entered(delivered)
+    }
+
+    pub(crate) async fn cancel(&mut self, call: u64) -> Result<(), Loss> {
+        let cancelled = self.plugin.mortise_plugin_guest().call_cancel(&mut self.store, call).await;
+        self.entered(cancelled)
+    }
+
+    fn entered<T>(&self, result: wasmtime::Result<T>) -> Result<T, Loss> {
+        result.map_err(|error| Loss::explain(&error, self.store.data()))
+    }
+}

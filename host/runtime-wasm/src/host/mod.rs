@@ -1,0 +1,60 @@
+//! What a guest may ask of the host, one file for each interface.
+
+pub(crate) mod plugin;
+pub(crate) mod stdio;
+
+use crate::bindings::Plugin;
+use crate::view::{HasHostView, State};
+use mortise_model::PluginId;
+use wasmtime::component::Linker;
+
+/// Everything that a guest can import: our own interface, and WASI 0.2 without any grant.
+pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker: Linker<State> = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    Plugin::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;
+    Ok(linker)
+}
+
+/// The packages of which [`linker`] provides interfaces.
+pub(crate) const PACKAGES: [&str; 7] =
+    ["mortise:plugin/", "wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+
+/// One line of a plugin's log. `source` is the guest's own name for where it comes from.
+fn log_line(plugin: &PluginId, level: tracing::Level, source: &str, line: &str) {
+    // The level of a tracing event is part of its call site.
+    match level {
+        tracing::Level::ERROR => tracing::error!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
+        tracing::Level::WARN => tracing::warn!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
+        tracing::Level::INFO => tracing::info!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
+        tracing::Level::DEBUG => tracing::debug!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
+        tracing::Level::TRACE => tracing::trace!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtime::component::Component;
+
+    fn links(import: &str) -> bool {
+        let engine = wasmtime::Engine::default();
+        let component = Component::new(&engine, wat::parse_str(format!("(component {import})")).unwrap()).unwrap();
+        linker(&engine).unwrap().instantiate_pre(&component).is_ok()
+    }
+
+    #[test]
+    fn components_that_import_wasi_link_and_others_do_not() {
+        for version in ["0.2.0", "0.2.3", "0.2.6"] {
+            let random = format!(
+                r#"(import "wasi:random/random@{version}" (instance (export "get-random-u64" (func (result u64)))))"#
+            );
+            assert!(links(&random), "{random}");
+        }
+        assert!(links(
+            r#"(import "wasi:cli/environment@0.2.3" (instance (export "get-arguments" (func (result (list string))))))"#
+        ));
+        assert!(!links(r#"(import "wasi:http/handler@0.2.3" (instance (export "f" (func))))"#));
+        assert!(!links(r#"(import "mortise:plugin/host@0.1.0" (instance (export "format-disk" (func))))"#));
+    }
+}

@@ -1,0 +1,69 @@
+//! The handle of a generation at work.
+
+use crate::desk::Message;
+use crate::driver::never_begun;
+use crate::view::Shared;
+use async_trait::async_trait;
+use mortise_model::{Description, Failure};
+use mortise_plugin::{Health, Instance, Job};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Dropping it closes the inbox, and that ends the driver.
+pub(crate) struct WasmInstance {
+    pub(crate) description: Description,
+    /// Has room for `limits.queue` jobs and one order to stop.
+    pub(crate) inbox: mpsc::Sender<Message>,
+    pub(crate) queued: Arc<AtomicUsize>,
+    pub(crate) stopping: AtomicBool,
+    /// Closed when the driver has ended.
+    pub(crate) ended: watch::Receiver<()>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[async_trait]
+impl Instance for WasmInstance {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn submit(&self, job: Job) {
+        let queue_max = self.shared.limits.queue;
+        if self.queued.fetch_add(1, Ordering::Relaxed) >= queue_max {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+            let message =
+                format!("`{}` has {queue_max} calls waiting, the limit of `limits.queue`", self.shared.plugin);
+            return job.ticket.answer(Err(Failure::retryable("queue_full", message)));
+        }
+        if let Err(refused) = self.inbox.try_send(Message::Job(job)) {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+            // Closed: the count keeps it from being full.
+            if let Message::Job(job) = refused.into_inner() {
+                job.ticket.answer(Err(never_begun()));
+            }
+        }
+    }
+
+    async fn shutdown(&self, stop_timeout: Duration) {
+        if !self.stopping.swap(true, Ordering::Relaxed) {
+            // One place is kept for this message; a closed inbox has ended already.
+            let _ = self.inbox.try_send(Message::Stop(stop_timeout));
+        }
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+
+    fn health(&self) -> Health {
+        let (traps, last_trap) = self.shared.losses();
+        let ledger = self.shared.ledger();
+        Health {
+            traps,
+            last_trap,
+            queued: self.queued.load(Ordering::Relaxed),
+            running: ledger.running(),
+            stray_outcomes: ledger.stray(),
+        }
+    }
+}

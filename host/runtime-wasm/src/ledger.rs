@@ -1,0 +1,304 @@
+//! Which calls the guest owes an answer, and until when. Each is answered exactly once.
+
+use crate::loss::TurnLimit;
+use mortise_model::{Failure, Json};
+use mortise_plugin::{JobKind, Ticket};
+use mortise_rpc::TraceContext;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// One call that the guest has been given.
+#[derive(Debug)]
+pub(crate) struct OpenCall {
+    pub(crate) creditor: Creditor,
+    pub(crate) deadline: Instant,
+    /// None where the caller sent no trace context, as most do.
+    pub(crate) trace: Option<Arc<TraceContext>>,
+    pub(crate) depth: u8,
+}
+
+/// Who waits for the outcome.
+#[derive(Debug)]
+pub(crate) enum Creditor {
+    /// A caller.
+    Caller { kind: JobKind, name: Arc<str>, ticket: Ticket },
+    /// The driver, for a hook with that limit.
+    Hook { limit: TurnLimit },
+}
+
+/// The call that is being handed to the guest: its turn has begun and not ended.
+#[derive(Debug)]
+enum Entering {
+    Owed(OpenCall),
+    Completed,
+    /// Answered in the guest's place.
+    Expired,
+}
+
+/// An answer that is due; given after the ledger's lock is released.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Answer(Ticket, Result<Json, Failure>);
+
+impl Answer {
+    pub(crate) fn give(self) {
+        self.0.answer(self.1);
+    }
+}
+
+/// What became of a call whose turn has ended.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Left {
+    /// Nothing more to do, except to give this answer.
+    Settled(Option<Answer>),
+    /// The guest will complete it.
+    Open,
+    /// The guest means to complete it, but its caller has been answered: it has to be cancelled.
+    Expired(u64),
+}
+
+/// The calls of one plugin. Ids are never reused, not even by a fresh instance.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    last_id: u64,
+    entering: Option<(u64, Entering)>,
+    open: HashMap<u64, OpenCall>,
+    deadlines: BTreeSet<(Instant, u64)>,
+    hook: Option<Result<(), Failure>>,
+    answered: bool,
+    stray: u64,
+}
+
+impl Ledger {
+    /// Notes that a call is being handed to the guest.
+    pub(crate) fn enter(&mut self, call: OpenCall) -> u64 {
+        self.last_id += 1;
+        self.entering = Some((self.last_id, Entering::Owed(call)));
+        self.last_id
+    }
+
+    /// Notes the end of that turn, with the outcome if the guest gave one at once.
+    pub(crate) fn leave(&mut self, outcome: Option<Result<Json, Failure>>) -> Left {
+        let Some((id, entering)) = self.entering.take() else {
+            return Left::Settled(None);
+        };
+        match (entering, outcome) {
+            (Entering::Owed(call), Some(outcome)) => Left::Settled(self.settle(call, outcome)),
+            (Entering::Owed(call), None) => {
+                self.deadlines.insert((call.deadline, id));
+                self.open.insert(id, call);
+                Left::Open
+            }
+            (Entering::Completed | Entering::Expired, Some(_)) => {
+                self.stray += 1;
+                Left::Settled(None)
+            }
+            (Entering::Completed, None) => Left::Settled(None),
+            (Entering::Expired, None) => Left::Expired(id),
+        }
+    }
+
+    /// Takes the outcome of an open call. Unknown and repeated ids are counted and change nothing.
+    #[must_use]
+    pub(crate) fn complete(&mut self, id: u64, outcome: Result<Json, Failure>) -> Option<Answer> {
+        if let Some((entering, state @ Entering::Owed(_))) = &mut self.entering
+            && *entering == id
+            && let Entering::Owed(call) = std::mem::replace(state, Entering::Completed)
+        {
+            return self.settle(call, outcome);
+        }
+        match self.open.remove(&id) {
+            Some(call) => {
+                self.deadlines.remove(&(call.deadline, id));
+                self.settle(call, outcome)
+            }
+            None => {
+                self.stray += 1;
+                None
+            }
+        }
+    }
+
+    fn settle(&mut self, call: OpenCall, outcome: Result<Json, Failure>) -> Option<Answer> {
+        match call.creditor {
+            Creditor::Caller { ticket, .. } => {
+                self.answered = true;
+                Some(Answer(ticket, outcome))
+            }
+            Creditor::Hook { .. } => {
+                self.hook = Some(outcome.map(drop));
+                None
+            }
+        }
+    }
+
+    /// The next moment at which [`Ledger::expire`] has something to do.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        let open = self.deadlines.first().map(|(at, _)| *at);
+        let entering = match &self.entering {
+            Some((_, Entering::Owed(call))) => Some(call.deadline),
+            _ => None,
+        };
+        open.into_iter().chain(entering).min()
+    }
+
+    /// Answers what is overdue. Returns the answers to give, and the ids that the guest has to be told of.
+    pub(crate) fn expire(&mut self, now: Instant, failure: impl Fn(&Creditor) -> Failure) -> (Vec<Answer>, Vec<u64>) {
+        let (mut answers, mut cancelled) = (Vec::new(), Vec::new());
+        while let Some(&(at, id)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            if let Some(call) = self.open.remove(&id) {
+                cancelled.push(id);
+                answers.extend(self.fail(call, &failure));
+            }
+        }
+        if let Some((_, state)) = &mut self.entering
+            && let Entering::Owed(call) = state
+            && call.deadline <= now
+            && let Entering::Owed(call) = std::mem::replace(state, Entering::Expired)
+        {
+            answers.extend(self.fail(call, &failure));
+        }
+        (answers, cancelled)
+    }
+
+    /// Answers every call that the guest has been given with a failure: it will not complete them any more.
+    pub(crate) fn fail_all(&mut self, failure: impl Fn(&Creditor) -> Failure) -> Vec<Answer> {
+        let entering = match self.entering.take() {
+            Some((_, Entering::Owed(call))) => Some(call),
+            _ => None,
+        };
+        self.deadlines.clear();
+        let open: Vec<OpenCall> = self.open.drain().map(|(_, call)| call).chain(entering).collect();
+        open.into_iter().filter_map(|call| self.fail(call, &failure)).collect()
+    }
+
+    fn fail(&mut self, call: OpenCall, failure: &impl Fn(&Creditor) -> Failure) -> Option<Answer> {
+        let failure = failure(&call.creditor);
+        match call.creditor {
+            Creditor::Caller { ticket, .. } => Some(Answer(ticket, Err(failure))),
+            Creditor::Hook { .. } => {
+                self.hook = Some(Err(failure));
+                None
+            }
+        }
+    }
+
+    /// A call that the guest works on now: what is done on its behalf inherits from it.
+    pub(crate) fn under_way(&self, id: u64) -> Option<&OpenCall> {
+        match &self.entering {
+            Some((entering, Entering::Owed(call))) if *entering == id => Some(call),
+            _ => self.open.get(&id),
+        }
+    }
+
+    /// The depth of the deepest call under way.
+    pub(crate) fn depth_max(&self) -> u8 {
+        let entering = match &self.entering {
+            Some((_, Entering::Owed(call))) => call.depth,
+            _ => 0,
+        };
+        self.open.values().map(|call| call.depth).fold(entering, u8::max)
+    }
+
+    /// Calls that the guest owes an answer.
+    pub(crate) fn running(&self) -> usize {
+        self.open.len() + usize::from(self.entering.is_some())
+    }
+
+    /// The outcome of the hook that was called last, once.
+    pub(crate) fn take_hook(&mut self) -> Option<Result<(), Failure>> {
+        self.hook.take()
+    }
+
+    /// Whether the guest has answered a caller since this was last asked.
+    pub(crate) fn take_answered(&mut self) -> bool {
+        std::mem::take(&mut self.answered)
+    }
+
+    /// Outcomes that nobody waited for.
+    pub(crate) fn stray(&self) -> u64 {
+        self.stray
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::sync::oneshot;
+
+    fn call(deadline: Instant) -> (OpenCall, oneshot::Receiver<mortise_rpc::Outcome>) {
+        let (ticket, receiver) = Ticket::uncounted();
+        let creditor = Creditor::Caller { kind: JobKind::Function, name: "f".into(), ticket };
+        (OpenCall { creditor, deadline, trace: None, depth: 0 }, receiver)
+    }
+
+    fn null() -> Result<Json, Failure> {
+        Ok(Json::of(&serde_json::Value::Null))
+    }
+
+    fn late(_: &Creditor) -> Failure {
+        Failure::new("late", "late")
+    }
+
+    #[test]
+    fn an_open_call_is_answered_by_its_first_outcome_only() {
+        let mut ledger = Ledger::default();
+        let (call, mut receiver) = call(Instant::now());
+        let id = ledger.enter(call);
+        assert!(matches!(ledger.leave(None), Left::Open));
+        ledger.complete(id, null()).expect("an answer").give();
+        assert!(receiver.try_recv().unwrap().is_ok());
+        assert!(ledger.complete(id, null()).is_none());
+        assert!(ledger.complete(99, null()).is_none());
+        assert_eq!((ledger.stray(), ledger.running(), ledger.next_due()), (2, 0, None));
+    }
+
+    #[test]
+    fn completed_while_entering_and_answered_at_the_end_counts_once() {
+        let mut ledger = Ledger::default();
+        let (call, _receiver) = call(Instant::now());
+        let id = ledger.enter(call);
+        assert!(ledger.complete(id, null()).is_some());
+        assert!(matches!(ledger.leave(Some(null())), Left::Settled(None)));
+        assert_eq!(ledger.stray(), 1);
+    }
+
+    #[test]
+    fn a_call_that_expires_during_its_own_turn_is_cancelled_when_the_guest_keeps_it_open() {
+        let mut ledger = Ledger::default();
+        let now = Instant::now();
+        let (call, mut receiver) = call(now);
+        let id = ledger.enter(call);
+        assert_eq!(ledger.next_due(), Some(now));
+        let (answers, cancelled) = ledger.expire(now, late);
+        answers.into_iter().for_each(Answer::give);
+        assert_eq!((cancelled.len(), receiver.try_recv().unwrap().unwrap_err().code.as_ref()), (0, "late"));
+        assert!(matches!(ledger.leave(None), Left::Expired(expired) if expired == id));
+        assert_eq!(ledger.running(), 0);
+    }
+
+    #[test]
+    fn expiry_takes_what_is_due_and_leaves_the_rest() {
+        let mut ledger = Ledger::default();
+        let now = Instant::now();
+        let soon = now + Duration::from_secs(1);
+        let ids: Vec<u64> = [now, soon]
+            .map(|deadline| {
+                let id = ledger.enter(call(deadline).0);
+                assert!(matches!(ledger.leave(None), Left::Open));
+                id
+            })
+            .into();
+        let (answers, cancelled) = ledger.expire(now, late);
+        assert_eq!((answers.len(), cancelled.as_slice()), (1, &ids[..1]));
+        assert_eq!((ledger.running(), ledger.next_due()), (1, Some(soon)));
+        assert_eq!(ledger.fail_all(late).len(), 1);
+        assert_eq!((ledger.running(), ledger.next_due()), (0, None));
+    }
+}

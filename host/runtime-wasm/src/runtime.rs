@@ -1,0 +1,171 @@
+//! The runtime of type `wasm`.
+
+use crate::cache::CodeCache;
+use crate::code::CodeStore;
+use crate::desk::{Desk, Message};
+use crate::driver::{Driver, Refusal};
+use crate::engine::{CompilePool, Engine, STACK_BYTES};
+use crate::instance::WasmInstance;
+use crate::view::Shared;
+use async_trait::async_trait;
+use mortise_model::{ByteSize, RuntimeKind};
+use mortise_plugin::{Instance, Package, PrepareError, Runtime, Services};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
+
+/// How the runtime is set up.
+#[derive(Debug, Clone)]
+pub struct WasmConfig {
+    /// Where compiled code is kept; it becomes accessible to this user only (mode 0700). None: compiled code is kept
+    /// in memory, while it is in use.
+    pub cache_dir: Option<PathBuf>,
+    /// Threads that compile, at least one. They run at low priority and are the only ones that do.
+    pub compile_threads: usize,
+    /// Plugins at work at once, old generations that still drain included.
+    pub instances_max: usize,
+    /// How often a turn lets others run, and how exactly its limit is kept.
+    pub tick: Duration,
+}
+
+impl Default for WasmConfig {
+    /// No cache, one thread fewer than there are processors, 1,000 instances, ticks of a millisecond.
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            cache_dir: None,
+            compile_threads: processors.saturating_sub(1).max(1),
+            instances_max: 1000,
+            tick: Duration::from_millis(1),
+        }
+    }
+}
+
+/// Why the runtime cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum WasmError {
+    /// wasmtime refuses this machine.
+    #[error("failed to set up the WebAssembly engine")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A thread cannot be started.
+    #[error("failed to start thread `{name}`")]
+    Thread {
+        /// Of the thread.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The threads that compile cannot be started.
+    #[error("failed to start the compile threads")]
+    CompilePool(#[source] rayon::ThreadPoolBuildError),
+    /// The folder of compiled code cannot be created, closed to others or read.
+    #[error("failed to open the code cache `{}`", path.display())]
+    CacheDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Runs components of the world `mortise:plugin/plugin@0.1.0`.
+///
+/// Each generation has one instance and one task. Its `limits.stack` is that of the engine, 1 MiB: a plugin that asks
+/// for another is refused, because one engine has one stack size.
+pub struct WasmRuntime {
+    code: Arc<CodeStore>,
+    instances: Arc<Semaphore>,
+    instances_max: usize,
+    drivers: TaskTracker,
+    engine: Arc<Engine>,
+}
+
+impl WasmRuntime {
+    /// Sets up the engine, its ticker and the compile threads.
+    ///
+    /// # Errors
+    /// [`WasmError`] when the machine or the cache folder does not allow it.
+    pub fn new(config: WasmConfig) -> Result<Arc<Self>, WasmError> {
+        let engine = Arc::new(Engine::new(config.tick)?);
+        let cache = config.cache_dir.map(|dir| CodeCache::open(dir, engine.compatibility())).transpose()?;
+        let pool = CompilePool::new(config.compile_threads)?;
+        let code = CodeStore::new(Arc::clone(&engine), cache, pool).map_err(|error| WasmError::Engine(error.into()))?;
+        // More permits than tokio can count are no limit.
+        let instances_max = config.instances_max.min(Semaphore::MAX_PERMITS);
+        Ok(Arc::new(Self {
+            code: Arc::new(code),
+            instances: Arc::new(Semaphore::new(instances_max)),
+            instances_max,
+            drivers: TaskTracker::new(),
+            engine,
+        }))
+    }
+
+    /// Waits until every instance has ended. Ends none: their handles do.
+    pub async fn ended(&self) {
+        self.drivers.close();
+        self.drivers.wait().await;
+    }
+}
+
+#[async_trait]
+impl Runtime for WasmRuntime {
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Wasm
+    }
+
+    async fn prepare(&self, package: &Package, services: Arc<Services>) -> Result<Arc<dyn Instance>, PrepareError> {
+        let limits = services.limits();
+        if limits.stack != ByteSize(STACK_BYTES) {
+            let (asked, given) = (limits.stack, ByteSize(STACK_BYTES));
+            return Err(PrepareError::Unsupported {
+                what: format!("`limits.stack` of {asked} (every plugin has {given})"),
+            });
+        }
+        let permit = Arc::clone(&self.instances).try_acquire_owned().map_err(|_| PrepareError::Limit {
+            limit: "instances_max",
+            reason: format!("{} instances are at work", self.instances_max),
+        })?;
+        let code = self.code.load(package).await?;
+
+        let shared = Arc::new(Shared::new(services));
+        let queued = Arc::new(AtomicUsize::new(0));
+        // One place more than there may be jobs: the order to stop always fits.
+        let places = shared.limits.queue.saturating_add(1).min(Semaphore::MAX_PERMITS);
+        let (inbox, receiver) = mpsc::channel::<Message>(places);
+        let (ended_sender, ended) = watch::channel(());
+        let (proven_sender, proven) = oneshot::channel();
+        let engine = Arc::clone(&self.engine);
+        let desk = Desk::new(receiver, Arc::clone(&queued), Arc::clone(&engine), Arc::clone(&shared));
+        let driver = Driver::new(desk, code, Arc::clone(&shared), engine, ended_sender, permit);
+        self.drivers.spawn(driver.drive(proven_sender));
+
+        // Should this future be dropped here, the inbox goes with it and the driver ends.
+        match proven.await {
+            Ok(Ok(description)) => {
+                let stopping = AtomicBool::new(false);
+                Ok(Arc::new(WasmInstance { description, inbox, queued, stopping, ended, shared }))
+            }
+            Ok(Err(refusal)) => Err(refused(refusal, package)),
+            Err(_) => Err(code_error(package, "the host failed while it prepared the plugin".to_owned())),
+        }
+    }
+}
+
+fn refused(refusal: Refusal, package: &Package) -> PrepareError {
+    match refusal {
+        Refusal::Instantiate(loss) => code_error(package, format!("it cannot be instantiated: {}", loss.reason)),
+        Refusal::Description(reason) => PrepareError::Description(reason),
+        Refusal::Hook { hook, failure } => PrepareError::Hook { hook, failure },
+        Refusal::Interrupted(_) => code_error(package, "its preparation was given up".to_owned()),
+    }
+}
+
+fn code_error(package: &Package, reason: String) -> PrepareError {
+    PrepareError::Code { path: package.manifest.entry_point.clone(), reason, hint: None }
+}

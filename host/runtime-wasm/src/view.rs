@@ -1,0 +1,99 @@
+//! The store's data, and the narrow part of it that the host functions see.
+
+use crate::host::stdio::LineLog;
+use crate::ledger::Ledger;
+use crate::limits::Limiter;
+use crate::loss::{Loss, TurnLimit};
+use crate::ops::Ops;
+use mortise_model::{Limits, PluginId};
+use mortise_plugin::Services;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wasmtime::component::{HasData, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+/// What the instances of one generation share with its driver and its handle.
+pub(crate) struct Shared {
+    pub(crate) plugin: PluginId,
+    pub(crate) limits: Limits,
+    pub(crate) services: Arc<Services>,
+    /// The driver and the guest's `complete` run in one task; the std mutex is contended by health snapshots only.
+    ledger: Mutex<Ledger>,
+    /// How many instances were lost, and why the last one was.
+    losses: Mutex<(u64, Option<String>)>,
+}
+
+impl Shared {
+    pub(crate) fn new(services: Arc<Services>) -> Self {
+        Self {
+            plugin: services.plugin().clone(),
+            limits: services.limits().clone(),
+            services,
+            ledger: Mutex::default(),
+            losses: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn count_loss(&self, loss: &Loss) {
+        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        *losses = (losses.0 + 1, Some(loss.reason.clone()));
+    }
+
+    pub(crate) fn losses(&self) -> (u64, Option<String>) {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The data of one instance's store.
+pub(crate) struct State {
+    pub(crate) limiter: Limiter,
+    /// Bounds the turn under way.
+    pub(crate) turn_limit: TurnLimit,
+    pub(crate) host: HostView,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl State {
+    /// Of a fresh instance that has been granted nothing.
+    pub(crate) fn new(shared: Arc<Shared>, turn_limit: TurnLimit) -> Self {
+        // The builder's defaults deny already: no files, no environment, no arguments, no network, empty stdin. Name
+        // lookup and sockets are named here because a guest may open a socket by default, if to no address.
+        let wasi = WasiCtxBuilder::new()
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .stdout(LineLog::stdout(&shared))
+            .stderr(LineLog::stderr(&shared))
+            .build();
+        Self {
+            limiter: Limiter::new(&shared.limits),
+            turn_limit,
+            host: HostView { shared, ops: Ops::default() },
+            wasi,
+            table: ResourceTable::new(),
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// What `mortise:plugin/host` works on.
+pub(crate) struct HostView {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ops: Ops,
+}
+
+/// Tells wasmtime how a host function gets from the store's data to its view.
+pub(crate) struct HasHostView;
+
+impl HasData for HasHostView {
+    type Data<'a> = &'a mut HostView;
+}

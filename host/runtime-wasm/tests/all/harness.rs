@@ -1,0 +1,193 @@
+//! A runtime, plugins from `sdk/fixtures`, and a host that remembers what they asked of it.
+
+use async_trait::async_trait;
+use mortise_model::{DeviceId, Digest, EventName, Failure, Json, Manifest, PluginId, Tenant};
+use mortise_plugin::{
+    Backend, Instance, Invocation, Job, JobKind, Package, PrepareError, Runtime as _, Services, Ticket,
+};
+use mortise_rpc::{CallError, Outcome, TraceContext};
+use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Longer than anything takes that works.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// One runtime for most tests: a component is compiled once.
+pub(crate) static RUNTIME: LazyLock<Arc<WasmRuntime>> = LazyLock::new(|| {
+    let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("runtime-wasm-code"));
+    WasmRuntime::new(WasmConfig { cache_dir, ..WasmConfig::default() }).unwrap()
+});
+
+/// The component of a fixture.
+pub(crate) fn guest(name: &str) -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "tells the tests where guests lie, as `cargo xtask guests` does")]
+    let folder = std::env::var_os("MORTISE_GUESTS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/guests/out"), PathBuf::from);
+    let path = folder.join(format!("{name}.wasm"));
+    assert!(path.is_file(), "`{}` is missing: run `cargo xtask guests`", path.display());
+    path
+}
+
+/// A plugin folder.
+pub(crate) struct Folder {
+    pub(crate) dir: TempDir,
+    manifest: Arc<Manifest>,
+}
+
+impl Folder {
+    pub(crate) fn new(code: &[u8], mut manifest: Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("plugin.wasm"), code).unwrap();
+        let fields = manifest.as_object_mut().unwrap();
+        fields.insert("id".into(), json!("under-test"));
+        fields.insert("version".into(), json!("1"));
+        fields.insert("entry_point".into(), json!("plugin.wasm"));
+        let id = PluginId::new("under-test").unwrap();
+        let manifest = Manifest::parse_installed(manifest.to_string().as_bytes(), &id).unwrap();
+        Self { dir, manifest: Arc::new(manifest) }
+    }
+
+    pub(crate) fn of(guest_name: &str, manifest: Value) -> Self {
+        Self::new(&std::fs::read(guest(guest_name)).unwrap(), manifest)
+    }
+
+    pub(crate) async fn prepare(&self, runtime: &WasmRuntime) -> Result<Plugin, PrepareError> {
+        let id = PluginId::new("under-test").unwrap();
+        let host = Arc::new(FakeHost::default());
+        let services = Arc::new(Services::new(
+            id.clone(),
+            DeviceId::new("test-device").unwrap(),
+            Tenant::new("default").unwrap(),
+            Arc::clone(&self.manifest),
+            Arc::<FakeHost>::clone(&host),
+        ));
+        let package = Package {
+            id,
+            manifest: Arc::clone(&self.manifest),
+            root: self.dir.path().to_owned(),
+            tree: Digest::of(b"tree"),
+        };
+        let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
+        Ok(Plugin { instance, host, services })
+    }
+}
+
+/// A prepared plugin.
+pub(crate) struct Plugin {
+    pub(crate) instance: Arc<dyn Instance>,
+    pub(crate) host: Arc<FakeHost>,
+    pub(crate) services: Arc<Services>,
+}
+
+/// A fixture at work.
+pub(crate) async fn load(guest_name: &str, manifest: Value) -> Plugin {
+    let plugin = Folder::of(guest_name, manifest).prepare(&RUNTIME).await.unwrap();
+    plugin.services.activate();
+    plugin
+}
+
+/// A call under way.
+pub(crate) struct Calling(oneshot::Receiver<Outcome>);
+
+impl Plugin {
+    pub(crate) fn begin(&self, name: &str, params: Value) -> Calling {
+        self.begin_within(name, params, LONG)
+    }
+
+    pub(crate) fn begin_within(&self, name: &str, params: Value, time: Duration) -> Calling {
+        self.submit(JobKind::Function, name, params, time)
+    }
+
+    pub(crate) fn submit(&self, kind: JobKind, name: &str, params: Value, time: Duration) -> Calling {
+        let (ticket, receiver) = Ticket::uncounted();
+        self.instance.submit(Job {
+            kind,
+            name: name.into(),
+            params: Json::of(&params),
+            caller: Some("caller-1".into()),
+            trace: TraceContext { parent: Some("00-trace".into()), state: None },
+            deadline: Instant::now() + time,
+            depth: 0,
+            ticket,
+        });
+        Calling(receiver)
+    }
+
+    pub(crate) async fn ok(&self, name: &str, params: Value) -> Value {
+        self.begin(name, params).ok().await
+    }
+
+    pub(crate) async fn err(&self, name: &str, params: Value) -> CallError {
+        self.begin(name, params).err().await
+    }
+
+    /// Waits until as many calls are under way in the guest.
+    pub(crate) async fn running(&self, count: usize) {
+        until(&format!("{count} calls run"), || self.instance.health().running == count).await;
+    }
+}
+
+impl Calling {
+    pub(crate) async fn outcome(self) -> Outcome {
+        tokio::time::timeout(LONG, self.0).await.expect("no answer within a minute").expect("the ticket was dropped")
+    }
+
+    pub(crate) async fn ok(self) -> Value {
+        self.outcome().await.unwrap_or_else(|error| panic!("{error:?}")).to_value()
+    }
+
+    pub(crate) async fn err(self) -> CallError {
+        self.outcome().await.map(|json| panic!("succeeded with {json:?}")).unwrap_err()
+    }
+
+    pub(crate) fn is_answered(&mut self) -> bool {
+        !matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+    }
+
+    /// As a caller that no longer waits.
+    pub(crate) fn abandon(self) {}
+}
+
+/// Waits for a condition, with a limit.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + LONG;
+    while !condition() {
+        assert!(Instant::now() < end, "it never came to this: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The host as the plugin reaches it.
+#[derive(Default)]
+pub(crate) struct FakeHost {
+    pub(crate) events: Mutex<Vec<(String, Value)>>,
+    pub(crate) invocations: Mutex<Vec<Invocation>>,
+}
+
+#[async_trait]
+impl Backend for FakeHost {
+    /// Answers with the parameters; `fail` fails, `hang` never answers.
+    async fn invoke(&self, _: &PluginId, invocation: Invocation) -> Result<Json, Failure> {
+        let (function, params) = (invocation.function.clone(), invocation.params.clone());
+        self.invocations.lock().unwrap().push(invocation);
+        match function.rsplit('.').next() {
+            Some("fail") => Err(Failure::retryable("out_of_paper", "no paper left")),
+            Some("hang") => std::future::pending().await,
+            _ => Ok(params),
+        }
+    }
+
+    fn discover(&self) -> Json {
+        Json::of(&json!([{"device_id": "camera-1"}]))
+    }
+
+    fn emit(&self, event: EventName, payload: Json) {
+        self.events.lock().unwrap().push((event.to_string(), payload.to_value()));
+    }
+}

@@ -1,0 +1,12 @@
+//! The runtime with real guests: `sdk/fixtures`, built by `cargo xtask guests`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod calls;
+mod contract;
+mod deadlines;
+mod harness;
+mod lifecycle;
+mod loading;
+mod losses;
+mod ops;

@@ -1,0 +1,145 @@
+//! Talking to a running host: over its control socket, or over the mesh.
+
+mod control;
+mod discover;
+mod mesh;
+
+pub(super) use control::ControlClient;
+pub(super) use mesh::MeshClient;
+
+use super::output::CommandError;
+use super::progress::Progress;
+use crate::config::ClientConfig;
+use anyhow::Context as _;
+use mortise_model::DeviceId;
+use rand::Rng as _;
+use serde_json::{Map, Value, json};
+
+/// The host that a command is meant for.
+pub(super) enum HostClient {
+    /// On this machine, as its operator.
+    Local(ControlClient),
+    /// Anywhere, as any other client of the mesh.
+    Remote { mesh: MeshClient, host: DeviceId },
+}
+
+impl HostClient {
+    /// Finds the host: the one named, else the local one, else the only one on the mesh.
+    pub(super) async fn connect(config: &ClientConfig, progress: &Progress) -> Result<Self, CommandError> {
+        if let Some(host) = &config.host {
+            progress.stage(format!("looking for `{host}`"));
+            let mesh = MeshClient::connect(config).await?;
+            mesh.await_peer(host).await?;
+            return Ok(Self::Remote { mesh, host: host.clone() });
+        }
+        if let Some(local) = ControlClient::connect(&config.state_dir).await? {
+            return Ok(Self::Local(local));
+        }
+        if config.state_dir_named {
+            let error = anyhow::anyhow!("no host is running on `{}`", config.state_dir.display());
+            return Err(CommandError::failed(error).hint("start it with `mortise run` and the same flags"));
+        }
+        progress.stage("looking for hosts on the mesh".to_owned());
+        let mesh = MeshClient::connect(config).await?;
+        let host = match discover::only_host(mesh.mesh(), &config.tenant).await {
+            Ok(host) => host,
+            Err(error) => {
+                mesh.close().await;
+                return Err(error);
+            }
+        };
+        Ok(Self::Remote { mesh, host })
+    }
+
+    /// Calls `method` and waits for its result.
+    ///
+    /// # Errors
+    /// [`CommandError`] with the host's own code and hint when it answers with an error.
+    pub(super) async fn call(
+        &mut self,
+        config: &ClientConfig,
+        method: &str,
+        params: Map<String, Value>,
+        progress: &Progress,
+    ) -> Result<Value, CommandError> {
+        let request = json!({"jsonrpc": "2.0", "id": request_id(), "method": method, "params": params});
+        let reply = match self {
+            Self::Local(client) => {
+                let exchange = client.exchange(&request, progress);
+                tokio::time::timeout(config.timeout, exchange).await.map_err(|_| {
+                    let error = anyhow::anyhow!("the host did not answer within {:?}", config.timeout);
+                    CommandError::failed(error).hint("allow more with `--timeout`")
+                })??
+            }
+            Self::Remote { mesh, host } => mesh.request(host, &request, config.timeout).await?,
+        };
+        result_of(reply)
+    }
+
+    /// Ends the connection in good order.
+    pub(super) async fn close(self) {
+        match self {
+            Self::Local(_) => {}
+            Self::Remote { mesh, .. } => mesh.close().await,
+        }
+    }
+}
+
+/// `d2d-` and 12 hex digits (wire contract 10.11).
+fn request_id() -> String {
+    format!("d2d-{:012x}", rand::rng().next_u64() >> 16)
+}
+
+/// The result of a JSON-RPC reply (wire contract 3.1), or its error with what our hosts add to it.
+fn result_of(mut reply: Value) -> Result<Value, CommandError> {
+    let Some(reply) = reply.as_object_mut() else { return Err(no_reply()) };
+    let Some(error) = reply.get("error").filter(|error| !error.is_null()) else {
+        return reply
+            .remove("result")
+            .context("the host's reply has neither a result nor an error")
+            .map_err(Into::into);
+    };
+    let message =
+        error.get("message").and_then(Value::as_str).unwrap_or("the host answered with an error without a message");
+    let mut failure = CommandError::failed(anyhow::Error::msg(message.to_owned()));
+    let data = error.get("data");
+    let text = |key: &str| data.and_then(|data| data.get(key)).and_then(Value::as_str).map(str::to_owned);
+    failure.code = text("code");
+    failure.hints.extend(text("hint"));
+    Err(failure)
+}
+
+fn no_reply() -> CommandError {
+    CommandError::failed(anyhow::anyhow!("the host's reply is no JSON object"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_have_the_form_that_hosts_know() {
+        let id = request_id();
+        let digits = id.strip_prefix("d2d-").unwrap();
+        assert_eq!(digits.len(), 12);
+        assert!(digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{id}");
+    }
+
+    #[test]
+    fn replies_become_results_or_errors() {
+        let ok = result_of(json!({"jsonrpc": "2.0", "id": "x", "result": {"error": 1}}));
+        assert_eq!(ok.unwrap(), json!({"error": 1}));
+        assert_eq!(result_of(json!({"id": "x", "result": null})).unwrap(), Value::Null);
+
+        let data = json!({"code": "unknown_method", "hint": "try `list`"});
+        let error =
+            result_of(json!({"id": "x", "error": {"code": -32601, "message": "Unknown method: f", "data": data}}));
+        let error = error.unwrap_err();
+        assert_eq!(error.chain(), "Unknown method: f");
+        assert_eq!((error.code.as_deref(), error.hints), (Some("unknown_method"), vec!["try `list`".to_owned()]));
+
+        for bad in [json!([]), json!({}), json!({"id": "x", "error": null})] {
+            assert!(result_of(bad).is_err());
+        }
+    }
+}

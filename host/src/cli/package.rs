@@ -1,0 +1,184 @@
+//! From what an author has on disk to the archive that a host takes.
+
+use super::guest;
+use super::output::CommandError;
+use super::progress::Progress;
+use crate::config::env::Environment;
+use anyhow::{Context as _, anyhow};
+use mortise_delivery::{ArchiveLimits, Inspected, Report};
+use mortise_model::{Digest, Manifest, PluginId, RuntimeKind};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+/// More does not fit into one request of the control socket, in base64.
+pub(super) const ARCHIVE_BYTES_MAX: u64 = 40 << 20;
+
+const MANIFEST: &str = "manifest.json";
+
+/// An archive, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Package {
+    /// Under which the plugin is to be installed; none leaves it to the archive's manifest.
+    pub(super) plugin_id: Option<PluginId>,
+    /// The archive.
+    pub(super) bytes: Vec<u8>,
+    /// Of the archive.
+    pub(super) digest: Digest,
+    /// What its author should know.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Package {
+    /// Packs the folder at `path`, building it first if it is a Rust crate, or reads the archive at `path`.
+    ///
+    /// # Errors
+    /// [`CommandError`] when the plugin is not sound, unless `skip_validate`; when it does not build, or cannot be read.
+    pub(super) fn make(
+        path: &Path,
+        id: Option<PluginId>,
+        skip_validate: bool,
+        env: &dyn Environment,
+        progress: &Progress,
+    ) -> Result<Self, CommandError> {
+        let metadata = std::fs::metadata(path).with_context(|| format!("failed to open `{}`", path.display()))?;
+        if metadata.is_dir() {
+            Self::of_folder(path, id, skip_validate, env, progress)
+        } else {
+            Self::of_archive(path, id, skip_validate)
+        }
+    }
+
+    fn of_archive(path: &Path, id: Option<PluginId>, skip_validate: bool) -> Result<Self, CommandError> {
+        let warnings = if skip_validate { Vec::new() } else { sound(check(path))?.warnings };
+        let bytes = std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        Self::new(id, bytes, warnings)
+    }
+
+    fn of_folder(
+        path: &Path,
+        id: Option<PluginId>,
+        skip_validate: bool,
+        env: &dyn Environment,
+        progress: &Progress,
+    ) -> Result<Self, CommandError> {
+        let built = if is_crate(path) { Some(BuiltCrate::build(path, env, progress)?) } else { None };
+        let folder = built.as_ref().map_or(Cow::Borrowed(path), |built| Cow::Owned(built.folder()));
+        progress.stage("packing".to_owned());
+        let warnings = if skip_validate { Vec::new() } else { sound(check(&folder))?.warnings };
+        let id = match id {
+            Some(id) => id,
+            None => folder_id(&folder)?,
+        };
+        let bytes = mortise_delivery::pack(&folder, &id, &ArchiveLimits::default().tree)?;
+        Self::new(Some(id), bytes, warnings)
+    }
+
+    fn new(plugin_id: Option<PluginId>, bytes: Vec<u8>, warnings: Vec<String>) -> Result<Self, CommandError> {
+        if bytes.len() as u64 > ARCHIVE_BYTES_MAX {
+            let error =
+                anyhow!("the archive has {} bytes, more than the {ARCHIVE_BYTES_MAX} that can be sent", bytes.len());
+            return Err(CommandError::failed(error));
+        }
+        let digest = Digest::of(&bytes);
+        Ok(Self { plugin_id, bytes, digest, warnings })
+    }
+}
+
+/// Checks the plugin at `path`, a folder or an archive, without running any of it.
+pub(super) fn check(path: &Path) -> Report {
+    mortise_delivery::validate(path, ARCHIVE_BYTES_MAX, &ArchiveLimits::default(), Some(&inspect))
+}
+
+/// Looks at what is told by the files alone. Functions are known only to a plugin that runs.
+fn inspect(folder: &Path, manifest: &Manifest) -> Inspected {
+    let mut inspected = Inspected::default();
+    if manifest.runtime == RuntimeKind::Wasm
+        && let Err(error) = guest::check_component(&folder.join(&manifest.entry_point))
+    {
+        inspected.errors.push(error.chain());
+    }
+    inspected
+}
+
+/// `report` if it holds no errors, else all of them joined by `; ` (wire contract 10.11).
+fn sound(report: Report) -> Result<Report, CommandError> {
+    if report.ok {
+        return Ok(report);
+    }
+    Err(CommandError::failed(anyhow::Error::msg(report.errors.join("; "))))
+}
+
+/// The manifest's id, else the folder's name.
+fn folder_id(folder: &Path) -> Result<PluginId, CommandError> {
+    let root = folder.canonicalize().with_context(|| format!("failed to open `{}`", folder.display()))?;
+    let path = root.join(MANIFEST);
+    let bytes = std::fs::read(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+    let named = serde_json::from_slice::<serde_json::Value>(&bytes)
+        .ok()
+        .and_then(|manifest| manifest.get("id")?.as_str().map(str::to_owned));
+    let name = || root.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    Ok(PluginId::new(named.unwrap_or_else(name))?)
+}
+
+/// Whether the folder is a Rust crate that has to be built first.
+pub(super) fn is_crate(path: &Path) -> bool {
+    path.join("Cargo.toml").is_file()
+}
+
+/// A crate's plugin folder as a host takes it: manifest, component, and what a reader wants. No sources.
+struct BuiltCrate {
+    staging: tempfile::TempDir,
+    name: String,
+}
+
+impl BuiltCrate {
+    fn build(path: &Path, env: &dyn Environment, progress: &Progress) -> Result<Self, CommandError> {
+        let root = path.canonicalize().with_context(|| format!("failed to open `{}`", path.display()))?;
+        let manifest_path = root.join(MANIFEST);
+        let bytes = std::fs::read(&manifest_path)
+            .with_context(|| format!("failed to read `{}`", manifest_path.display()))
+            .map_err(|error| {
+                CommandError::failed(error).hint("a plugin crate has a `manifest.json` beside its `Cargo.toml`")
+            })?;
+        let name = root.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let manifest = parse_manifest(&bytes, &name)?;
+        let component = guest::build(&root, env, progress)?;
+
+        let staging = tempfile::tempdir().context("failed to create a temporary folder")?;
+        let folder = staging.path().join(&name);
+        let entry_point = folder.join(&manifest.entry_point);
+        std::fs::create_dir_all(entry_point.parent().unwrap_or(&folder))
+            .context("failed to create a temporary folder")?;
+        copy(&component, &entry_point)?;
+        copy(&manifest_path, &folder.join(MANIFEST))?;
+        let entries = std::fs::read_dir(&root).with_context(|| format!("failed to list `{}`", root.display()))?;
+        for entry in entries {
+            let entry = entry.with_context(|| format!("failed to list `{}`", root.display()))?;
+            let file_name = entry.file_name();
+            let is_for_readers =
+                file_name.to_str().is_some_and(|name| name == "README.md" || name.starts_with("LICENSE"));
+            if is_for_readers && entry.path().is_file() {
+                copy(&entry.path(), &folder.join(file_name))?;
+            }
+        }
+        Ok(Self { staging, name })
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.staging.path().join(&self.name)
+    }
+}
+
+/// The manifest of a crate; its id may be left to the folder's name.
+fn parse_manifest(bytes: &[u8], folder_name: &str) -> Result<Manifest, CommandError> {
+    use mortise_model::ManifestError;
+    match Manifest::parse(bytes, None) {
+        Err(ManifestError::MissingId) => Ok(Manifest::parse(bytes, Some(&PluginId::new(folder_name)?))?),
+        parsed => Ok(parsed?),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), CommandError> {
+    std::fs::copy(from, to).with_context(|| format!("failed to copy `{}` to `{}`", from.display(), to.display()))?;
+    Ok(())
+}

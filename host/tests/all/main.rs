@@ -1,0 +1,47 @@
+//! The built binary from end to end: hosts of its own kind, on a real broker or on Zenoh, driven over the mesh and over
+//! the control socket.
+//!
+//! Guests come from `target/guests` (`cargo xtask guests`), the broker is a `nats-server` on the search path
+//! (`apt-get install nats-server`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test may fail loudly, own processes, and poll for a condition"
+)]
+
+mod broker;
+mod bundle;
+mod host;
+mod peer;
+#[path = "../cli/program.rs"]
+#[allow(dead_code, reason = "TEMPORARY")]
+mod program;
+mod shape;
+
+mod bad_bundles;
+mod envelope;
+mod events;
+mod invoking;
+mod lifecycle;
+mod losses;
+mod names;
+mod outage;
+mod process;
+mod swaps;
+
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes that works.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Waits for a condition, for a minute at most.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
