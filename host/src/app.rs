@@ -16,10 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// How long calls may go on after the first signal.
-const DRAIN_GRACE: Duration = Duration::from_secs(2);
+const DRAIN_GRACE: Duration = Duration::from_millis(1_200);
 
-/// How long all of a shutdown may take.
-const SHUTDOWN_BUDGET: Duration = Duration::from_millis(4_500);
+/// How long calls, stop hooks and management functions may take together; the rest is for the departure.
+const DRAIN_BUDGET: Duration = Duration::from_millis(2_500);
+
+/// How long the last events and the departure may take. With the above, less than the 5 s of a shutdown.
+const DEPART_BUDGET: Duration = Duration::from_millis(2_200);
 
 /// Runs the host until a signal ends it.
 ///
@@ -41,6 +44,7 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
             if wanted {
                 loading.run_until_cancelled(manager.auto_load()).await;
             }
+            anyhow::Ok(())
         }
     };
     let mut endpoint = None;
@@ -48,21 +52,17 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
         let run = async {
             endpoint = Some(app.join_mesh(config.mesh).await?);
             info!("the device is on the mesh");
-            std::future::pending::<anyhow::Result<()>>().await
+            std::future::pending::<anyhow::Result<std::convert::Infallible>>().await
         };
         // The host serves its control socket and loads its plugins whether or not there is a mesh.
         tokio::select! {
             signal = signals.next() => { info!(signal, "stopping"); Ok(()) }
-            failed = async { tokio::join!(run, auto_load).0 } => failed,
+            failed = async { tokio::try_join!(run, auto_load) } => failed.map(drop),
         }
     };
     loading.cancel();
     tokio::select! {
-        finished = tokio::time::timeout(SHUTDOWN_BUDGET, app.shut_down(endpoint)) => {
-            if finished.is_err() {
-                warn!("the shutdown took too long and was cut short");
-            }
-        }
+        () = app.shut_down(endpoint) => {}
         signal = signals.next() => warn!(signal, "stopped without waiting"),
     }
     info!("stopped");
@@ -111,7 +111,6 @@ impl App {
         let (message_bytes_max, bytes_watch) = watch::channel(usize::MAX);
         let client = Client::new(card.id.clone(), Subjects::new(card.tenant.clone()), mesh_watch);
         let backend = HostBackend {
-            device: card.id.clone(),
             dispatcher: dispatcher.clone(),
             client: client.clone(),
             outbox: outbox.clone(),
@@ -170,18 +169,21 @@ impl App {
 
     /// Takes no more calls, lets those under way end, stops every plugin, sends the last events and departs.
     async fn shut_down(self, mut endpoint: Option<Endpoint>) {
-        if let Some(endpoint) = &mut endpoint {
-            endpoint.stop_accepting();
+        let drain = async {
+            if let Some(endpoint) = &mut endpoint {
+                endpoint.stop_accepting().await;
+            }
+            self.registry.shutdown(DRAIN_GRACE).await;
+            self.manager.drained().await;
+            self.control.close().await;
+        };
+        if tokio::time::timeout(DRAIN_BUDGET, drain).await.is_err() {
+            warn!("some calls were left unanswered");
         }
-        self.registry.shutdown(DRAIN_GRACE).await;
-        if tokio::time::timeout(Duration::from_millis(500), self.manager.drained()).await.is_err() {
-            warn!("some management calls were left unanswered");
-        }
-        if let Some(endpoint) = endpoint {
-            endpoint.close().await;
-        }
-        if tokio::time::timeout(Duration::from_millis(200), self.control.close()).await.is_err() {
-            warn!("some control connections were cut");
+        if let Some(endpoint) = endpoint
+            && tokio::time::timeout(DEPART_BUDGET, endpoint.close()).await.is_err()
+        {
+            warn!("the mesh was left without waiting for it");
         }
     }
 }

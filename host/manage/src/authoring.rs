@@ -99,14 +99,12 @@ impl Manager {
                 .with("plugin_id", given)
                 .hint("pass `language`: \"rust\", or leave it out"));
         }
-        let class_name =
-            arguments.optional_text("class_name")?.map_or_else(|| template::type_name(&id), str::to_owned);
+        let class_name = arguments.optional_text("class_name")?.map_or_else(|| template::type_name(&id), str::to_owned);
         let description = arguments
             .optional_text("description")?
             .map_or_else(|| format!("Capability plugin for {id}"), str::to_owned);
-        let files = template::render(&id, &class_name, &description).map_err(|error| {
-            Refusal::new("invalid_argument", error.to_string()).with("plugin_id", given)
-        })?;
+        let files = template::render(&id, &class_name, &description)
+            .map_err(|error| Refusal::new("invalid_argument", error.to_string()).with("plugin_id", given))?;
         let file = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.as_str());
         let manifest_text = file("manifest.json").unwrap_or_default();
         let manifest: Value = serde_json::from_str(manifest_text).unwrap_or_default();

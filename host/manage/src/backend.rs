@@ -3,14 +3,12 @@
 use async_trait::async_trait;
 use mortise_model::{DeviceId, EventName, Failure, Json, PluginId};
 use mortise_plugin::{Backend, Invocation};
-use mortise_rpc::{Call, Client, ClientError, Dispatcher, Origin, Outbox, Peers, ReplyFault, Responder};
+use mortise_rpc::{Client, ClientError, Dispatcher, LocalCall, Outbox, Peers, ReplyFault};
 use std::borrow::Cow;
 use tokio::time::Instant;
 
 /// The host behind every plugin's services.
 pub struct HostBackend {
-    /// This device: who plugins call as.
-    pub device: DeviceId,
     /// Takes calls to functions of this host.
     pub dispatcher: Dispatcher,
     /// Calls other devices.
@@ -25,8 +23,8 @@ pub struct HostBackend {
 impl Backend for HostBackend {
     async fn invoke(&self, _plugin: &PluginId, invocation: Invocation) -> Result<Json, Failure> {
         match &invocation.device {
-            Some(device) if device != self.device.as_str() => self.invoke_remote(device, &invocation).await,
-            _ => self.invoke_local(invocation).await,
+            Some(device) => self.invoke_remote(device, &invocation).await,
+            None => self.invoke_local(invocation).await,
         }
     }
 
@@ -41,21 +39,16 @@ impl Backend for HostBackend {
 
 impl HostBackend {
     async fn invoke_local(&self, invocation: Invocation) -> Result<Json, Failure> {
-        let request_id = mortise_rpc::no_request_id();
-        let (responder, answer) = Responder::local(request_id.clone());
-        self.dispatcher.dispatch(Call {
-            method: invocation.function.into(),
-            params: invocation.params,
-            caller: Some(self.device.to_string()),
-            trace: invocation.trace,
-            origin: Origin::Plugin,
-            request_id,
-            deadline: Some(invocation.deadline),
-            depth: invocation.depth + 1,
-            responder,
-        });
-        // A responder answers even when it is dropped.
-        let outcome = answer.await.map_err(|_| Failure::retryable("dropped", "the call was dropped"))?;
+        let outcome = self
+            .dispatcher
+            .invoke(LocalCall {
+                method: invocation.function,
+                params: invocation.params,
+                trace: invocation.trace,
+                deadline: invocation.deadline,
+                depth: invocation.depth + 1,
+            })
+            .await;
         outcome.map_err(|error| Failure { code: error.code, message: error.message, retryable: error.retryable })
     }
 

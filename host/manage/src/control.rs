@@ -111,9 +111,9 @@ async fn accept(listener: UnixListener, dispatcher: Dispatcher, cancel: Cancella
 async fn serve(stream: UnixStream, dispatcher: &Dispatcher, cancel: &CancellationToken) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read);
-    let mut line = Vec::new();
     loop {
-        line.clear();
+        // A fresh one each time: a bundle's megabytes are not kept for the next small request.
+        let mut line = Vec::new();
         let mut limited = (&mut lines).take(REQUEST_BYTES_MAX);
         let Some(read) = cancel.run_until_cancelled(limited.read_until(b'\n', &mut line)).await else {
             return Ok(());

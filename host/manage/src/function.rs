@@ -6,6 +6,7 @@ use crate::repeat::{Repeat, RepeatKey};
 use crate::signature::{Arguments, DefaultValue, Kind, Parameter, schema};
 use mortise_model::{EventDef, EventName, FunctionDef, FunctionName, IdError, Json};
 use mortise_rpc::{Admission, Call, CallError, Handler, HostRoute, Origin, Outcome, RpcCode};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -188,12 +189,7 @@ pub(crate) fn events() -> Result<Vec<EventDef>, IdError> {
             json!({"plugin_id": text, "functions": texts}),
             json!(["plugin_id", "functions"]),
         )?,
-        event(
-            "plugin_unloaded",
-            "A plugin's functions are gone.",
-            json!({"plugin_id": text}),
-            json!(["plugin_id"]),
-        )?,
+        event("plugin_unloaded", "A plugin's functions are gone.", json!({"plugin_id": text}), json!(["plugin_id"]))?,
     ])
 }
 
@@ -205,36 +201,72 @@ struct HostFunction {
 impl Handler for HostFunction {
     fn handle(&self, _: &Arc<str>, call: Call) -> Admission {
         let (function, manager) = (self.function, Arc::clone(&self.manager));
+        // What the host is doing can be asked at any time.
+        let place = match function {
+            Function::GetStatus => None,
+            _ => match Arc::clone(&manager.call_places).try_acquire_owned() {
+                Ok(place) => Some(place),
+                Err(_) => {
+                    let refusal = Refusal::new("busy", "too many calls of host functions are under way")
+                        .hint("try again in a moment");
+                    call.responder.respond(Ok(Json::of(&refusal.into_value())));
+                    return Admission::Taken;
+                }
+            },
+        };
         // A task of its own: a caller that leaves does not leave half an install.
         self.manager.tasks().spawn(async move {
-            let Call { params, origin, request_id, responder, .. } = call;
-            responder.respond(answer(function, &manager, origin, request_id.get(), &params).await);
+            let Call { params, origin, caller, request_id, responder, .. } = call;
+            responder.respond(answer(function, &manager, origin, caller, request_id, params).await);
+            drop(place);
         });
         Admission::Taken
     }
 }
 
-async fn answer(function: Function, manager: &Manager, origin: Origin, id: &str, params: &Json) -> Outcome {
+async fn answer(
+    function: Function,
+    manager: &Manager,
+    origin: Origin,
+    caller: Option<String>,
+    id: Arc<RawValue>,
+    params: Json,
+) -> Outcome {
     let name = function.name();
-    let arguments = Arguments::judge(name, function.parameters(), params).map_err(|text| CallError {
+    let judge = move || {
+        let key = match function.is_lifecycle() {
+            true => RepeatKey::new(origin, caller, id.get(), name, &params),
+            false => None,
+        };
+        Arguments::judge(name, function.parameters(), &params).map(|arguments| (arguments, key))
+    };
+    // A bundle's megabytes are parsed and hashed on a thread that may take its time.
+    let judged = match function {
+        Function::InstallPluginFromBundle => {
+            tokio::task::spawn_blocking(judge).await.unwrap_or_else(|error| Err(error.to_string()))
+        }
+        _ => judge(),
+    };
+    let (arguments, key) = judged.map_err(|text| CallError {
         rpc: RpcCode::Failed,
         message: format!("Error invoking {name}: {text}"),
         code: Cow::Borrowed("invalid_arguments"),
         retryable: false,
     })?;
-    if !function.is_lifecycle() {
-        return Ok(run(function, manager, origin, &arguments).await);
-    }
-    if origin == Origin::Plugin {
+    if function.is_lifecycle() && origin == Origin::Plugin {
         let refusal = Refusal::new("not_allowed", format!("plugins may not call `{name}`"));
         return Ok(Json::of(&refusal.into_value()));
     }
-    let Some(key) = RepeatKey::new(id, name, params) else {
-        return Ok(run(function, manager, origin, &arguments).await);
+    let Some(key) = key else {
+        return Ok(Json::of(&run(function, manager, origin, arguments).await));
     };
-    match manager.repeats().enter(key, Instant::now()) {
+    match manager.repeats().enter(key.clone(), Instant::now()) {
         Repeat::First(sender) => {
-            let answer = run(function, manager, origin, &arguments).await;
+            let answer = run(function, manager, origin, arguments).await;
+            if matches!(answer.get("code").and_then(Value::as_str), Some("busy" | "stopping")) {
+                manager.repeats().forget(&key);
+            }
+            let answer = Json::of(&answer);
             sender.send_replace(Some(answer.clone()));
             Ok(answer)
         }
@@ -250,20 +282,20 @@ async fn answer(function: Function, manager: &Manager, origin: Origin, id: &str,
     }
 }
 
-async fn run(function: Function, manager: &Manager, origin: Origin, arguments: &Arguments) -> Json {
+async fn run(function: Function, manager: &Manager, origin: Origin, mut arguments: Arguments) -> Value {
     let result = match function {
         Function::GetPluginAuthoringGuide => Ok(manager.authoring_guide()),
-        Function::GetPluginTemplate => manager.template(arguments),
+        Function::GetPluginTemplate => manager.template(&arguments),
         Function::GetStatus => Ok(manager.status()),
-        Function::InstallPlugin => manager.install_from_folder(origin, arguments).await,
-        Function::InstallPluginFromBundle => manager.install_from_bundle(arguments).await,
+        Function::InstallPlugin => manager.install_from_folder(origin, &arguments).await,
+        Function::InstallPluginFromBundle => manager.install_from_bundle(&mut arguments).await,
         Function::ListPluginExamples => Ok(manager.examples()),
         Function::ListPlugins => manager.list().await,
-        Function::LoadPlugin => manager.load(arguments).await,
-        Function::ReloadPlugin => manager.reload(arguments).await,
-        Function::UnloadPlugin => manager.unload(arguments).await,
+        Function::LoadPlugin => manager.load(&arguments).await,
+        Function::ReloadPlugin => manager.reload(&arguments).await,
+        Function::UnloadPlugin => manager.unload(&arguments).await,
     };
-    Json::of(&result.unwrap_or_else(Refusal::into_value))
+    result.unwrap_or_else(Refusal::into_value)
 }
 
 #[cfg(test)]

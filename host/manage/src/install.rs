@@ -4,17 +4,19 @@
 
 use crate::lifecycle::{activate_code, busy, explain, no_dependencies, package_at, prepare_code};
 use crate::manager::Manager;
+use crate::object::insert;
 use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
+use crate::status::summary;
 use mortise_delivery::{
     ArchiveFormat, ArchiveLimits, CommitError, Committed, DeliveryError, IfExists, StagedPlugin, TreeLimits,
     check_digest, decode_base64,
 };
 use mortise_model::{Digest, PluginId};
-use mortise_plugin::Operation;
+use mortise_plugin::{Operation, RunningPlugin};
 use mortise_rpc::Origin;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 /// A staged plugin and what is known of where it came from.
@@ -25,41 +27,45 @@ struct Staged {
 }
 
 impl Manager {
-    pub(crate) async fn install_from_bundle(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+    pub(crate) async fn install_from_bundle(&self, arguments: &mut Arguments) -> Result<Value, Refusal> {
         let id = plugin_id(arguments)?;
         if arguments.optional_flag("install_dependencies")? == Some(true) {
             return Err(no_dependencies());
         }
         let load = arguments.optional_flag("load")?.unwrap_or(true);
-        let bundle = arguments.text("bundle_b64")?.to_owned();
         let digest = arguments.optional_text("digest")?.map(str::to_owned);
         let format = arguments.optional_text("format")?.unwrap_or("auto").to_owned();
+        let bundle = arguments.take_text("bundle_b64")?;
         let (staging, config) = (self.staging.clone(), self.config.clone());
+        // Never closed.
+        let _place = self.staging_places.acquire().await;
         let staged = blocking(move || {
             let bytes = decode_base64(&bundle, config.bundle_bytes_max)?;
             drop(bundle);
             let archive = check_digest(&bytes, digest.as_deref(), config.digest_required)?;
             let format = ArchiveFormat::detect(&format, None, &bytes);
-            let plugin =
-                StagedPlugin::from_archive(&bytes, format, id.as_ref(), &ArchiveLimits::default(), &staging)?;
+            let plugin = StagedPlugin::from_archive(&bytes, format, id.as_ref(), &ArchiveLimits::default(), &staging)?;
             Ok(Staged { plugin, archive: Some(archive) })
         })
         .await?;
         self.install_staged(staged, load, IfExists::Replace).await
     }
 
-    pub(crate) async fn install_from_folder(
-        &self,
-        origin: Origin,
-        arguments: &Arguments,
-    ) -> Result<Value, Refusal> {
+    pub(crate) async fn install_from_folder(&self, origin: Origin, arguments: &Arguments) -> Result<Value, Refusal> {
         let id = plugin_id(arguments)?;
         let source = PathBuf::from(arguments.text("source_path")?);
         let (staging, roots) = (self.staging.clone(), self.config.source_roots.clone());
+        // Never closed.
+        let _place = self.staging_places.acquire().await;
         let staged = blocking(move || {
-            if origin != Origin::Control && !lies_in(&source, &roots) {
-                return Ok(Err(not_a_root(&source)));
-            }
+            let source = match origin {
+                Origin::Control => source,
+                // The path that was judged is the one that is read, whatever becomes of the links in the other.
+                _ => match within(&source, &roots) {
+                    Some(source) => source,
+                    None => return Ok(Err(not_a_root(&source))),
+                },
+            };
             let plugin = StagedPlugin::from_folder(&source, id.as_ref(), &TreeLimits::default(), &staging)?;
             Ok(Ok(Staged { plugin, archive: None }))
         })
@@ -83,7 +89,7 @@ impl Manager {
             })
         };
         if let Some(archive) = archive {
-            reply["digest"] = archive.to_string().into();
+            insert(&mut reply, "digest", archive.to_string());
         }
         info!(plugin = %id, load, "plugin installed");
         Ok(reply)
@@ -100,6 +106,19 @@ impl Manager {
             let error = CommitError::Exists { id: id.clone(), path: self.folder_of(id) };
             return Err(delivery_refusal(&error.into()));
         }
+        if let Some(running) = self.running(id).filter(|running| running.package().tree == plugin.tree) {
+            // The same files serve already: nothing is prepared again (wire contract 11, A8). The folder may have been
+            // edited meanwhile, and is put right.
+            let committed = self.commit(plugin, if_exists).await?;
+            return Ok(json!({
+                "status": "success",
+                "plugin_id": id,
+                "installed_to": committed.path(),
+                "load_result": {"status": "success", "plugin": summary(&running)},
+                "generation": running.sequence(),
+                "unchanged": true,
+            }));
+        }
         let prepared = operation.prepare(package_at(&plugin)).await.map_err(|error| {
             let message = format!("Failed to load plugin '{id}': {}", chain(&error));
             explain(&error, Refusal::new(prepare_code(&error), message), id)
@@ -115,14 +134,21 @@ impl Manager {
                 "generation": activated.sequence,
             })),
             Err(error) => {
+                let refusal = Refusal::new(activate_code(&error), format!("Failed to load plugin '{id}': {error}"))
+                    .with("plugin_id", id.as_str());
                 let undone = tokio::task::spawn_blocking(move || committed.rollback()).await;
-                if !matches!(undone, Ok(Ok(()))) {
-                    warn!(plugin = %id, ?undone, "failed to take back an install");
+                if matches!(undone, Ok(Ok(()))) {
+                    return Err(refusal);
                 }
-                Err(Refusal::new(activate_code(&error), format!("Failed to load plugin '{id}': {error}"))
-                    .with("plugin_id", id.as_str()))
+                warn!(plugin = %id, ?undone, "failed to take back an install");
+                Err(refusal.hint("its files are in place and could not be taken back: load it later, or remove them"))
             }
         }
+    }
+
+    /// The serving generation of a plugin.
+    fn running(&self, id: &PluginId) -> Option<RunningPlugin> {
+        self.registry.snapshot().iter().find(|plugin| plugin.id == *id)?.running.clone()
     }
 
     async fn commit(&self, plugin: StagedPlugin, if_exists: IfExists) -> Result<Committed, Refusal> {
@@ -144,15 +170,14 @@ fn plugin_id(arguments: &Arguments) -> Result<Option<PluginId>, Refusal> {
     })
 }
 
-/// Whether `path`, with every link resolved, lies in one of `roots`.
-fn lies_in(path: &std::path::Path, roots: &[PathBuf]) -> bool {
-    let Ok(path) = path.canonicalize() else {
-        return false;
-    };
-    roots.iter().filter_map(|root| root.canonicalize().ok()).any(|root| path.starts_with(root))
+/// `path` with every link resolved, where that lies in one of `roots`.
+fn within(path: &Path, roots: &[PathBuf]) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    let mut roots = roots.iter().filter_map(|root| root.canonicalize().ok());
+    roots.any(|root| path.starts_with(root)).then_some(path)
 }
 
-fn not_a_root(source: &std::path::Path) -> Refusal {
+fn not_a_root(source: &Path) -> Refusal {
     let message = format!("plugins may not be installed from `{}`", source.display());
     Refusal::new("not_allowed", message)
         .hint("the operator allows folders with `--install-source-root`; or send a bundle")
@@ -164,7 +189,9 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(|error| delivery_refusal(&error)),
-        Err(error) => Err(Refusal::new("internal", "the host failed while it worked on the disk").detail(error.to_string())),
+        Err(error) => {
+            Err(Refusal::new("internal", "the host failed while it worked on the disk").detail(error.to_string()))
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod install;
 mod lifecycle;
 mod lock;
 mod manager;
+mod object;
 mod refusal;
 mod repeat;
 mod signature;

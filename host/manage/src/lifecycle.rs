@@ -1,6 +1,7 @@
 //! `load_plugin`, `reload_plugin` and `unload_plugin` (wire contract 10.3).
 
 use crate::manager::Manager;
+use crate::object::insert;
 use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
 use crate::status::{conflicts, summary, warnings};
@@ -53,10 +54,8 @@ impl Manager {
             Some((operation, prepared))
         };
         // Prepared side by side, activated in order: who owns a bare name must not depend on who is quicker.
-        let mut prepared = futures_util::StreamExt::buffered(
-            futures_util::stream::iter(ids.map(prepare)),
-            AUTO_LOAD_CONCURRENCY,
-        );
+        let mut prepared =
+            futures_util::StreamExt::buffered(futures_util::stream::iter(ids.map(prepare)), AUTO_LOAD_CONCURRENCY);
         let (mut loaded, mut failed) = (0, 0);
         while let Some(next) = futures_util::StreamExt::next(&mut prepared).await {
             let Some((operation, prepared)) = next else { continue };
@@ -122,16 +121,19 @@ impl Manager {
         self.record_failure(operation, result).await
     }
 
+    /// Remembers why a plugin failed; of one whose folder is not there, nothing is remembered.
     async fn record_failure<T>(&self, operation: &Operation, result: Result<T, Refusal>) -> Result<T, Refusal> {
         if let Err(refusal) = &result {
-            operation.fail(refusal.detail.clone().unwrap_or_else(|| refusal.message.clone())).await;
+            let reason = refusal.reason().to_owned();
+            operation.fail(self.folder_of(operation.id()).exists().then_some(reason)).await;
         }
         result
     }
 
     async fn open_folder(&self, id: &PluginId, verb: Verb) -> Result<Package, Refusal> {
         let (dir, plugin) = (self.config.capabilities_dir.clone(), id.clone());
-        let opened = tokio::task::spawn_blocking(move || PluginFolder::open(&dir, &plugin, &TreeLimits::default())).await;
+        let opened =
+            tokio::task::spawn_blocking(move || PluginFolder::open(&dir, &plugin, &TreeLimits::default())).await;
         match opened {
             Ok(Ok(folder)) => Ok(package(folder)),
             Ok(Err(error)) => Err(folder_refusal(id, &error, verb)),
@@ -151,11 +153,11 @@ impl Manager {
         let mut all = running.map(warnings).unwrap_or_default();
         all.extend(activated.warnings.iter().cloned());
         if !all.is_empty() {
-            reply["warnings"] = all.into();
+            insert(&mut reply, "warnings", all);
         }
         let conflicts = conflicts(&activated.functions);
         if conflicts.as_array().is_some_and(|conflicts| !conflicts.is_empty()) {
-            reply["name_conflicts"] = conflicts;
+            insert(&mut reply, "name_conflicts", conflicts);
         }
         note_passed(&mut reply, &activated.passed);
         reply
@@ -184,7 +186,7 @@ fn note_passed(reply: &mut Value, passed: &[mortise_plugin::Succession]) {
     if !passed.is_empty() {
         let passed: Vec<Value> =
             passed.iter().map(|passed| json!({"function": passed.function, "owner": passed.owner})).collect();
-        reply["names_passed"] = passed.into();
+        insert(reply, "names_passed", passed);
     }
 }
 
@@ -199,7 +201,9 @@ fn folder_refusal(id: &PluginId, error: &FolderError, verb: Verb) -> Refusal {
     let detail = chain(error);
     let missing = matches!(
         error,
-        FolderError::NoManifest | FolderError::NoEntryPoint { .. } | FolderError::Tree(TreeError::NotFound { .. } | TreeError::NotAFolder { .. })
+        FolderError::NoManifest
+            | FolderError::NoEntryPoint { .. }
+            | FolderError::Tree(TreeError::NotFound { .. } | TreeError::NotAFolder { .. })
     );
     let message = if missing { message } else { format!("{message}: {detail}") };
     Refusal::new(error.code(), message).with("plugin_id", id.as_str()).detail(detail).hint(error.hint())
@@ -230,7 +234,7 @@ pub(crate) fn prepare_code(error: &PrepareError) -> &'static str {
         PrepareError::Description(_) => "invalid_description",
         PrepareError::Hook { .. } => "hook_failed",
         PrepareError::Unsupported { .. } => "unsupported",
-        PrepareError::Limit { limit: "advertisement", .. } => "advertisement_full",
+        PrepareError::Refused(error) => activate_code(error),
         PrepareError::Limit { .. } => "limit_reached",
     }
 }

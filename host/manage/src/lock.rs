@@ -4,7 +4,7 @@ use mortise_model::DeviceId;
 use rustix::fs::FlockOperation;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Why the state folder cannot be used.
@@ -48,6 +48,7 @@ impl StateLock {
             move |source| LockError::Io { path, source }
         };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(io(state_dir))?;
+        own(state_dir).map_err(io(state_dir))?;
         let path = state_dir.join("lock");
         let mut file = std::fs::OpenOptions::new()
             .read(true)
@@ -78,10 +79,35 @@ impl StateLock {
     }
 }
 
+/// Closes the folder to everybody else: the control socket in it makes whoever reaches it the operator.
+fn own(state_dir: &Path) -> io::Result<()> {
+    let metadata = std::fs::symlink_metadata(state_dir)?;
+    if !metadata.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        let text = format!("it belongs to another user ({})", metadata.uid());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        std::fs::set_permissions(state_dir, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_folder_that_others_may_enter_is_closed_to_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let state_dir = folder.path().join("state");
+        std::fs::create_dir(&state_dir).unwrap();
+        std::fs::set_permissions(&state_dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let _lock = StateLock::acquire(&state_dir, &DeviceId::new("host-1").unwrap()).unwrap();
+        assert_eq!(std::fs::metadata(&state_dir).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn a_second_host_is_refused_and_told_who_has_it() {

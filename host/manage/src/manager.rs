@@ -8,6 +8,7 @@ use mortise_plugin::Registry;
 use mortise_rpc::{Client, Outbox, Routes};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 /// The operator's settings for managing plugins.
@@ -34,9 +35,16 @@ pub struct Manager {
     pub(crate) staging: Staging,
     pub(crate) client: Client,
     pub(crate) outbox: Outbox,
+    /// Installs that may unpack and check at once.
+    pub(crate) staging_places: Semaphore,
+    /// Calls of the host's functions that may be under way at once.
+    pub(crate) call_places: Arc<Semaphore>,
     repeats: Repeats,
     tasks: TaskTracker,
 }
+
+const STAGING_MAX: usize = 4;
+const CALLS_MAX: usize = 256;
 
 impl Manager {
     /// A manager, whose functions become routes.
@@ -57,6 +65,8 @@ impl Manager {
             staging,
             client,
             outbox,
+            staging_places: Semaphore::new(STAGING_MAX),
+            call_places: Arc::new(Semaphore::new(CALLS_MAX)),
             repeats: Repeats::default(),
             tasks: TaskTracker::new(),
         });

@@ -1,6 +1,7 @@
 //! Lifecycle calls that come twice: a caller that repeats a request joins the first and gets its answer.
 
 use mortise_model::{Digest, Json};
+use mortise_rpc::Origin;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,19 +14,36 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// Calls remembered at most; beyond it the oldest is forgotten.
 const REMEMBERED_MAX: usize = 1024;
 
-/// What makes two calls one: the caller's request id, the method and the parameters' text.
+/// What makes two calls one: the request id of one caller, the method and the parameters' text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RepeatKey {
-    id: Box<str>,
-    method: Box<str>,
+    request: Request,
+    method: &'static str,
     params: Digest,
+}
+
+/// Whose request it is, as far as that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Request {
+    origin: Origin,
+    caller: Option<String>,
+    id: Box<str>,
 }
 
 impl RepeatKey {
     /// None for `null`, which names no request.
-    pub(crate) fn new(id: &str, method: &str, params: &Json) -> Option<Self> {
-        let params = Digest::of(params.as_str().as_bytes());
-        (id != "null").then(|| Self { id: id.into(), method: method.into(), params })
+    pub(crate) fn new(
+        origin: Origin,
+        caller: Option<String>,
+        id: &str,
+        method: &'static str,
+        params: &Json,
+    ) -> Option<Self> {
+        (id != "null").then(|| Self {
+            request: Request { origin, caller, id: id.into() },
+            method,
+            params: Digest::of(params.as_str().as_bytes()),
+        })
     }
 }
 
@@ -57,14 +75,26 @@ impl Repeats {
                 return Repeat::Joined(answer.clone());
             }
         }
+        // An id that comes back with another method or other parameters is used anew: what it stood for is over.
+        recent.retain(|known, (_, answer)| known.request != key.request || is_under_way(answer));
         if recent.len() >= REMEMBERED_MAX {
-            let oldest = recent.iter().min_by_key(|(_, (began, _))| *began).map(|(key, _)| key.clone());
+            let ended = recent.iter().filter(|(_, (_, answer))| !is_under_way(answer));
+            let oldest = ended.min_by_key(|(_, (began, _))| *began).map(|(key, _)| key.clone());
             oldest.map(|key| recent.remove(&key));
         }
         let (sender, answer) = watch::channel(None);
         recent.insert(key, (now, answer));
         Repeat::First(sender)
     }
+
+    /// Lets a call be made again at once: its answer asked for that.
+    pub(crate) fn forget(&self, key: &RepeatKey) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+fn is_under_way(answer: &Answer) -> bool {
+    answer.borrow().is_none() && answer.has_changed().is_ok()
 }
 
 #[cfg(test)]
@@ -72,7 +102,11 @@ mod tests {
     use super::*;
 
     fn key(id: &str, params: &str) -> RepeatKey {
-        RepeatKey::new(id, "load_plugin", &Json::new(params.to_owned()).unwrap()).unwrap()
+        RepeatKey::new(Origin::Mesh, None, id, "load_plugin", &json(params)).unwrap()
+    }
+
+    fn json(text: &str) -> Json {
+        Json::new(text.to_owned()).unwrap()
     }
 
     #[test]
@@ -97,6 +131,24 @@ mod tests {
         let now = Instant::now();
         drop(repeats.enter(key("1", "{}"), now));
         assert!(matches!(repeats.enter(key("1", "{}"), now), Repeat::First(_)));
-        assert!(RepeatKey::new("null", "load_plugin", &Json::new("{}".to_owned()).unwrap()).is_none());
+        assert!(RepeatKey::new(Origin::Mesh, None, "null", "load_plugin", &json("{}")).is_none());
+    }
+
+    #[test]
+    fn another_caller_s_request_and_an_id_used_anew_are_calls_of_their_own() {
+        let repeats = Repeats::default();
+        let now = Instant::now();
+        let done = |key: RepeatKey| match repeats.enter(key, now) {
+            Repeat::First(sender) => drop(sender.send_replace(Some(json("1")))),
+            Repeat::Joined(_) => panic!("joined"),
+        };
+        done(key("1", "{}"));
+        done(RepeatKey::new(Origin::Control, None, "1", "load_plugin", &json("{}")).unwrap());
+        done(RepeatKey::new(Origin::Mesh, Some("robot".into()), "1", "load_plugin", &json("{}")).unwrap());
+        done(RepeatKey::new(Origin::Mesh, None, "1", "unload_plugin", &json("{}")).unwrap());
+        done(key("1", "{}"));
+        assert!(matches!(repeats.enter(key("1", "{}"), now), Repeat::Joined(_)));
+        repeats.forget(&key("1", "{}"));
+        assert!(matches!(repeats.enter(key("1", "{}"), now), Repeat::First(_)));
     }
 }

@@ -1,6 +1,7 @@
 //! What host functions take: names, types and defaults as the reference advertises them (wire contract 6.4), and
 //! arguments judged with the reference's own phrases (3.3).
 
+use crate::object::insert;
 use crate::refusal::Refusal;
 use mortise_model::Json;
 use serde_json::{Map, Value, json};
@@ -54,10 +55,9 @@ pub(crate) fn schema(parameters: &[Parameter]) -> Json {
     let properties: Map<String, Value> = parameters
         .iter()
         .map(|parameter| {
-            let mut property =
-                json!({"type": parameter.kind.schema_type(), "description": parameter.description});
+            let mut property = json!({"type": parameter.kind.schema_type(), "description": parameter.description});
             if let Some(default) = parameter.default {
-                property["default"] = default.value();
+                insert(&mut property, "default", default.value());
             }
             (parameter.name.to_owned(), property)
         })
@@ -101,6 +101,14 @@ impl Arguments {
     /// A text that must be there.
     pub(crate) fn text(&self, name: &'static str) -> Result<&str, Refusal> {
         self.optional_text(name)?.ok_or_else(|| wrong(name, "a text"))
+    }
+
+    /// A text that must be there, taken out: for those too large to copy.
+    pub(crate) fn take_text(&mut self, name: &'static str) -> Result<String, Refusal> {
+        match self.0.get_mut(name).map(Value::take) {
+            Some(Value::String(text)) => Ok(text),
+            _ => Err(wrong(name, "a text")),
+        }
     }
 
     /// A text, or none where it is missing or `null`.

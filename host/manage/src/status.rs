@@ -1,6 +1,7 @@
 //! `get_status` and `list_plugins` (wire contract 10.3).
 
 use crate::manager::Manager;
+use crate::object::insert;
 use crate::refusal::{Refusal, chain};
 use mortise_delivery::{ListedFolder, list_folders};
 use mortise_model::{PluginId, PluginState};
@@ -24,7 +25,7 @@ impl Manager {
             "status": "success",
             "connected": self.client.is_connected(),
             "device_type": "plugin_host",
-            "capabilities_dir": self.config.capabilities_dir,
+            "capabilities_dir": self.config.capabilities_dir.display().to_string(),
             "auto_load": self.config.auto_load,
             "enable_sidecars": false,
             "loaded_count": loaded.len(),
@@ -52,8 +53,7 @@ impl Manager {
                 Refusal::new("disk", format!("failed to list `{dir}`")).detail(chain(&error))
             })?;
         let snapshot = self.registry.snapshot();
-        let by_id: HashMap<&str, &PluginStatus> =
-            snapshot.iter().map(|plugin| (plugin.id.as_str(), plugin)).collect();
+        let by_id: HashMap<&str, &PluginStatus> = snapshot.iter().map(|plugin| (plugin.id.as_str(), plugin)).collect();
         let loaded: Map<String, Value> = snapshot
             .iter()
             .filter_map(|plugin| Some((plugin.id.to_string(), details(plugin, plugin.running.as_ref()?))))
@@ -65,20 +65,20 @@ impl Manager {
             "loaded": loaded,
             "available": available,
             "sidecars": {},
-            "capabilities_dir": self.config.capabilities_dir,
+            "capabilities_dir": self.config.capabilities_dir.display().to_string(),
         }))
     }
 }
 
 fn available(folder: &ListedFolder, plugin: Option<&PluginStatus>) -> Value {
     let loaded = plugin.is_some_and(|plugin| plugin.running.is_some());
-    let mut entry = json!({"id": folder.name, "path": folder.path, "loaded": loaded});
+    let mut entry = json!({"id": folder.name, "path": folder.path.display().to_string(), "loaded": loaded});
     match &folder.manifest {
-        Ok(manifest) => entry["manifest"] = Value::Object(manifest.raw.clone()),
-        Err(error) => entry["manifest_error"] = chain(error).into(),
+        Ok(manifest) => insert(&mut entry, "manifest", Value::Object(manifest.raw.clone())),
+        Err(error) => insert(&mut entry, "manifest_error", chain(error)),
     }
     if let Some(PluginState::Failed { reason }) = plugin.map(|plugin| &plugin.state) {
-        entry["error"] = reason.as_str().into();
+        insert(&mut entry, "error", reason.as_str());
     }
     entry
 }
@@ -89,8 +89,7 @@ pub(crate) fn summary(running: &RunningPlugin) -> Value {
     let manifest = &package.manifest;
     let mut functions: Vec<&str> = running.functions.iter().map(|function| function.name.as_str()).collect();
     functions.sort_unstable();
-    let routines: Vec<&str> =
-        running.description().routines.iter().map(|routine| routine.name.as_str()).collect();
+    let routines: Vec<&str> = running.description().routines.iter().map(|routine| routine.name.as_str()).collect();
     json!({
         "id": package.id,
         "functions": functions,
@@ -110,19 +109,23 @@ fn details(plugin: &PluginStatus, running: &RunningPlugin) -> Value {
     let mut value = summary(running);
     let health = running.health();
     let events: Vec<&str> = running.description().events.iter().map(|event| event.name.as_str()).collect();
-    value["type"] = running.package().manifest.runtime.name().into();
-    value["state"] = plugin.state.word().into();
-    value["generation"] = running.sequence().into();
-    value["tree_digest"] = running.package().tree.to_string().into();
-    value["events"] = events.into();
-    value["name_conflicts"] = conflicts(&running.functions);
-    value["warnings"] = warnings(running).into();
-    value["health"] = json!({
-        "traps": health.traps,
-        "last_trap": health.last_trap,
-        "queued": health.queued,
-        "running": health.running,
-    });
+    insert(&mut value, "type", running.package().manifest.runtime.name());
+    insert(&mut value, "state", plugin.state.word());
+    insert(&mut value, "generation", running.sequence());
+    insert(&mut value, "tree_digest", running.package().tree.to_string());
+    insert(&mut value, "events", events);
+    insert(&mut value, "name_conflicts", conflicts(&running.functions));
+    insert(&mut value, "warnings", warnings(running));
+    insert(
+        &mut value,
+        "health",
+        json!({
+            "traps": health.traps,
+            "last_trap": health.last_trap,
+            "queued": health.queued,
+            "running": health.running,
+        }),
+    );
     value
 }
 

@@ -161,7 +161,7 @@ impl Reply for NatsReply {
         }
         // These tasks are bounded by the calls in flight: without a link no further ones arrive.
         let tasks = shared.tasks.clone();
-        drop((tasks, subject, payload));
+        tasks.spawn(async move { Self::publish(&shared, subject, payload).await });
     }
 }
 

@@ -13,7 +13,9 @@ pub enum IdError {
     #[error("device id `{0}` is reserved")]
     DeviceReserved(String),
     /// Wire contract 1.2.
-    #[error("invalid tenant `{0}`: must be one subject token of 1 to 64 letters, digits, `_` or `-`, beginning with a letter or digit")]
+    #[error(
+        "invalid tenant `{0}`: must be one subject token of 1 to 64 letters, digits, `_` or `-`, beginning with a letter or digit"
+    )]
     Tenant(String),
     /// Wire contract 1.5.
     #[error("invalid plugin id `{0}`: must match `^[A-Za-z0-9][A-Za-z0-9_-]{{0,127}}$`")]

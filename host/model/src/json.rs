@@ -36,6 +36,12 @@ impl Json {
         self.0.get()
     }
 
+    /// The text as serde_json has it.
+    #[must_use]
+    pub fn as_raw(&self) -> &RawValue {
+        &self.0
+    }
+
     /// Whether the value is an object.
     #[must_use]
     pub fn is_object(&self) -> bool {

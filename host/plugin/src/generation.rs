@@ -23,12 +23,7 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    pub(crate) fn new(
-        package: Package,
-        sequence: u64,
-        services: Arc<Services>,
-        instance: Arc<dyn Instance>,
-    ) -> Self {
+    pub(crate) fn new(package: Package, sequence: u64, services: Arc<Services>, instance: Arc<dyn Instance>) -> Self {
         Self { package, sequence, services, instance, gate: Arc::default() }
     }
 
@@ -158,12 +153,9 @@ mod tests {
         assert!(gate.enter().is_none());
         drop(first);
         assert!(tokio::time::timeout(Duration::from_millis(20), gate.idle()).await.is_err(), "one is still inside");
-        let waiting = tokio::spawn({
-            let gate = Arc::clone(&gate);
-            async move { gate.idle().await }
-        });
+        let waiting = gate.idle();
         drop(second);
-        tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap();
         assert!(gate.enter().is_none());
     }
 }

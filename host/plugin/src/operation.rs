@@ -64,10 +64,8 @@ impl OperationLocks {
         }
         // Any id may be asked for, known or not: those that nobody waits for are forgotten here.
         locks.retain(|_, lock| lock.strong_count() > 0);
-        let lock = Arc::new(Lock {
-            turn: Arc::new(Semaphore::new(1)),
-            queue: Arc::new(Semaphore::new(WAITING_MAX + 1)),
-        });
+        let lock =
+            Arc::new(Lock { turn: Arc::new(Semaphore::new(1)), queue: Arc::new(Semaphore::new(WAITING_MAX + 1)) });
         locks.insert(id.clone(), Arc::downgrade(&lock));
         lock
     }
@@ -128,14 +126,10 @@ impl Operation {
         }
         let sequence = self.shared.sequence.fetch_add(1, Ordering::Relaxed);
         let generation = Arc::new(Generation::new(package, sequence, services, instance));
-        let check = self
-            .ask(|done| Command::Check { generation: Arc::clone(&generation), done })
+        self.ask(|done| Command::Check { generation: Arc::clone(&generation), done })
             .await
-            .unwrap_or(Err(ActivateError::Stopping));
-        match check {
-            Ok(()) => Ok(Prepared { generation }),
-            Err(error) => Err(PrepareError::Limit { limit: "advertisement", reason: error.to_string() }),
-        }
+            .unwrap_or(Err(ActivateError::Stopping))?;
+        Ok(Prepared { generation })
     }
 
     /// Swaps `prepared` in: from here on it takes every call, and the old generation finishes those it has.
@@ -161,10 +155,10 @@ impl Operation {
         self.ask(|done| Command::Remove { id: self.id.clone(), done }).await.flatten()
     }
 
-    /// Remembers why the plugin could not be loaded, unless an older generation serves.
-    pub async fn fail(&self, reason: String) {
-        // Nobody is left to tell once the owner task has ended.
-        let _ = self.shared.commands.send(Command::Fail { id: self.id.clone(), reason }).await;
+    /// Remembers why the plugin could not be loaded, or with `None` forgets it. One that serves goes on serving.
+    pub async fn fail(&self, reason: Option<String>) {
+        // Nobody is left to remember it once the owner task has ended.
+        let _ = self.ask(|done| Command::Fail { id: self.id.clone(), reason, done }).await;
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {

@@ -71,7 +71,10 @@ mod tests {
         assert!(names.claim(&a, &[ping.clone(), echo.clone()]).is_empty(), "a reload keeps its names");
         assert_eq!(names.owner(&ping), Some(&a));
 
-        assert_eq!(names.claim(&a, &[echo.clone()]), [Succession { function: ping.clone(), owner: c.clone() }]);
+        assert_eq!(
+            names.claim(&a, std::slice::from_ref(&echo)),
+            [Succession { function: ping.clone(), owner: c.clone() }]
+        );
         assert!(names.claim(&a, &[ping.clone(), echo.clone()]).is_empty());
         assert_eq!(names.owner(&ping), Some(&c), "who gave a name up queues again at the end");
         assert_eq!(names.claim(&c, &[]), [Succession { function: ping.clone(), owner: b }]);

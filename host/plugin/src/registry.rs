@@ -9,17 +9,24 @@ use crate::services::Backend;
 use arc_swap::ArcSwap;
 use mortise_model::{DeviceId, EventDef, EventName, FunctionName, Json, PluginId, PluginState, Tenant};
 use mortise_rpc::{ADVERTISEMENT_ENVELOPE_BYTES, AdvertisedFunction, Handler, PluginRoutes, Route, Routes};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 /// Generations of one plugin that may drain at once.
 const DRAINING_MAX: usize = 2;
+
+/// How long a stop hook may take once the host is stopping.
+const STOPPING_HOOK: Duration = Duration::from_millis(700);
+
+/// How much longer than its stop hook an instance may take to end.
+const STOP_MARGIN: Duration = Duration::from_millis(300);
 
 /// How long calls may go on after an unload before they are answered in the plugin's place.
 const UNLOAD_GRACE: Duration = Duration::from_secs(5);
@@ -40,7 +47,7 @@ pub struct RegistryParts {
     pub message_bytes_max: watch::Receiver<usize>,
 }
 
-/// A handle on the plugins. Cheap to clone; the owner task ends with the last one.
+/// A handle on the plugins. Cheap to clone. The owner task ends with [`Registry::shutdown`].
 #[derive(Clone)]
 pub struct Registry {
     shared: Arc<Shared>,
@@ -176,7 +183,7 @@ pub(crate) enum Command {
     Check { generation: Arc<Generation>, done: oneshot::Sender<Result<(), ActivateError>> },
     Activate { generation: Arc<Generation>, done: oneshot::Sender<Result<Activated, ActivateError>> },
     Remove { id: PluginId, done: oneshot::Sender<Option<Removed>> },
-    Fail { id: PluginId, reason: String },
+    Fail { id: PluginId, reason: Option<String>, done: oneshot::Sender<()> },
     Shutdown { grace: Duration, done: oneshot::Sender<()> },
 }
 
@@ -195,7 +202,9 @@ impl Registry {
             plugins: BTreeMap::new(),
             order: Vec::new(),
             ownership: Ownership::default(),
+            traces: HashMap::new(),
             drains: TaskTracker::new(),
+            stopping: watch::Sender::new(None),
         };
         // The task ends when the last handle is gone, or with the shutdown that it is asked for.
         TaskTracker::new().spawn(task.run(inbox));
@@ -211,8 +220,8 @@ impl Registry {
         self.shared.snapshot.load_full()
     }
 
-    /// Waits for the turn to change plugin `id`. Changes of one plugin happen one after another, in the order they
-    /// were asked for; those of different plugins side by side. Cancel safe.
+    /// Waits for the turn to change plugin `id`. Changes of one plugin happen one after another, in the order in which
+    /// their turns were asked for here; those of different plugins side by side. Cancel safe.
     ///
     /// # Errors
     /// [`Busy`] when too many changes of this plugin wait already.
@@ -234,7 +243,25 @@ impl Registry {
 struct Entry {
     state: PluginState,
     serving: Option<Serving>,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self { state: PluginState::Preparing, serving: None }
+    }
+}
+
+/// What is left of a plugin's earlier generations; kept until the last of them has ended, loaded or not.
+struct Trace {
     drain_slots: Arc<Semaphore>,
+    /// The last ticks of their routines.
+    ticks: TaskTracker,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self { drain_slots: Arc::new(Semaphore::new(DRAINING_MAX)), ticks: TaskTracker::new() }
+    }
 }
 
 struct Serving {
@@ -251,7 +278,10 @@ struct RegistryTask {
     /// Serving plugins in load order; a reload keeps its place.
     order: Vec<PluginId>,
     ownership: Ownership,
+    traces: HashMap<PluginId, Trace>,
     drains: TaskTracker,
+    /// When calls are cut, once the host is stopping.
+    stopping: watch::Sender<Option<Instant>>,
 }
 
 impl RegistryTask {
@@ -262,7 +292,10 @@ impl RegistryTask {
                 Command::Check { generation, done } => drop(done.send(self.check(&generation))),
                 Command::Activate { generation, done } => drop(done.send(self.activate(generation))),
                 Command::Remove { id, done } => drop(done.send(self.remove(&id))),
-                Command::Fail { id, reason } => self.fail(id, reason),
+                Command::Fail { id, reason, done } => {
+                    self.fail(id, reason);
+                    let _ = done.send(());
+                }
                 Command::Shutdown { grace, done } => {
                     inbox.close();
                     self.shutdown(grace).await;
@@ -282,47 +315,47 @@ impl RegistryTask {
         serving.push(generation);
         let size = self.routes.advertisement_bytes(&self.build(&serving, &ownership).routes);
         let limit = self.message_bytes_max.borrow().saturating_sub(ADVERTISEMENT_ENVELOPE_BYTES);
-        if size > limit { Err(ActivateError::AdvertisementFull { size, limit }) } else { Ok(()) }
+        // The mesh may have come with a smaller limit than what serves already: what does not add to it may pass.
+        let now = self.routes.load().capabilities().as_str().len();
+        if size > limit.max(now) { Err(ActivateError::AdvertisementFull { size, limit }) } else { Ok(()) }
     }
 
     fn activate(&mut self, generation: Arc<Generation>) -> Result<Activated, ActivateError> {
         let id = generation.package.id.clone();
-        self.check(&generation)?;
-        let entry = self.plugins.entry(id.clone()).or_insert_with(|| Entry {
-            state: PluginState::Preparing,
-            serving: None,
-            drain_slots: Arc::new(Semaphore::new(DRAINING_MAX)),
-        });
-        let slot = match &entry.serving {
-            None => None,
-            Some(_) => match Arc::clone(&entry.drain_slots).try_acquire_owned() {
-                Ok(slot) => Some(slot),
-                Err(_) => return Err(ActivateError::Busy(id)),
-            },
+        self.forget_traces();
+        let trace = self.traces.entry(id.clone()).or_default();
+        let replaces = self.plugins.get(&id).is_some_and(|entry| entry.serving.is_some());
+        let slot = match Arc::clone(&trace.drain_slots).try_acquire_owned() {
+            Ok(slot) => Some(slot),
+            Err(_) if replaces => return Err(ActivateError::Busy(id)),
+            Err(_) => None,
         };
+        self.check(&generation)?;
+        let trace = self.traces.entry(id.clone()).or_default();
+        let entry = self.plugins.entry(id.clone()).or_default();
         let passed = self.ownership.claim(&id, &function_names(&generation));
         let old = entry.serving.take();
         let replaced = old.is_some();
-        let (old_generation, old_routines) = old.map(|old| (old.generation, old.routines)).unzip();
+        let old_generation = old.map(|Serving { generation, routines }| {
+            drop(routines);
+            generation
+        });
+        let routines = Routines::start(&generation, &trace.ticks);
+        trace.ticks = routines.ticks().clone();
         entry.state = PluginState::Running;
-        entry.serving =
-            Some(Serving { generation: Arc::clone(&generation), routines: Routines::start(&generation, old_routines) });
+        entry.serving = Some(Serving { generation: Arc::clone(&generation), routines });
         if !self.order.contains(&id) {
             self.order.push(id.clone());
         }
         let warnings = self.publish();
         if replaced {
-            self.announce_unloaded(&id);
+            self.announce_unloaded(&id, &[]);
         }
-        self.announce_loaded(&generation);
+        self.announce_loaded(&generation, &passed);
         generation.services.activate();
-        if let (Some(old), Some(slot)) = (old_generation, slot) {
-            let stop_timeout = old.services.limits().stop_timeout;
+        if let Some(old) = old_generation {
             // Calls keep their own deadlines, so the drain ends by itself.
-            self.drains.spawn(async move {
-                drain(old, None, stop_timeout).await;
-                drop(slot);
-            });
+            self.drain(old, None, slot);
         }
         let sequence = generation.sequence;
         info!(plugin = %id, generation = sequence, replaced, "plugin loaded");
@@ -332,55 +365,78 @@ impl RegistryTask {
     }
 
     fn remove(&mut self, id: &PluginId) -> Option<Removed> {
-        let entry = self.plugins.remove(id)?;
+        let Some(Serving { generation, routines }) = self.plugins.remove(id)?.serving else {
+            // It had only failed.
+            self.publish_snapshot();
+            return None;
+        };
         self.order.retain(|other| other != id);
         let passed = self.ownership.claim(id, &[]);
         self.publish();
-        let Serving { generation, routines } = entry.serving?;
         drop(routines);
-        self.announce_unloaded(id);
+        self.announce_unloaded(id, &passed);
         info!(plugin = %id, generation = generation.sequence, "plugin unloaded");
-        let stop_timeout = generation.services.limits().stop_timeout;
-        self.drains.spawn(drain(generation, Some(UNLOAD_GRACE), stop_timeout));
+        self.forget_traces();
+        let slots = &self.traces.entry(id.clone()).or_default().drain_slots;
+        // With two generations draining already, this one's calls are answered at once in its place.
+        let slot = Arc::clone(slots).try_acquire_owned().ok();
+        let grace = if slot.is_some() { UNLOAD_GRACE } else { Duration::ZERO };
+        self.drain(generation, Some(grace), slot);
         Some(Removed { passed })
     }
 
-    /// Remembers why a plugin does not run. One that serves goes on serving.
-    fn fail(&mut self, id: PluginId, reason: String) {
-        warn!(plugin = %id, %reason, "plugin failed");
-        let entry = self.plugins.entry(id).or_insert_with(|| Entry {
-            state: PluginState::Preparing,
-            serving: None,
-            drain_slots: Arc::new(Semaphore::new(DRAINING_MAX)),
-        });
-        if entry.serving.is_none() {
-            entry.state = PluginState::Failed { reason };
+    /// Remembers why a plugin does not run, or forgets it. One that serves goes on serving.
+    fn fail(&mut self, id: PluginId, reason: Option<String>) {
+        if self.plugins.get(&id).is_some_and(|entry| entry.serving.is_some()) {
+            return;
         }
-        self.publish();
+        match reason {
+            Some(reason) => {
+                warn!(plugin = %id, %reason, "plugin failed");
+                self.plugins.entry(id).or_default().state = PluginState::Failed { reason };
+            }
+            None => drop(self.plugins.remove(&id)),
+        }
+        self.publish_snapshot();
     }
 
     async fn shutdown(&mut self, grace: Duration) {
-        for id in std::mem::take(&mut self.order) {
-            let Some(Serving { generation, routines }) =
-                self.plugins.remove(&id).and_then(|entry| entry.serving)
-            else {
-                continue;
-            };
-            drop(routines);
-            self.announce_unloaded(&id);
-            let stop_timeout = generation.services.limits().stop_timeout.min(grace);
-            self.drains.spawn(drain(generation, Some(grace), stop_timeout));
+        let order = std::mem::take(&mut self.order);
+        let mut plugins = std::mem::take(&mut self.plugins);
+        // First, so that no route leads to a generation that takes no more calls.
+        self.publish();
+        self.stopping.send_replace(Some(Instant::now() + grace));
+        for id in order {
+            if let Some(Serving { generation, routines }) = plugins.remove(&id).and_then(|entry| entry.serving) {
+                drop(routines);
+                self.announce_unloaded(&id, &[]);
+                self.drain(generation, None, None);
+            }
         }
-        self.plugins.clear();
         self.drains.close();
         self.drains.wait().await;
     }
 
+    /// Ends a generation that serves no longer, beside everything else.
+    fn drain(&self, generation: Arc<Generation>, grace: Option<Duration>, slot: Option<OwnedSemaphorePermit>) {
+        let stopping = self.stopping.subscribe();
+        self.drains.spawn(async move {
+            drain(generation, grace, stopping).await;
+            drop(slot);
+        });
+    }
+
+    /// Forgets plugins that are gone and of which nothing drains or ticks.
+    fn forget_traces(&mut self) {
+        self.traces.retain(|id, trace| {
+            self.plugins.contains_key(id)
+                || trace.drain_slots.available_permits() < DRAINING_MAX
+                || !trace.ticks.is_empty()
+        });
+    }
+
     fn serving(&self) -> impl Iterator<Item = &Arc<Generation>> {
-        self.order
-            .iter()
-            .filter_map(|id| self.plugins.get(id)?.serving.as_ref())
-            .map(|serving| &serving.generation)
+        self.order.iter().filter_map(|id| self.plugins.get(id)?.serving.as_ref()).map(|serving| &serving.generation)
     }
 
     /// Derives routes and snapshot from the state. Returns what was left out, by plugin.
@@ -388,6 +444,11 @@ impl RegistryTask {
         let serving: Vec<&Arc<Generation>> = self.serving().collect();
         let Built { routes, left_out } = self.build(&serving, &self.ownership);
         self.routes.publish(routes);
+        self.publish_snapshot();
+        left_out
+    }
+
+    fn publish_snapshot(&self) {
         let running = self.order.iter().filter_map(|id| Some((id, self.plugins.get(id)?)));
         let failed = self.plugins.iter().filter(|(_, entry)| entry.serving.is_none());
         let snapshot = running
@@ -402,7 +463,6 @@ impl RegistryTask {
             })
             .collect();
         self.snapshot.store(Arc::new(snapshot));
-        left_out
     }
 
     fn build(&self, serving: &[&Arc<Generation>], ownership: &Ownership) -> Built {
@@ -450,16 +510,24 @@ impl RegistryTask {
         generation.description().functions.iter().map(|def| status(&def.name)).collect()
     }
 
-    fn announce_loaded(&self, generation: &Generation) {
+    fn announce_loaded(&self, generation: &Generation, passed: &[Succession]) {
         let functions: Vec<&str> = generation.description().functions.iter().map(|def| def.name.as_str()).collect();
-        self.emit("plugin_loaded", serde_json::json!({"plugin_id": generation.package.id, "functions": functions}));
+        let payload = serde_json::json!({"plugin_id": generation.package.id, "functions": functions});
+        self.emit("plugin_loaded", payload, passed);
     }
 
-    fn announce_unloaded(&self, id: &PluginId) {
-        self.emit("plugin_unloaded", serde_json::json!({"plugin_id": id}));
+    fn announce_unloaded(&self, id: &PluginId, passed: &[Succession]) {
+        self.emit("plugin_unloaded", serde_json::json!({"plugin_id": id}), passed);
     }
 
-    fn emit(&self, event: &str, payload: serde_json::Value) {
+    fn emit(&self, event: &str, mut payload: serde_json::Value, passed: &[Succession]) {
+        if let (false, Some(payload)) = (passed.is_empty(), payload.as_object_mut()) {
+            let passed = passed
+                .iter()
+                .map(|passed| serde_json::json!({"function": passed.function, "owner": passed.owner}))
+                .collect();
+            payload.insert("names_passed".to_owned(), passed);
+        }
         // Both names are legal.
         if let Ok(event) = EventName::new(event) {
             self.backend.emit(event, Json::of(&payload));
@@ -476,15 +544,35 @@ fn function_names(generation: &Generation) -> Vec<FunctionName> {
     generation.description().functions.iter().map(|def| def.name.clone()).collect()
 }
 
-/// Ends a generation that serves no longer: its calls first, for at most `grace`, then its stop hook.
-async fn drain(generation: Arc<Generation>, grace: Option<Duration>, stop_timeout: Duration) {
+/// Ends a generation that serves no longer: its calls first, for at most `grace` and until the host stops, then its
+/// stop hook. What still runs then is answered by the instance's shutdown.
+async fn drain(generation: Arc<Generation>, grace: Option<Duration>, mut stopping: watch::Receiver<Option<Instant>>) {
     generation.close();
-    match grace {
-        None => generation.drained().await,
-        // What still runs then is answered by the instance's shutdown.
-        Some(grace) => drop(tokio::time::timeout(grace, generation.drained()).await),
+    let patience = async {
+        match grace {
+            Some(grace) => tokio::time::sleep(grace).await,
+            None => std::future::pending().await,
+        }
+    };
+    let cut = async {
+        // The sender lives as long as the owner task, which waits for this at its end.
+        let cut = stopping.wait_for(Option::is_some).await.ok().and_then(|cut| *cut);
+        match cut {
+            Some(cut) => tokio::time::sleep_until(cut).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = generation.drained() => {}
+        () = patience => {}
+        () = cut => {}
     }
-    generation.instance.shutdown(stop_timeout).await;
+    let stop_timeout = generation.services.limits().stop_timeout;
+    let stop_timeout = if stopping.borrow().is_some() { stop_timeout.min(STOPPING_HOOK) } else { stop_timeout };
+    // A turn under way may keep the instance from looking up: dropped, it ends all the same.
+    if tokio::time::timeout(stop_timeout + STOP_MARGIN, generation.instance.shutdown(stop_timeout)).await.is_err() {
+        warn!(plugin = %generation.package.id, generation = generation.sequence, "a plugin was ended without its stop hook");
+    }
 }
 
 impl fmt::Debug for Registry {

@@ -16,15 +16,19 @@ pub(crate) struct Routines {
 }
 
 impl Routines {
-    /// Starts every routine of `generation`; their first ticks wait until those of `before` have ended, so that
-    /// ticks of one plugin never overlap across a swap.
-    pub(crate) fn start(generation: &Arc<Generation>, before: Option<Self>) -> Self {
+    /// Empty once the last ticks have ended, of this and of every earlier generation.
+    pub(crate) fn ticks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Starts every routine of `generation`; their first ticks wait until the last ticks of earlier generations, told
+    /// by `before`, have ended, so that ticks of one plugin never overlap.
+    pub(crate) fn start(generation: &Arc<Generation>, before: &TaskTracker) -> Self {
         let routines = Self::default();
-        let before = before.map(|before| {
-            before.cancel.cancel();
-            before.tasks.close();
-            before.tasks.clone()
-        });
+        before.close();
+        let earlier = before.clone();
+        // Also where this generation has no routines: the next one waits for everything before it.
+        routines.tasks.spawn(async move { earlier.wait().await });
         for routine in &generation.description().routines {
             let (generation, routine, before) = (Arc::clone(generation), routine.clone(), before.clone());
             routines.tasks.spawn(run(generation, routine, before, routines.cancel.clone()));
@@ -39,15 +43,8 @@ impl Drop for Routines {
     }
 }
 
-async fn run(
-    generation: Arc<Generation>,
-    routine: RoutineDef,
-    before: Option<TaskTracker>,
-    cancel: CancellationToken,
-) {
-    if let Some(before) = before {
-        before.wait().await;
-    }
+async fn run(generation: Arc<Generation>, routine: RoutineDef, before: TaskTracker, cancel: CancellationToken) {
+    before.wait().await;
     let name = routine.name.shared();
     let timeout = generation.services.limits().routine_timeout;
     while !cancel.is_cancelled() {

@@ -1,7 +1,7 @@
 //! What a runtime gives the host: [`Runtime`] prepares, [`Instance`] serves.
 
-use crate::services::Services;
 use crate::job::Job;
+use crate::services::Services;
 use async_trait::async_trait;
 use mortise_model::{Description, Digest, Failure, Manifest, PluginId, RuntimeKind};
 use std::path::PathBuf;
@@ -65,6 +65,9 @@ pub enum PrepareError {
         /// A limit, permission or declaration.
         what: String,
     },
+    /// It is sound, and yet may not serve.
+    #[error(transparent)]
+    Refused(#[from] crate::ActivateError),
     /// The host is at a limit of its own.
     #[error("limit `{limit}` reached: {reason}")]
     Limit {

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 /// How many plugin-to-plugin calls may lead from one to the next.
 pub const CALL_DEPTH_MAX: u8 = 8;
 
-/// How many events one generation may emit before it is activated.
+/// How many events one generation may emit before it is activated, and how many bytes they may have.
 const HELD_EVENTS_MAX: usize = 1000;
+const HELD_BYTES_MAX: usize = 1 << 20;
 
 /// A function that a plugin wants called.
 #[derive(Debug, Clone)]
@@ -53,8 +54,14 @@ pub struct Services {
     manifest: Arc<Manifest>,
     backend: Arc<dyn Backend>,
     /// Events emitted before activation; none once it is active. The std mutex is held for a push only.
-    held: Mutex<Option<Vec<(EventName, Json)>>>,
+    held: Mutex<Option<Held>>,
     active: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Held {
+    events: Vec<(EventName, Json)>,
+    bytes: usize,
 }
 
 impl Services {
@@ -68,7 +75,7 @@ impl Services {
         backend: Arc<dyn Backend>,
     ) -> Self {
         let (active, _) = watch::channel(false);
-        Self { plugin, device, tenant, manifest, backend, held: Mutex::new(Some(Vec::new())), active }
+        Self { plugin, device, tenant, manifest, backend, held: Mutex::new(Some(Held::default())), active }
     }
 
     /// The plugin.
@@ -104,7 +111,7 @@ impl Services {
     /// Lets held events out, in order, and invocations go. Called once, at the swap.
     pub fn activate(&self) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        for (event, payload) in held.take().into_iter().flatten() {
+        for (event, payload) in held.take().into_iter().flat_map(|held| held.events) {
             self.backend.emit(event, payload);
         }
         self.active.send_replace(true);
@@ -114,7 +121,7 @@ impl Services {
     ///
     /// # Errors
     /// A [`Failure`] for a name that is not one subject token, a payload that is no object, one over `limits.event`,
-    /// and for more than 1,000 events before activation.
+    /// and for more than 1,000 events or 1 MiB of them before activation.
     pub fn emit(&self, event: &str, payload: Json) -> Result<(), Failure> {
         let event = EventName::new(event).map_err(|error| Failure::new("invalid_event", error.to_string()))?;
         if !payload.is_object() {
@@ -130,11 +137,16 @@ impl Services {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match held.as_mut() {
             None => self.backend.emit(event, payload),
-            Some(events) if events.len() < HELD_EVENTS_MAX => events.push((event, payload)),
+            Some(held) if held.events.len() < HELD_EVENTS_MAX && held.bytes + size <= HELD_BYTES_MAX => {
+                held.bytes += size;
+                held.events.push((event, payload));
+            }
             Some(_) => {
                 return Err(Failure::new(
                     "too_many_events",
-                    format!("more than {HELD_EVENTS_MAX} events before the plugin is active"),
+                    format!(
+                        "more than {HELD_EVENTS_MAX} events, or {HELD_BYTES_MAX} bytes, before the plugin is active"
+                    ),
                 ));
             }
         }
@@ -146,7 +158,11 @@ impl Services {
     /// # Errors
     /// `permission_denied` when the manifest does not ask for it, `call_depth` when plugins call one another more
     /// than [`CALL_DEPTH_MAX`] deep, `deadline_exceeded`, or the function's own failure.
-    pub async fn invoke(&self, invocation: Invocation) -> Result<Json, Failure> {
+    pub async fn invoke(&self, mut invocation: Invocation) -> Result<Json, Failure> {
+        // This device by its own name is still this device: other permissions hold for it.
+        if invocation.device.as_deref() == Some(self.device.as_str()) {
+            invocation.device = None;
+        }
         self.may_invoke(&invocation)?;
         if invocation.depth >= CALL_DEPTH_MAX {
             return Err(Failure::new(
@@ -160,9 +176,9 @@ impl Services {
             let _ = self.active.subscribe().wait_for(|active| *active).await;
             self.backend.invoke(&self.plugin, invocation).await
         };
-        tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| {
-            Err(Failure::retryable("deadline_exceeded", "the invocation was not answered in time"))
-        })
+        tokio::time::timeout_at(deadline, call)
+            .await
+            .unwrap_or_else(|_| Err(Failure::retryable("deadline_exceeded", "the invocation was not answered in time")))
     }
 
     /// The devices seen now, as a JSON array of presence records.
@@ -182,7 +198,10 @@ impl Services {
         let function = &invocation.function;
         match &invocation.device {
             None if permissions.plugins.iter().any(|pattern| glob(pattern, function)) => Ok(()),
-            None => Err(denied(&format!("call `{function}`"), &format!("\"permissions\": {{\"plugins\": [\"{function}\"]}}"))),
+            None => Err(denied(
+                &format!("call `{function}`"),
+                &format!("\"permissions\": {{\"plugins\": [\"{function}\"]}}"),
+            )),
             Some(device) => {
                 let allowed = permissions.mesh_invoke.iter().any(|pattern| match pattern.split_once('/') {
                     Some((devices, functions)) => glob(devices, device) && glob(functions, function),

@@ -15,6 +15,8 @@ use tracing::{debug, warn};
 const BURST_INTERVAL: Duration = Duration::from_millis(500);
 const BURST_LENGTH: Duration = Duration::from_secs(10);
 const STEADY_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two presences at least, however many ask for one.
+const GAP: Duration = Duration::from_millis(50);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What makes the announcer speak out of turn.
@@ -46,8 +48,10 @@ impl Announcer {
             // Marked first: what changes while this presence is on its way is announced again.
             changes.borrow_and_update();
             link.borrow_and_update();
-            self.announce().await;
             let now = Instant::now();
+            if cancel.run_until_cancelled(self.announce()).await.is_none() {
+                return;
+            }
             if now >= sweep_at {
                 self.peers.sweep(now);
                 sweep_at = now + SWEEP_INTERVAL;
@@ -64,6 +68,9 @@ impl Announcer {
             };
             if triggered {
                 burst_end = Instant::now() + BURST_LENGTH;
+            }
+            if cancel.run_until_cancelled(sleep_until(now + GAP)).await.is_none() {
+                return;
             }
         }
     }

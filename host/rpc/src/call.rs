@@ -83,7 +83,7 @@ pub struct TraceContext {
 }
 
 /// Who is asking, over which way in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A message on the device's `cmd` subject.
     Mesh,
@@ -114,6 +114,21 @@ pub struct Call {
     pub depth: u8,
     /// Where the answer goes.
     pub responder: Responder,
+}
+
+/// A call of a plugin to a function of this host.
+#[derive(Debug)]
+pub struct LocalCall {
+    /// Bare or namespaced.
+    pub method: String,
+    /// A JSON object.
+    pub params: Json,
+    /// Of the call on whose behalf it is made.
+    pub trace: TraceContext,
+    /// The answer is of no use after this.
+    pub deadline: Instant,
+    /// How many plugin-to-plugin calls lead to this one, itself included.
+    pub depth: u8,
 }
 
 /// What a call ends with.
@@ -159,7 +174,9 @@ impl Responder {
 
     fn send(&mut self, outcome: Outcome) {
         match self.target.take() {
-            Some(Target::Mesh(replier)) => replier.send(Bytes::from(envelope::encode_reply(&self.request_id, &outcome))),
+            Some(Target::Mesh(replier)) => {
+                replier.send(Bytes::from(envelope::encode_reply(&self.request_id, &outcome)))
+            }
             // A local caller may have gone; that is its right.
             Some(Target::Local(sender)) => drop(sender.send(outcome)),
             None => {}

@@ -5,6 +5,7 @@ use crate::envelope::{self, ReplyFault};
 use bytes::Bytes;
 use mortise_mesh::{Link, Mesh, MeshError, Subjects};
 use mortise_model::{DeviceId, Json};
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -29,6 +30,19 @@ pub struct Client {
     own: DeviceId,
     subjects: Subjects,
     mesh: watch::Receiver<Option<Arc<dyn Mesh>>>,
+}
+
+/// `_dc_meta` of a request.
+#[derive(Serialize)]
+struct Meta<'a> {
+    source_device: &'a str,
+    source_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracestate: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
 }
 
 impl Client {
@@ -63,20 +77,23 @@ impl Client {
     }
 
     fn encode(&self, function: &str, params: &Json, trace: &TraceContext) -> Bytes {
-        let mut meta = serde_json::json!({"source_device": self.own.as_str(), "source_type": "device"});
-        match &trace.parent {
-            Some(parent) => meta["traceparent"] = parent.as_str().into(),
-            None => meta["trace_id"] = format!("{:016x}", rand::random::<u64>()).into(),
-        }
-        if let Some(state) = &trace.state {
-            meta["tracestate"] = state.as_str().into();
-        }
+        let trace_id = trace.parent.is_none().then(|| format!("{:016x}", rand::random::<u64>()));
+        let meta = Meta {
+            source_device: self.own.as_str(),
+            source_type: "device",
+            traceparent: trace.parent.as_deref(),
+            tracestate: trace.state.as_deref(),
+            trace_id,
+        };
+        // Texts always serialise.
+        let meta = serde_json::to_string(&meta).unwrap_or_else(|_| "{}".to_owned());
         let id = format!("d2d-{:012x}", rand::random::<u64>() >> 16);
         let function = serde_json::Value::from(function);
         // The object's own text goes in as it is; only its closing brace makes room for `_dc_meta`.
         let object = params.as_str().strip_suffix('}').unwrap_or("{");
         let comma = if object.trim() == "{" { "" } else { "," };
-        format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":{function},"params":{object}{comma}"_dc_meta":{meta}}}}}"#).into()
+        format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":{function},"params":{object}{comma}"_dc_meta":{meta}}}}}"#)
+            .into()
     }
 }
 
@@ -88,8 +105,7 @@ mod tests {
     #[test]
     fn requests_carry_the_caller_and_keep_the_parameters() {
         let (_sender, mesh) = watch::channel(None);
-        let client =
-            Client::new(DeviceId::new("me").unwrap(), Subjects::new(Tenant::new("lab").unwrap()), mesh);
+        let client = Client::new(DeviceId::new("me").unwrap(), Subjects::new(Tenant::new("lab").unwrap()), mesh);
         for (params, expected) in [
             ("{}", serde_json::json!({})),
             ("{ }", serde_json::json!({})),

@@ -1,12 +1,13 @@
 //! From a message to a handler, in the order of the wire contract (section 3.2).
 
-use crate::call::{Admission, Call, CallError, Origin, Outcome, Responder};
+use crate::call::{Admission, Call, CallError, Handler, LocalCall, Origin, Outcome, Responder};
 use crate::device::DeviceCard;
 use crate::envelope::{self, Frame};
 use crate::no_request_id;
 use crate::registration;
 use crate::routes::{REQUEST_REGISTRATION, Routes};
 use mortise_mesh::Replier;
+use mortise_model::Failure;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use tracing::debug;
@@ -49,18 +50,49 @@ impl Dispatcher {
     /// Hands one call to whoever serves it now.
     pub fn dispatch(&self, mut call: Call) {
         // A route found just before a swap may lead to a generation that was closed just after it. Its successor, or
-        // its absence, is then in the newest table, so this ends.
+        // its absence, is then in the newest table: routes are swapped before a generation is closed.
+        let mut closed: Option<Arc<dyn Handler>> = None;
         loop {
             let route = self.routes.load().resolve(&call.method).cloned();
             let Some(route) = route else {
                 let error = CallError::unknown_method(&call.method);
                 return call.responder.respond(Err(error));
             };
+            if closed.is_some_and(|closed| Arc::ptr_eq(&closed, &route.handler)) {
+                let failure = Failure::retryable("stopping", "the function is being taken away");
+                return call.responder.respond(Err(failure.into()));
+            }
             match route.handler.handle(&route.function, call) {
                 Admission::Taken => return,
                 Admission::Closed(returned) => call = *returned,
             }
+            closed = Some(route.handler);
         }
+    }
+
+    /// Calls a function of this host on behalf of a plugin and waits for its answer.
+    ///
+    /// `call` brings the method, the parameters, which may hold nothing that functions must not see (wire contract
+    /// 3.4, 3.5), and the deadline. Cancel safe: dropping the future gives the answer up, the call goes on.
+    pub async fn invoke(&self, call: LocalCall) -> Outcome {
+        let request_id = no_request_id();
+        let (responder, answer) = Responder::local(Arc::clone(&request_id));
+        match envelope::split_params(Some(call.params.as_raw())) {
+            Ok(params) => self.dispatch(Call {
+                method: call.method.into(),
+                params: params.json,
+                caller: Some(self.card.id.to_string()),
+                trace: call.trace,
+                origin: Origin::Plugin,
+                request_id,
+                deadline: Some(call.deadline),
+                depth: call.depth,
+                responder,
+            }),
+            Err(error) => responder.respond(Err(error)),
+        }
+        // A responder answers even when it is dropped.
+        answer.await.unwrap_or_else(|_| Err(Failure::retryable("dropped", "the call was dropped").into()))
     }
 
     fn open(&self, payload: &[u8], origin: Origin, responder: impl FnOnce(Arc<RawValue>) -> Responder) {
@@ -100,9 +132,8 @@ impl Dispatcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::Handler;
     use crate::routes::{PluginRoutes, Route};
-    use mortise_model::{DeviceId, Failure, Json, Tenant};
+    use mortise_model::{DeviceId, Json, Tenant};
     use std::collections::HashMap;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -173,7 +204,11 @@ mod tests {
             ("[]", -32600, "a request is one JSON object"),
         ] {
             let reply = ask(&dispatcher, request).await.unwrap();
-            assert_eq!((&reply["error"]["code"], &reply["error"]["message"]), (&code.into(), &message.into()), "{request}");
+            assert_eq!(
+                (&reply["error"]["code"], &reply["error"]["message"]),
+                (&code.into(), &message.into()),
+                "{request}"
+            );
         }
         let reply = ask(&dispatcher, r#"{"id":"a","method":"echo","params":{"x":1}}"#).await.unwrap();
         assert_eq!(reply, serde_json::json!({"jsonrpc": "2.0", "id": "a", "result": {"x": 1}}));
@@ -191,6 +226,31 @@ mod tests {
         assert_eq!(reply["result"], "robot-1");
         let reply = ask(&dispatcher, &format!(r#"{{"id":1,"method":"echo",{meta}}}"#)).await.unwrap();
         assert_eq!(reply["result"], serde_json::json!({}));
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_stays_closed_is_answered_for() {
+        let (dispatcher, _) = dispatcher();
+        let closed = Arc::new(Echo { closed: true, seen: AtomicUsize::new(0) });
+        dispatcher.routes.publish(table(&["echo"], &closed));
+        let reply = ask(&dispatcher, r#"{"id":1,"method":"echo"}"#).await.unwrap();
+        assert_eq!(reply["error"]["data"]["code"], "stopping");
+        assert_eq!(closed.seen.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn plugins_cannot_pass_on_what_functions_must_not_see() {
+        let (dispatcher, _) = dispatcher();
+        let params = r#"{"a":1,"source_device":"forged","_dc_meta":{"source_device":"forged"}}"#;
+        let call = |method: &str| LocalCall {
+            method: method.to_owned(),
+            params: Json::new(params.to_owned()).unwrap(),
+            trace: Default::default(),
+            deadline: tokio::time::Instant::now() + Duration::from_secs(5),
+            depth: 1,
+        };
+        assert_eq!(dispatcher.invoke(call("echo")).await.unwrap().as_str(), r#"{"a":1}"#);
+        assert_eq!(dispatcher.invoke(call("caller")).await.unwrap().to_value(), "host-1");
     }
 
     #[tokio::test]

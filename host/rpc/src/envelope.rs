@@ -46,14 +46,20 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 pub(crate) fn decode(payload: &[u8]) -> Frame<'_> {
     if payload.trim_ascii_start().first() != Some(&b'{') {
         return match serde_json::from_slice::<serde::de::IgnoredAny>(payload) {
-            Ok(_) => Frame::Refused(refused(RpcCode::InvalidRequest, "invalid_request", "a request is one JSON object")),
+            Ok(_) => {
+                Frame::Refused(refused(RpcCode::InvalidRequest, "invalid_request", "a request is one JSON object"))
+            }
             Err(error) => Frame::Refused(refused(RpcCode::ParseError, "parse_error", format!("invalid JSON: {error}"))),
         };
     }
     let frame = match serde_json::from_slice::<RawFrame<'_>>(payload) {
         Ok(frame) => frame,
         Err(error) if error.is_data() => {
-            return Frame::Refused(refused(RpcCode::InvalidRequest, "invalid_request", format!("invalid request: {error}")));
+            return Frame::Refused(refused(
+                RpcCode::InvalidRequest,
+                "invalid_request",
+                format!("invalid request: {error}"),
+            ));
         }
         Err(error) => {
             return Frame::Refused(refused(RpcCode::ParseError, "parse_error", format!("invalid JSON: {error}")));

@@ -17,7 +17,7 @@ mod peers;
 mod registration;
 mod routes;
 
-pub use call::{Admission, Call, CallError, Handler, Origin, Outcome, Responder, RpcCode, TraceContext};
+pub use call::{Admission, Call, CallError, Handler, LocalCall, Origin, Outcome, Responder, RpcCode, TraceContext};
 pub use client::{Client, ClientError};
 pub use device::DeviceCard;
 pub use dispatch::Dispatcher;

@@ -13,8 +13,9 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// Events kept at most; beyond it the oldest is dropped.
+/// Events kept at most, and their bytes; beyond either the oldest is dropped (wire contract 8.2; the bytes are ours).
 const OUTBOX_EVENTS_MAX: usize = 10_000;
+const OUTBOX_BYTES_MAX: usize = 32 << 20;
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -29,8 +30,17 @@ struct Event {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Event>,
+    bytes: usize,
     next: u64,
     dropped: u64,
+}
+
+impl Queue {
+    fn pop(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        self.bytes -= event.message.len();
+        Some(event)
+    }
 }
 
 /// The queue of events: bounded, in order, delivered at least once while the process lives. Cheap to clone.
@@ -43,12 +53,14 @@ pub struct Outbox {
 
 impl Outbox {
     /// Queues an event with `payload`, a JSON object. Adds `event_id`, `ts` and a trace where the payload has none.
-    /// Never blocks; when 10,000 events wait the oldest is dropped and counted.
+    /// Never blocks; when 10,000 events or 32 MiB wait the oldest are dropped and counted.
     pub fn push(&self, name: EventName, payload: &Json) {
         let message = encode_event(&name, payload, SystemTime::now());
         let mut queue = self.lock();
-        if queue.events.len() >= OUTBOX_EVENTS_MAX {
-            queue.events.pop_front();
+        while queue.events.len() >= OUTBOX_EVENTS_MAX || queue.bytes + message.len() > OUTBOX_BYTES_MAX {
+            if queue.pop().is_none() {
+                break;
+            }
             queue.dropped += 1;
             if queue.dropped.is_power_of_two() {
                 warn!(dropped = queue.dropped, "the event queue is full, the oldest events were dropped");
@@ -56,6 +68,7 @@ impl Outbox {
         }
         let sequence = queue.next;
         queue.next += 1;
+        queue.bytes += message.len();
         queue.events.push_back(Event { sequence, name, message });
         drop(queue);
         self.changed.notify_waiters();
@@ -135,7 +148,7 @@ impl Outbox {
     fn remove(&self, sequence: u64) {
         let mut queue = self.lock();
         if queue.events.front().is_some_and(|event| event.sequence == sequence) {
-            queue.events.pop_front();
+            queue.pop();
         }
         drop(queue);
         self.changed.notify_waiters();
@@ -222,5 +235,17 @@ mod tests {
         let first = outbox.lock().events.front().unwrap().message.clone();
         let first: serde_json::Value = serde_json::from_slice(&first).unwrap();
         assert_eq!(first["params"]["n"], 1);
+    }
+
+    #[test]
+    fn few_large_events_are_bounded_too() {
+        let outbox = Outbox::default();
+        let name = EventName::new("e").unwrap();
+        let payload = Json::of(&serde_json::json!({"text": "x".repeat(1 << 20)}));
+        for _ in 0..40 {
+            outbox.push(name.clone(), &payload);
+        }
+        assert_eq!((outbox.len(), outbox.dropped()), (31, 9));
+        assert!(outbox.lock().bytes <= OUTBOX_BYTES_MAX);
     }
 }

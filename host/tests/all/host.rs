@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -35,12 +36,12 @@ pub(crate) struct Site {
     pub(crate) device: String,
     pub(crate) tenant: String,
     /// None: Zenoh.
-    broker: Option<Broker>,
+    broker: Option<Arc<Broker>>,
 }
 
 impl Site {
     pub(crate) fn on_nats() -> Self {
-        Self::new(Some(Broker::start()))
+        Self::new(Some(Arc::new(Broker::start())))
     }
 
     /// Without infrastructure: peers on the loopback interface, told apart by tenant and device.
@@ -48,11 +49,18 @@ impl Site {
         Self::new(None)
     }
 
-    fn new(broker: Option<Broker>) -> Self {
+    fn new(broker: Option<Arc<Broker>>) -> Self {
         let name = format!("e2e-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("capabilities")).unwrap();
         Self { folder, device: format!("{name}-device"), tenant: name, broker }
+    }
+
+    /// Another device on the same mesh.
+    pub(crate) fn beside(&self) -> Self {
+        let mut other = Self::new(self.broker.clone());
+        other.tenant.clone_from(&self.tenant);
+        other
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -84,7 +92,9 @@ impl Site {
             .arg("--capabilities-dir")
             .arg(self.capabilities());
         match &self.broker {
-            Some(broker) => command.args(["--messaging-url", &broker.url(), "--discovery-mode", "d2d", "--allow-insecure"]),
+            Some(broker) => {
+                command.args(["--messaging-url", &broker.url(), "--discovery-mode", "d2d", "--allow-insecure"])
+            }
             None => command.args(["--zenoh-scouting-interface", "lo"]),
         };
         command
@@ -102,13 +112,25 @@ impl Site {
     }
 
     /// Starts a host and waits until it answers on its control socket and on the mesh.
-    pub(crate) async fn start_as(&self, mut command: Command) -> Host<'_> {
+    pub(crate) async fn start_as(&self, command: Command) -> Host<'_> {
+        let mut host = self.spawn(command).await;
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": "requestRegistration"}).to_string();
+        host.wait_for("it is on the mesh", async |host| {
+            host.peer.request(&host.site.subject("cmd"), request.clone().into(), LONG).await.is_ok()
+        })
+        .await;
+        host
+    }
+
+    /// Starts a host and waits until it answers on its control socket.
+    pub(crate) async fn spawn(&self, mut command: Command) -> Host<'_> {
         let log = self.folder.path().join(format!("host-{}.log", NUMBER.fetch_add(1, Ordering::Relaxed)));
         let output = File::create(&log).unwrap();
-        let child =
-            command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
         let mut host = Host { site: self, child, log, peer: self.peer().await };
-        host.wait_until_served().await;
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": "get_status"}).to_string();
+        host.wait_for("its control socket answers", async |host| host.try_control(request.as_bytes()).await.is_ok())
+            .await;
         host
     }
 
@@ -135,19 +157,14 @@ pub(crate) struct Host<'a> {
 }
 
 impl Host<'_> {
-    async fn wait_until_served(&mut self) {
+    /// Waits for a condition while the process lives.
+    async fn wait_for(&mut self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
         let deadline = Instant::now() + LONG;
-        let request = json!({"jsonrpc": "2.0", "id": 1, "method": "requestRegistration"});
-        loop {
+        while !holds(self).await {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the host ended with {status}: {}", self.log());
             }
-            let by_control = self.try_control(request.to_string().as_bytes()).await.is_ok();
-            let mesh = self.peer.request(&self.site.subject("cmd"), request.to_string().into(), LONG);
-            if by_control && mesh.await.is_ok() {
-                return;
-            }
-            assert!(Instant::now() < deadline, "the host is not served: {}", self.log());
+            assert!(Instant::now() < deadline, "not within a minute: {what}: {}", self.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -293,7 +310,10 @@ impl Host<'_> {
         assert_eq!(status.code(), Some(0), "{}", self.log());
         let departure = presence.next_where("no departure", |message| message.get("departing").is_some()).await;
         assert_eq!(departure["departing"], true);
-        assert_eq!((&departure["device_id"], &departure["tenant"]), (&json!(self.site.device), &json!(self.site.tenant)));
+        assert_eq!(
+            (&departure["device_id"], &departure["tenant"]),
+            (&json!(self.site.device), &json!(self.site.tenant))
+        );
         assert!(departure["ts"].is_f64(), "{departure}");
         self.peer.round_trip().await;
         assert_eq!(presence.arrived(), Vec::<Value>::new(), "there was something after the departure");

@@ -4,10 +4,11 @@
 mod fake;
 
 use fake::{Plan, host, package, plugin, until};
-use mortise_plugin::{NameOwner, PrepareError};
+use mortise_plugin::{ActivateError, NameOwner, PrepareError};
 use mortise_rpc::RpcCode;
 use std::task::Poll;
 use std::time::Duration;
+use tokio_util::task::TaskTracker;
 
 fn serving(name: &'static str, functions: &[&'static str]) -> Plan {
     Plan { name, functions: functions.to_vec(), ..Plan::default() }
@@ -81,11 +82,38 @@ async fn a_generation_that_cannot_be_prepared_changes_nothing() {
     let operation = host.registry.begin(&plugin("a")).await.unwrap();
     let error = operation.prepare(package("a")).await.unwrap_err();
     assert!(matches!(error, PrepareError::Hook { hook: "start", .. }), "{error}");
-    operation.fail("it will not start".into()).await;
+    operation.fail(Some("it will not start".into())).await;
     drop(operation);
     assert_eq!(host.text("ping").await, "a1 ping");
     assert_eq!(host.registry.snapshot()[0].state.word(), "running");
     assert_eq!(host.events.names(), ["plugin_loaded"]);
+}
+
+#[tokio::test]
+async fn a_failure_is_remembered_until_it_is_forgotten() {
+    let host = host();
+    let operation = host.registry.begin(&plugin("a")).await.unwrap();
+    let changes = *host.routes.follow().borrow();
+    operation.fail(Some("it will not start".into())).await;
+    let snapshot = host.registry.snapshot();
+    assert_eq!((snapshot[0].state.word(), snapshot[0].running.is_none()), ("failed", true));
+    operation.fail(None).await;
+    assert!(host.registry.snapshot().is_empty());
+    assert_eq!(*host.routes.follow().borrow(), changes, "nothing to advertise has changed");
+}
+
+#[tokio::test]
+async fn ticks_do_not_overlap_across_an_unload_or_a_generation_without_routines() {
+    let host = host();
+    let routines = vec![("tick", Duration::from_millis(1))];
+    host.load("a", Plan { holds: true, routines: routines.clone(), ..serving("a1", &[]) }).await;
+    until(&host.instance(0).submitted, |ticks| *ticks == 1).await;
+    host.load("a", serving("a2", &[])).await;
+    host.load("a", Plan { routines, ..serving("a3", &["ping"]) }).await;
+    assert_eq!(host.text("ping").await, "a3 ping");
+    assert_eq!(*host.instance(2).submitted.borrow(), 1, "the call, and no tick yet");
+    host.instance(0).release();
+    until(&host.instance(2).submitted, |count| *count >= 3).await;
 }
 
 #[tokio::test]
@@ -141,7 +169,7 @@ async fn changes_of_one_plugin_take_turns_and_those_of_another_do_not_wait() {
     let host = host();
     let first = host.registry.begin(&plugin("a")).await.unwrap();
     let registry = host.registry.clone();
-    let second = tokio::spawn(async move { registry.begin(&plugin("a")).await.map(drop) });
+    let second = TaskTracker::new().spawn(async move { registry.begin(&plugin("a")).await.map(drop) });
     host.load("b", serving("b1", &["ping"])).await;
     assert!(!second.is_finished());
     drop(first);
@@ -171,7 +199,7 @@ async fn what_the_mesh_cannot_advertise_is_refused_before_it_serves() {
     host.plan(serving("b1", &["echo"]));
     let operation = host.registry.begin(&plugin("b")).await.unwrap();
     let error = operation.prepare(package("b")).await.unwrap_err();
-    assert!(matches!(error, PrepareError::Limit { limit: "advertisement", .. }), "{error}");
+    assert!(matches!(error, PrepareError::Refused(ActivateError::AdvertisementFull { .. })), "{error}");
     until(&host.instance(1).dropped, |dropped| *dropped).await;
     assert_eq!(host.advertised(), ["ping"]);
 }
@@ -189,7 +217,7 @@ async fn a_third_swap_waits_while_two_generations_drain() {
     host.plan(holding("four"));
     let operation = host.registry.begin(&plugin("a")).await.unwrap();
     let prepared = operation.prepare(package("a")).await.unwrap();
-    let swap = tokio::spawn(async move { operation.activate(prepared).await });
+    let swap = TaskTracker::new().spawn(async move { operation.activate(prepared).await });
     // Time enough for the swap to be asked for, on this one thread, and for the owner task to answer.
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -216,5 +244,19 @@ async fn a_shutdown_ends_every_plugin_and_answers_what_still_runs() {
     assert_eq!(host.events.names().iter().filter(|name| *name == "plugin_unloaded").count(), 2);
     let operation = host.registry.begin(&plugin("c")).await.unwrap();
     host.plan(serving("c1", &[]));
-    assert!(operation.prepare(package("c")).await.is_err(), "nothing is loaded any more");
+    let error = operation.prepare(package("c")).await.unwrap_err();
+    assert!(matches!(error, PrepareError::Refused(ActivateError::Stopping)), "{error}");
+    assert_eq!(host.call("echo").await.unwrap_err().rpc, RpcCode::UnknownMethod, "no route is left");
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_calls_of_an_older_generation() {
+    let host = host();
+    host.load("a", Plan { holds: true, ..serving("old", &["ping"]) }).await;
+    let call = host.begin_call("ping");
+    host.load("a", serving("new", &["ping"])).await;
+    let ended = host.registry.shutdown(Duration::from_millis(20));
+    tokio::time::timeout(Duration::from_secs(5), ended).await.unwrap();
+    assert_eq!(call.await.unwrap().unwrap_err().code, "stopped");
+    assert!(*host.instance(0).shut_down.borrow() && *host.instance(1).shut_down.borrow());
 }

@@ -41,6 +41,7 @@ impl Driver {
             other => Refusal::Interrupted(other),
         })?;
 
+        self.now = Instant::now();
         let limit = self.begin_turn(&mut guest);
         let described = self.desk.turn(limit, guest.describe()).await;
         let described = described.map_err(|why| Refusal::of_hook("describe", why))?;

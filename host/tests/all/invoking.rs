@@ -1,0 +1,96 @@
+//! Plugins that call functions: of other plugins, of the host, of other devices.
+
+use crate::bundle::Plugin;
+use crate::host::{Host, Site};
+use serde_json::{Value, json};
+
+async fn start<'a>(site: &'a Site, permissions: Value) -> Host<'a> {
+    site.put(&Plugin::of("caller", "behave").with("permissions", permissions));
+    site.put(&Plugin::assembled("hello-world"));
+    let host = site.start().await;
+    host.wait_for_loaded(&["caller", "hello-world"]).await;
+    host
+}
+
+fn hello(function: &str) -> Value {
+    json!({"function": function, "params": {"name": "neighbour"}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_calls_another_where_its_manifest_asks_for_it() {
+    let site = Site::on_nats();
+    let host = start(&site, json!({"plugins": ["hello-world.*", "hello_world", "fail", "caller.invoke_local"]})).await;
+    for name in ["hello_world", "hello-world.hello_world"] {
+        assert_eq!(host.call("invoke_local", hello(name)).await, json!({"message": "Hello, neighbour!"}));
+    }
+    let error = host.fail("invoke_local", json!({"function": "hello-world.nope"})).await;
+    assert_eq!(error["data"]["code"], "unknown_method", "{error}");
+    let failing = json!({"function": "fail", "params": {"code": "no_paper", "message": "out of paper"}});
+    let error = host.fail("invoke_local", failing).await;
+    assert_eq!((&error["message"], &error["data"]["code"]), (&json!("out of paper"), &json!("no_paper")));
+
+    // Calls that lead on and on come to an end.
+    let mut params = hello("hello_world");
+    for _ in 0..20 {
+        params = json!({"function": "caller.invoke_local", "params": params});
+    }
+    assert_eq!(host.fail("invoke_local", params).await["data"]["code"], "call_depth");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_without_the_permission_is_refused_with_the_cure() {
+    let site = Site::on_nats();
+    let host = start(&site, json!({"plugins": ["hello-world.other"]})).await;
+    for name in ["hello_world", "hello-world.hello_world", "get_status"] {
+        let error = host.fail("invoke_local", hello(name)).await;
+        assert_eq!(error["data"]["code"], "permission_denied", "{error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(&format!("\"plugins\": [\"{name}\"]")), "{message}");
+    }
+    for (function, params) in [("invoke", json!({"device": "other", "function": "f"})), ("discover", json!({}))] {
+        assert_eq!(host.fail(function, params).await["data"]["code"], "permission_denied");
+    }
+    host.stop().await;
+}
+
+/// Installing is for those who may: a plugin is none of them, whatever its manifest asks for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_may_look_at_the_host_and_not_change_it() {
+    let site = Site::on_nats();
+    let host = start(&site, json!({"plugins": ["*"]})).await;
+    let status = host.call("invoke_local", json!({"function": "get_status"})).await;
+    assert_eq!(status["loaded_plugins"], json!(["caller", "hello-world"]));
+    let params = json!({"function": "unload_plugin", "params": {"plugin_id": "hello-world"}});
+    let refusal = host.call("invoke_local", params).await;
+    assert_eq!((&refusal["status"], &refusal["code"]), (&json!("error"), &json!("not_allowed")));
+    assert_eq!(host.loaded().await, ["caller", "hello-world"]);
+    host.stop().await;
+}
+
+/// Two hosts on one mesh: one's plugin finds the other and calls it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_calls_another_device() {
+    for site in [Site::on_nats(), Site::on_zenoh()] {
+        let permissions = json!({"mesh": {"invoke": ["*/hello_world"], "discover": true}});
+        site.put(&Plugin::of("caller", "behave").with("permissions", permissions));
+        let other = site.beside();
+        Plugin::assembled("hello-world").put_into(&other.capabilities());
+        let callee = other.start().await;
+        callee.wait_for_loaded(&["hello-world"]).await;
+        let host = site.start().await;
+        host.wait_for_loaded(&["caller"]).await;
+
+        crate::until("the other device is discovered", async || {
+            let peers = host.call("discover", json!({})).await;
+            peers.as_array().unwrap().iter().any(|peer| peer["device_id"] == json!(other.device))
+        })
+        .await;
+        let params = json!({"device": other.device, "function": "hello_world", "params": {"name": "far away"}});
+        assert_eq!(host.call("invoke", params).await, json!({"message": "Hello, far away!"}));
+        let error = host.fail("invoke", json!({"device": other.device, "function": "get_status"})).await;
+        assert_eq!(error["data"]["code"], "permission_denied");
+        host.stop().await;
+        callee.stop().await;
+    }
+}

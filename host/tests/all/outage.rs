@@ -1,0 +1,72 @@
+//! The broker goes away and comes back: the host never stops running, and is called again soon after.
+
+use crate::bundle::Plugin;
+use crate::host::{Site, Way};
+use crate::until;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// How long after the broker's return calls and presence may still be missing.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_restarts_finds_the_host_again() {
+    let site = Site::on_nats();
+    site.put(&Plugin::assembled("counter"));
+    let mut host = site.start().await;
+    host.wait_for_loaded(&["counter"]).await;
+    assert_eq!(host.call("increment", json!({})).await, 1);
+    for round in 2..=3 {
+        site.broker().kill();
+        until("the host notices", async || {
+            host.result(Way::Control, "get_status", json!({})).await["connected"] == false
+        })
+        .await;
+        // The local store is the truth: without a mesh it runs and can be operated.
+        assert_eq!(host.result(Way::Control, "increment", json!({})).await, 2 * round - 2);
+        let reload = host.result(Way::Control, "load_plugin", json!({"plugin_id": "nobody"})).await;
+        assert_eq!(reload["status"], "error");
+
+        site.broker().restart();
+        let back = Instant::now();
+        // A client of its own, which knows nothing of the outage.
+        host.peer = site.peer().await;
+        let subject = format!("device-connect.{}.{}", site.tenant, site.device);
+        let mut presence = host.peer.subscribe(&format!("{subject}.presence")).await;
+        let increment = r#"{"id":1,"method":"increment"}"#;
+        until("a call is answered", async || {
+            host.peer.request(&format!("{subject}.cmd"), increment.into(), RECOVERY).await.is_ok()
+        })
+        .await;
+        let (_, seen) = presence.next().await;
+        assert!(back.elapsed() < RECOVERY, "it took {:?}", back.elapsed());
+        assert_eq!(seen["device_id"], json!(site.device));
+        assert_eq!(host.call("get", json!({})).await, 2 * round - 1, "it is the same host, and no call ran twice");
+    }
+    // What was queued meanwhile is not lost.
+    let mut events = host.events().await;
+    site.broker().kill();
+    until("the host notices", async || host.result(Way::Control, "get_status", json!({})).await["connected"] == false)
+        .await;
+    host.result(Way::Control, "unload_plugin", json!({"plugin_id": "counter"})).await;
+    site.broker().restart();
+    let event = events.next_where("no event", |event| event["method"] == "plugin_unloaded").await;
+    assert_eq!(event["params"]["plugin_id"], "counter");
+    assert!(host.is_running());
+    host.stop().await;
+}
+
+/// A host may start before its broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_starts_without_a_broker_and_stops_without_one() {
+    let site = Site::on_nats();
+    site.put(&Plugin::assembled("counter"));
+    site.broker().kill();
+    let mut host = site.spawn(site.command()).await;
+    until("the plugin is loaded", async || host.loaded().await == ["counter"]).await;
+    let status = host.result(Way::Control, "get_status", json!({})).await;
+    assert_eq!(status["connected"], false);
+    assert_eq!(host.result(Way::Control, "increment", json!({})).await, 1);
+    host.signal(rustix::process::Signal::INT);
+    assert_eq!(host.ended(Duration::from_secs(5)).await.code(), Some(0), "{}", host.log());
+}

@@ -1,0 +1,138 @@
+//! The process and its folder: one host at a time, and a start that copes with whatever the last one left behind.
+
+use crate::bundle::Plugin;
+use crate::host::{Site, Way};
+use serde_json::json;
+use std::os::unix::fs::PermissionsExt as _;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_host_on_the_same_folder_is_refused_and_the_first_goes_on() {
+    let site = Site::on_nats();
+    site.put(&Plugin::assembled("counter"));
+    let host = site.start().await;
+    host.wait_for_loaded(&["counter"]).await;
+    let mode = |name: &str| std::fs::metadata(site.state().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(""), mode("control.sock"), mode("lock")), (0o700, 0o600, 0o600));
+
+    let refused = crate::program::run(site.command().args(["--device-id", "second"]));
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    let state = site.state();
+    let reason = format!("`{}` is in use by the host `{}` (pid {})", state.display(), site.device, host.pid());
+    assert!(refused.err.contains(&reason), "{}", refused.err);
+    assert_eq!(host.result(Way::Control, "increment", json!({})).await, 1);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_host_starts_again_with_its_plugins() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    host.install(&Plugin::assembled("counter")).await;
+    host.install(&Plugin::assembled("hello-world")).await;
+    host.kill().await;
+    assert!(site.state().join("control.sock").exists(), "this is what a killed host leaves behind");
+    let unfinished = site.state().join("staging/left-behind");
+    std::fs::create_dir(&unfinished).unwrap();
+
+    let host = site.start().await;
+    host.wait_for_loaded(&["counter", "hello-world"]).await;
+    assert_eq!(host.call("hello_world", json!({})).await, json!({"message": "Hello, world!"}));
+    assert!(!unfinished.exists(), "what was left unfinished is swept");
+    host.stop().await;
+    let host = site.start().await;
+    host.wait_for_loaded(&["counter", "hello-world"]).await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_plugin_fails_alone() {
+    let site = Site::on_nats();
+    site.put(&Plugin::of("a-broken", "bad-start"));
+    site.put(&Plugin::assembled("counter"));
+    site.put(&Plugin::new("d-truncated", b"\0asm\x0d\0\x01\0\xff".to_vec()));
+    site.put(&Plugin::assembled("hello-world"));
+    std::fs::create_dir(site.capabilities().join("no-manifest")).unwrap();
+    std::fs::write(site.capabilities().join("a-file"), "no folder").unwrap();
+    std::fs::create_dir(site.capabilities().join(".artifacts")).unwrap();
+    let host = site.start().await;
+    host.wait_for_loaded(&["counter", "hello-world"]).await;
+    crate::until("the broken ones have failed", async || {
+        let status = host.result(Way::Control, "get_status", json!({})).await;
+        status["failed_plugins"].as_object().unwrap().len() == 3
+    })
+    .await;
+    let failed = host.call("get_status", json!({})).await["failed_plugins"].take();
+    for (id, reason) in [
+        ("a-broken", "the sensor does not answer"),
+        ("d-truncated", "`plugin.wasm` cannot be loaded"),
+        ("no-manifest", "missing manifest.json"),
+    ] {
+        assert!(failed[id].as_str().unwrap().contains(reason), "{failed}");
+    }
+    let list = host.call("list_plugins", json!({})).await;
+    let available = list["available"].as_array().unwrap();
+    let ids: Vec<&str> = available.iter().map(|entry| entry["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["a-broken", "counter", "d-truncated", "hello-world", "no-manifest"]);
+    assert!(available[0]["error"].as_str().unwrap().contains("the sensor does not answer"), "{list}");
+    assert_eq!((&available[0]["loaded"], &available[1]["loaded"]), (&json!(false), &json!(true)));
+    assert_eq!(available[4]["manifest_error"], "missing manifest.json");
+    host.call("hello_world", json!({})).await;
+
+    // Mended in place, it is loaded like any other.
+    site.put(&Plugin::of("a-broken", "version-1"));
+    host.succeed("load_plugin", json!({"plugin_id": "a-broken"})).await;
+    assert_eq!(host.call("version", json!({})).await, "1.0.0");
+    let failed = host.call("get_status", json!({})).await["failed_plugins"].take();
+    assert!(failed.get("a-broken").is_none(), "{failed}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_loaded_where_the_operator_says_so() {
+    let site = Site::on_nats();
+    site.put(&Plugin::assembled("counter"));
+    let mut by_flag = site.command();
+    by_flag.arg("--no-auto-load");
+    let mut by_variable = site.command();
+    by_variable.env("DC_PLUGIN_AUTO_LOAD", "0");
+    for command in [by_flag, by_variable] {
+        let host = site.start_as(command).await;
+        let status = host.call("get_status", json!({})).await;
+        assert_eq!((&status["auto_load"], &status["loaded_plugins"]), (&json!(false), &json!([])));
+        let list = host.call("list_plugins", json!({})).await;
+        assert_eq!((&list["available"][0]["id"], &list["available"][0]["loaded"]), (&json!("counter"), &json!(false)));
+        host.succeed("load_plugin", json!({"plugin_id": "counter"})).await;
+        assert_eq!(host.call("increment", json!({})).await, 1);
+        host.stop().await;
+    }
+}
+
+/// A call that is under way when the host is told to stop is answered, and the host still ends in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_under_way_are_answered_at_the_end() {
+    let site = Site::on_nats();
+    site.put(&Plugin::of("patient", "behave"));
+    let host = site.start().await;
+    host.wait_for_loaded(&["patient"]).await;
+    let subject = format!("device-connect.{}.{}.cmd", site.tenant, site.device);
+    let call = |ms: u64| {
+        let (peer, subject) = (host.peer.clone(), subject.clone());
+        let request = json!({"id": ms, "method": "sleep_ms", "params": {"ms": ms}}).to_string();
+        async move {
+            let reply = peer.request(&subject, request.into(), crate::LONG).await.unwrap();
+            serde_json::from_slice::<serde_json::Value>(&reply).unwrap()
+        }
+    };
+    let (short, long) = (call(1000), call(50_000));
+    let stop = async {
+        crate::until("both calls are under way", async || {
+            let list = host.result(Way::Control, "list_plugins", json!({})).await;
+            list["loaded"]["patient"]["health"]["running"] == 2
+        })
+        .await;
+        host.stop().await;
+    };
+    let (short, long, ()) = tokio::join!(short, long, stop);
+    assert_eq!(short["result"], 1000);
+    assert_eq!((&long["error"]["code"], &long["error"]["data"]["code"]), (&json!(-32000), &json!("stopped")), "{long}");
+}
