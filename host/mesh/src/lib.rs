@@ -28,6 +28,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// Chooses the cryptography of every TLS connection in this process: aws-lc-rs. Called once, first of all: with two
+/// providers compiled in, rustls refuses to guess.
+pub fn install_crypto_provider() {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::debug!("a crypto provider was installed already");
+    }
+}
+
 /// Why the mesh could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum MeshError {
@@ -113,6 +121,11 @@ pub struct Replier(Box<dyn Reply>);
 pub trait Reply: Send {
     /// Sends the one answer. Must not block; failures are the transport's to log.
     fn send(self: Box<Self>, payload: Bytes);
+
+    /// The most bytes that the answer may hold, where the transport has such a limit.
+    fn payload_bytes_max(&self) -> Option<usize> {
+        None
+    }
 }
 
 impl Replier {
@@ -120,6 +133,12 @@ impl Replier {
     #[must_use]
     pub fn new(reply: impl Reply + 'static) -> Self {
         Self(Box::new(reply))
+    }
+
+    /// The most bytes that the answer may hold, where the transport has such a limit; a larger one is lost.
+    #[must_use]
+    pub fn payload_bytes_max(&self) -> Option<usize> {
+        self.0.payload_bytes_max()
     }
 
     /// Sends the answer. Never blocks; a failure is logged, as nobody else could act on it.

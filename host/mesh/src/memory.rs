@@ -254,6 +254,10 @@ impl Reply for MemoryReply {
             let _ = requester.send(payload);
         }
     }
+
+    fn payload_bytes_max(&self) -> Option<usize> {
+        self.member.upgrade().and_then(|member| member.bus.payload_bytes_max)
+    }
 }
 
 #[async_trait]

@@ -163,6 +163,10 @@ impl Reply for NatsReply {
         let tasks = shared.tasks.clone();
         tasks.spawn(async move { Self::publish(&shared, subject, payload).await });
     }
+
+    fn payload_bytes_max(&self) -> Option<usize> {
+        Some(self.shared.client.max_payload())
+    }
 }
 
 #[async_trait]

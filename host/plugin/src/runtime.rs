@@ -51,7 +51,7 @@ pub enum PrepareError {
     #[error("the plugin describes itself wrongly: {0}")]
     Description(String),
     /// A hook refused, trapped or took too long.
-    #[error("{hook} failed: {failure}")]
+    #[error("{hook} failed")]
     Hook {
         /// `describe`, `start` or `self_test`.
         hook: &'static str,

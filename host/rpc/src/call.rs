@@ -175,7 +175,14 @@ impl Responder {
     fn send(&mut self, outcome: Outcome) {
         match self.target.take() {
             Some(Target::Mesh(replier)) => {
-                replier.send(Bytes::from(envelope::encode_reply(&self.request_id, &outcome)))
+                let mut reply = envelope::encode_reply(&self.request_id, &outcome);
+                // The transport would lose it, and the caller would wait for nothing.
+                if let Some(limit) = replier.payload_bytes_max().filter(|limit| reply.len() > *limit) {
+                    let text = format!("the answer has {} bytes, more than the mesh's limit of {limit}", reply.len());
+                    let failure = Failure::new("result_too_large", text);
+                    reply = envelope::encode_reply(&self.request_id, &Err(failure.into()));
+                }
+                replier.send(Bytes::from(reply));
             }
             // A local caller may have gone; that is its right.
             Some(Target::Local(sender)) => drop(sender.send(outcome)),

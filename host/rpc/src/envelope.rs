@@ -2,7 +2,7 @@
 
 use crate::call::{CallError, Outcome, RpcCode, TraceContext};
 use indexmap::IndexMap;
-use memchr::memmem;
+use memchr::memchr2_iter;
 use mortise_model::Json;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -44,15 +44,22 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 
 /// Reads one message.
 pub(crate) fn decode(payload: &[u8]) -> Frame<'_> {
-    if payload.trim_ascii_start().first() != Some(&b'{') {
-        return match serde_json::from_slice::<serde::de::IgnoredAny>(payload) {
+    // Checked as a whole: what nobody looks at would otherwise pass.
+    let text = match std::str::from_utf8(payload) {
+        Ok(text) => text,
+        Err(error) => {
+            return Frame::Refused(refused(RpcCode::ParseError, "parse_error", format!("invalid JSON: {error}")));
+        }
+    };
+    if !text.trim_ascii_start().starts_with('{') {
+        return match serde_json::from_str::<serde::de::IgnoredAny>(text) {
             Ok(_) => {
                 Frame::Refused(refused(RpcCode::InvalidRequest, "invalid_request", "a request is one JSON object"))
             }
             Err(error) => Frame::Refused(refused(RpcCode::ParseError, "parse_error", format!("invalid JSON: {error}"))),
         };
     }
-    let frame = match serde_json::from_slice::<RawFrame<'_>>(payload) {
+    let frame = match serde_json::from_str::<RawFrame<'_>>(text) {
         Ok(frame) => frame,
         Err(error) if error.is_data() => {
             return Frame::Refused(refused(
@@ -116,9 +123,7 @@ pub(crate) fn split_params(params: Option<&RawValue>) -> Result<Params, CallErro
         return Err(refused(RpcCode::InvalidParams, "invalid_params", "params must be a JSON object"));
     }
     // Most calls hold neither key, and none that an escape sequence could hide: pass them on as they are.
-    let bytes = text.as_bytes();
-    let hidden = [b"_dc_meta".as_slice(), b"source_device", b"\\u"];
-    if !hidden.iter().any(|needle| memmem::find(bytes, needle).is_some()) {
+    if !may_hide(text.as_bytes()) {
         return Ok(plain(raw.to_owned()));
     }
     let mut fields: IndexMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text)
@@ -132,6 +137,16 @@ pub(crate) fn split_params(params: Option<&RawValue>) -> Result<Params, CallErro
     let trace = TraceContext { parent: text_of("traceparent"), state: text_of("tracestate") };
     let json = serde_json::value::to_raw_value(&fields).unwrap_or_else(|_| empty_object());
     Ok(Params { json: json.into(), caller, trace })
+}
+
+/// Whether a key that functions must not see may be in it, plainly or behind an escape sequence.
+fn may_hide(params: &[u8]) -> bool {
+    memchr2_iter(b'_', b'\\', params).any(|at| {
+        let (before, from) = params.split_at(at);
+        from.starts_with(b"_dc_meta")
+            || from.starts_with(b"\\u")
+            || (before.ends_with(b"source") && from.starts_with(b"_device"))
+    })
 }
 
 fn empty_object() -> Box<RawValue> {
@@ -278,6 +293,9 @@ mod tests {
         for text in ["", "{", "nope", r#"{"id":1,}"#, r#"{"id":NaN}"#] {
             assert_eq!(refusal(text), (RpcCode::ParseError, "parse_error".into()), "{text}");
         }
+        assert!(
+            matches!(decode(b"{\"id\":1,\"a\":\"\xff\"}"), Frame::Refused(error) if error.rpc == RpcCode::ParseError)
+        );
         for text in ["[]", r#"[{"id":1,"method":"m"}]"#, "1", "\"x\"", r#"{"id":1,"id":2}"#] {
             assert_eq!(refusal(text), (RpcCode::InvalidRequest, "invalid_request".into()), "{text}");
         }

@@ -108,7 +108,7 @@ impl<'a> Member<'a> {
 
 /// A gzip tar, whose names are written as they are: `tar` itself would refuse the bad ones.
 pub(crate) fn tarball<'a>(members: impl IntoIterator<Item = Member<'a>>) -> Vec<u8> {
-    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     for Member { name, kind, link, content } in members {
         let mut header = tar::Header::new_gnu();
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());

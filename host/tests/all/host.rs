@@ -277,12 +277,19 @@ impl Host<'_> {
     }
 
     pub(crate) async fn presence(&self) -> Inbox {
-        self.peer.subscribe(&self.site.subject("presence")).await
+        self.subscribe("presence").await
     }
 
     /// Every event of the device.
     pub(crate) async fn events(&self) -> Inbox {
-        self.peer.subscribe(&self.site.subject("event.>")).await
+        self.subscribe("event.>").await
+    }
+
+    async fn subscribe(&self, tail: &str) -> Inbox {
+        let inbox = self.peer.subscribe(&self.site.subject(tail)).await;
+        // On Zenoh it is the publisher who must know of a subscription; it does once it answers what was sent after.
+        self.capabilities().await;
+        inbox
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -187,8 +187,17 @@ async fn a_bundle_may_be_a_zip_and_may_wait_to_be_loaded() {
     advertises(&host, &["get", "increment", "reset"]).await;
     assert_eq!(host.call("increment", json!({"by": 41})).await, 41);
     assert_eq!(host.call("increment", json!({})).await, 42, "a plugin remembers between calls");
+
+    // The same files again are no change, and the folder is put right.
+    let file = site.capabilities().join("counter/plugin.wasm");
+    std::fs::write(&file, "edited in place").unwrap();
     let reply = host.succeed("install_plugin_from_bundle", bundle(&plugin.tarball())).await;
-    assert_eq!(reply["load_result"]["status"], "success");
+    assert_eq!((&reply["load_result"]["status"], &reply["unchanged"]), (&json!("success"), &json!(true)), "{reply}");
+    assert_eq!(host.call("get", json!({})).await, 42);
+    assert_eq!(std::fs::read(file).unwrap(), plugin.files[0].1);
+    let other = plugin.with("description", json!("Counts better"));
+    let reply = host.succeed("install_plugin_from_bundle", bundle(&other.tarball())).await;
+    assert_eq!(reply["load_result"]["plugin"]["manifest"]["description"], "Counts better");
     assert_eq!(host.call("get", json!({})).await, 0, "a new generation begins anew");
     host.stop().await;
 }

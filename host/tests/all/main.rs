@@ -1,5 +1,5 @@
-//! The built binary from end to end: hosts of its own kind, on a real broker or on Zenoh, driven over the mesh and over
-//! the control socket.
+//! The built binary as its users meet it: hosts on a real broker or on Zenoh, driven over the mesh and over the control
+//! socket, and the command line.
 //!
 //! Guests come from `target/guests` (`cargo xtask guests`), the broker is a `nats-server` on the search path
 //! (`apt-get install nats-server`).
@@ -16,12 +16,11 @@ mod broker;
 mod bundle;
 mod host;
 mod peer;
-#[path = "../cli/program.rs"]
-#[allow(dead_code, reason = "TEMPORARY")]
 mod program;
 mod shape;
 
 mod bad_bundles;
+mod cli;
 mod envelope;
 mod events;
 mod invoking;

@@ -123,7 +123,7 @@ async fn calls_under_way_are_answered_at_the_end() {
             serde_json::from_slice::<serde_json::Value>(&reply).unwrap()
         }
     };
-    let (short, long) = (call(1000), call(50_000));
+    let (short, long) = (call(500), call(50_000));
     let stop = async {
         crate::until("both calls are under way", async || {
             let list = host.result(Way::Control, "list_plugins", json!({})).await;
@@ -133,6 +133,6 @@ async fn calls_under_way_are_answered_at_the_end() {
         host.stop().await;
     };
     let (short, long, ()) = tokio::join!(short, long, stop);
-    assert_eq!(short["result"], 1000);
+    assert_eq!(short["result"], 500);
     assert_eq!((&long["error"]["code"], &long["error"]["data"]["code"]), (&json!(-32000), &json!("stopped")), "{long}");
 }

@@ -1,9 +1,6 @@
 //! The binary as its users meet it: exit codes, streams, and the conversation with a host's control socket.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-mod program;
-
-use program::{FakeHost, mortise, run};
+use crate::program::{FakeHost, mortise, run};
 use serde_json::{Value, json};
 use std::path::Path;
 

@@ -17,7 +17,6 @@ pub(crate) struct Ended {
 }
 
 /// The binary, with nothing in its environment that a test did not put there.
-#[expect(clippy::disallowed_methods, reason = "the program under test")]
 pub(crate) fn mortise() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mortise"));
     command.env_clear();
