@@ -37,7 +37,7 @@ const RUST: [(&str, Syntax, &str); 4] = [
 ];
 
 /// The crate `tenon` as a dependency's TOML.
-const PUBLISHED_SDK: &str = "\"0.1\"";
+const PUBLISHED_SDK: &str = concat!("{ git = \"", env!("CARGO_PKG_REPOSITORY"), "\" }");
 
 /// Words that no type may be called.
 const KEYWORDS: [&str; 2] = ["Self", "_"];
@@ -202,7 +202,7 @@ mod tests {
         let id = PluginId::new("x-1").unwrap();
         let files = render_against(Path::new("/a \"b\"/tenon"), &id, "X", "").unwrap();
         assert!(text(&files, "Cargo.toml").contains(r#"tenon = { path = "/a \"b\"/tenon" }"#));
-        assert!(text(&rendered("x-1", ""), "Cargo.toml").contains("tenon = \"0.1\"\n"));
+        assert!(text(&rendered("x-1", ""), "Cargo.toml").contains("tenon = { git = \"https://"));
     }
 
     #[test]

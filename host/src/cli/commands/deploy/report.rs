@@ -57,8 +57,8 @@ fn refusal(status: ExitStatus, result: &Value) -> CommandError {
     let text = |key: &str| result.get(key).and_then(Value::as_str).map(str::to_owned);
     let message = text("message").unwrap_or_else(|| "the host refused without saying why".to_owned());
     let message = match text("detail") {
-        Some(detail) => format!("{message}: {detail}"),
-        None => message,
+        Some(detail) if !message.contains(&detail) => format!("{message}: {detail}"),
+        _ => message,
     };
     CommandError {
         status,
