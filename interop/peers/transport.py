@@ -29,11 +29,18 @@ class Transport:
 
 
 def open_nats(loop):
-    broker = Broker().start()
+    broker = Broker()
+    try:
+        broker.start()
+        wire = NatsWire(loop, TENANT, broker.url)
+    except BaseException:
+        # Nobody gets a transport to close.
+        broker.stop()
+        raise
     return Transport(
         name="nats",
         loop=loop,
-        wire=NatsWire(loop, TENANT, broker.url),
+        wire=wire,
         host_arguments=[
             "--messaging-backend",
             "nats",

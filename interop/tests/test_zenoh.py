@@ -6,6 +6,7 @@ import time
 import pytest
 import zenoh
 
+from peers.recorder import Recorder
 from peers.waiting import wait_for
 from peers.wire import NoReply
 
@@ -76,13 +77,19 @@ def test_a_query_without_an_id_becomes_final_without_a_reply(shared_host):
 
 def test_a_put_executes_once_without_a_reply(shared_host):
     before = shared_host.call("get")
-    everything = shared_host.wire.subscribe(f"{shared_host.device}.>")
+    everything = Recorder()
+    # A host that answered would do so on a key of its own making, outside the tenant.
+    subscriber = shared_host.wire.session.declare_subscriber(
+        "**", lambda sample: everything.add(str(sample.key_expr), bytes(sample.payload))
+    )
     put = {"jsonrpc": "2.0", "id": "put-1", "method": "increment", "params": {"by": 5}}
     shared_host.wire.publish(f"{shared_host.device}.cmd", json.dumps(put).encode())
     wait_for(lambda: shared_host.call("get") == before + 5, 5, "the put is executed")
     time.sleep(0.2)
     assert shared_host.call("get") == before + 5, "and executed once"
-    assert [m for m in everything.messages() if b"put-1" in m.data and not m.subject.endswith(".cmd")] == []
+    subscriber.undeclare()
+    seen = [m.subject for m in everything.messages() if b"put-1" in m.data]
+    assert seen == [key(shared_host).replace("/", ".")], "the put itself and nothing else"
 
 
 def test_nothing_answers_a_query_on_broadcast(shared_host):

@@ -9,7 +9,7 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -199,10 +199,9 @@ fn unpack(package: &Path, home: &Path) -> Result<()> {
     let mut dpkg = command::new("dpkg-deb")
         .arg("--fsys-tarfile")
         .arg(package)
-        .stdout(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .context("failed to start `dpkg-deb`")?;
-    let members = dpkg.stdout.take().context("`dpkg-deb` has no output")?;
     let mut tar = command::new("tar");
     tar.arg("-x").arg("-C").arg(home);
     if name.starts_with("rust-web-src_") {
@@ -210,8 +209,11 @@ fn unpack(package: &Path, home: &Path) -> Result<()> {
     } else {
         tar.args(["--exclude=./usr/share/*", "--exclude=*/rustdoc", "--exclude=./usr/libexec/*"]);
     }
-    let unpacked = tar.stdin(members).status().context("failed to start `tar`")?;
+    let unpacked = tar.stdin(dpkg.stdout.take().map_or_else(Stdio::null, Stdio::from)).status();
+    // Our own end of the pipe lives in the command: while it is open, `dpkg-deb` would write on for a `tar` that is gone.
+    drop(tar);
     let read = dpkg.wait()?;
+    let unpacked = unpacked.context("failed to start `tar`")?;
     ensure!(unpacked.success() && read.success(), "failed to unpack `{name}`");
     Ok(())
 }

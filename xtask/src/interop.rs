@@ -3,6 +3,7 @@
 //! The suite in `interop/` marks each test `nats`, `zenoh` or neither. Python's Zenoh client scouts on every interface of
 //! the machine and cannot be told otherwise, so the Zenoh half runs in a network namespace that has `lo` alone.
 
+use std::ffi::OsStr;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -33,6 +34,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
         [other, ..] => bail!("`interop` knows no transport `{other}`: `nats` or `zenoh`"),
     };
     packages::ensure(&[packages::NATS, packages::IPROUTE, packages::UTIL_LINUX])?;
+    if halves.contains(&Half::Zenoh) {
+        packages::network_namespace()?;
+    }
     let python = python::environment(workspace)?;
     guests::build(workspace, &guest_toolchain::find()?, &[])?;
     workspace.build_binaries(&["mortise"])?;
@@ -65,14 +69,21 @@ impl Half {
         match self {
             Self::Nats => command::new(python),
             Self::Zenoh => {
-                let mut unshare = command::new("unshare");
-                // Without privilege, a user namespace in which we are root comes first.
-                if !packages::is_root() {
-                    unshare.arg("--map-root-user");
-                }
-                unshare.args(["--net", "sh", "-c", IN_NAMESPACE, "sh"]).arg(python).env("INTEROP_NETNS", "1");
-                unshare
+                let mut program = in_namespace(python);
+                program.env("INTEROP_NETNS", "1");
+                program
             }
         }
     }
+}
+
+/// The program in a network namespace that has `lo` alone, ready for arguments.
+pub(crate) fn in_namespace(program: impl AsRef<OsStr>) -> Command {
+    let mut unshare = command::new("unshare");
+    // Without privilege, a user namespace in which we are root comes first.
+    if !packages::is_root() {
+        unshare.arg("--map-root-user");
+    }
+    unshare.args(["--net", "sh", "-c", IN_NAMESPACE, "sh"]).arg(program);
+    unshare
 }

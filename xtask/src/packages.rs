@@ -1,11 +1,11 @@
-//! Every package from outside crates.io that the project's commands need, and the programs they are needed for.
+//! Everything from outside crates.io that the project's commands need: packages, an interpreter, a permission.
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::workspace::Workspace;
-use crate::{command, environment, folder, python};
+use crate::{command, environment, folder, interop, python};
 
 /// A Debian package and how its presence is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +42,19 @@ const APT_DOWNLOADED: &[&str] =
 pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     match arguments {
         [] => list(workspace),
-        ["--install"] => ensure(APT),
+        ["--install"] => ensure_all(),
         [other, ..] => bail!("`packages` has no option `{other}`"),
     }
 }
 
 fn list(workspace: &Workspace) -> Result<()> {
+    let state = |found: bool| if found { "there" } else { "missing" };
     for package in APT {
-        let state = if package.is_installed() { "there" } else { "missing" };
-        println!("apt  {:<28} {state:<8} {}", package.name, package.purpose);
+        println!("apt  {:<28} {:<8} {}", package.name, state(package.is_installed()), package.purpose);
     }
+    let python = format!("python{} with venv", python::VERSION);
+    println!("sys  {python:<28} {:<8} runs interop; from wherever you like", state(python::interpreter().is_ok()));
+    println!("sys  {:<28} {:<8} the Zenoh half of interop", "network namespaces", state(network_namespace().is_ok()));
     for name in APT_DOWNLOADED {
         println!("apt  {name:<28} {:<8} the guests' compiler where rustup has none; downloaded, not installed", "");
     }
@@ -70,6 +73,24 @@ impl SystemPackage {
             _ => environment::find_program(self.seen_by).is_some(),
         }
     }
+}
+
+/// Makes sure that everything is there that any command needs, so that nothing is found missing half an hour later.
+pub(crate) fn ensure_all() -> Result<()> {
+    ensure(APT)?;
+    python::interpreter()?;
+    network_namespace()
+}
+
+/// Makes sure that we may make a network namespace and set it up, by doing it.
+pub(crate) fn network_namespace() -> Result<()> {
+    ensure!(
+        command::try_output(&mut interop::in_namespace("true")).is_some(),
+        "no network namespace can be made: `unshare --net` is refused\n\
+         hint: in a container, as root, add the capabilities SYS_ADMIN and NET_ADMIN; as another user, allow user \
+         namespaces (on Ubuntu: `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`)"
+    );
+    Ok(())
 }
 
 /// Makes sure that the packages are there: installs those that are missing as root on Debian, else says which.

@@ -10,7 +10,8 @@ use crate::{command, environment, folder};
 /// The pinned packages, relative to the repository.
 pub(crate) const REQUIREMENTS: &str = "interop/requirements.txt";
 
-const VERSION: &str = "3.12";
+/// What the published packages run on.
+pub(crate) const VERSION: &str = "3.12";
 
 /// The interpreter of the environment, which is made on first use and again when the requirements change.
 pub(crate) fn environment(workspace: &Workspace) -> Result<PathBuf> {
@@ -37,10 +38,13 @@ pub(crate) fn environment(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// A real Python 3.12: one of pyenv's, or the one on `PATH`. What is found must start, since pyenv's shims exist for
-/// versions that are switched off and then refuse to run.
-fn interpreter() -> Result<PathBuf> {
+/// versions that are switched off and then refuse to run; and it must be able to make a virtual environment.
+pub(crate) fn interpreter() -> Result<PathBuf> {
     candidates()?.into_iter().find(|candidate| is_version(candidate)).with_context(|| {
-        format!("no Python {VERSION} was found\nhint: put `python{VERSION}` on `PATH`, or `pyenv install {VERSION}`")
+        format!(
+            "no Python {VERSION} with `venv` and `ensurepip` was found\n\
+             hint: put `python{VERSION}` on `PATH`, or `pyenv install {VERSION}`"
+        )
     })
 }
 

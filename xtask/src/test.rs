@@ -18,7 +18,11 @@ struct Phase {
 }
 
 const PHASES: &[Phase] = &[
-    Phase { name: "packages", about: "system packages: installed as root on Debian, else named", run: system_packages },
+    Phase {
+        name: "packages",
+        about: "what the other phases need; packages are installed as root on Debian, the rest is named",
+        run: |_| packages::ensure_all(),
+    },
     Phase { name: "fmt", about: "rustfmt over the host, the SDK and the plugins", run: fmt },
     Phase { name: "layers", about: "crates against the layer table of docs/ARCHITECTURE.md", run: layers::check },
     Phase { name: "dependencies", about: "licences and versions against deny.toml", run: dependencies::check },
@@ -85,10 +89,6 @@ fn table(times: &[(&str, Duration, bool)]) -> String {
     }
     let total: Duration = times.iter().map(|(_, time, _)| *time).sum();
     text + &format!("{:<14} {:>7.1} s\n", "total", total.as_secs_f64())
-}
-
-fn system_packages(_: &Workspace) -> Result<()> {
-    packages::ensure(packages::APT)
 }
 
 fn fmt(workspace: &Workspace) -> Result<()> {

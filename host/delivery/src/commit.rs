@@ -5,6 +5,7 @@ use mortise_model::PluginId;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -42,6 +43,21 @@ pub enum CommitError {
         /// Where it should go.
         path: PathBuf,
     },
+    /// One device, and still the system refuses: the folder to be replaced is part of a container's image (a lower
+    /// layer of overlayfs), or the two lie in different mounts of the device.
+    #[error("`{}` and `{}` are on one device, but nothing can be renamed from one to the other", staging.display(), path.display())]
+    NoRename {
+        /// Where the tree was staged.
+        staging: PathBuf,
+        /// Where it should go.
+        path: PathBuf,
+    },
+    /// There is an older tree, and no way to replace it that a crash could not turn into its loss.
+    #[error("the file system of `{}` cannot exchange folders in one step", path.display())]
+    NoExchange {
+        /// Where the older tree is.
+        path: PathBuf,
+    },
     /// See [`DiskError`].
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -55,6 +71,8 @@ impl CommitError {
             Self::Exists { .. } => "plugin_exists",
             Self::NotAFolder { .. } => "not_a_folder",
             Self::OtherFileSystem { .. } => "other_file_system",
+            Self::NoRename { .. } => "no_rename",
+            Self::NoExchange { .. } => "no_exchange",
             Self::Disk(_) => "disk",
         }
     }
@@ -68,6 +86,10 @@ impl CommitError {
             Self::OtherFileSystem { .. } => {
                 "keep the state folder on the file system of the capabilities folder".to_owned()
             }
+            Self::NoRename { .. } => {
+                "mount the capabilities folder as a volume, and keep the state folder inside it".to_owned()
+            }
+            Self::NoExchange { .. } => "keep the capabilities folder on ext4, xfs, btrfs or tmpfs".to_owned(),
             Self::Disk(error) => error.hint(),
         }
     }
@@ -100,7 +122,8 @@ impl Committed {
     /// Puts things back as they were: the older tree in its place, or nothing where nothing was. Blocks.
     ///
     /// # Errors
-    /// [`CommitError::Disk`]; the new tree is still in place then.
+    /// [`CommitError`]. Where renaming failed, the new tree is still in place; where syncing did, the older one is back,
+    /// and a crash may undo that.
     pub fn rollback(self) -> Result<(), CommitError> {
         if self.replaced {
             exchange(&self.aside, &self.path)?;
@@ -156,24 +179,14 @@ fn place(staged: &Path, path: &Path) -> Result<(), CommitError> {
     renamed.map_err(|errno| refused(errno, staged, path))
 }
 
-/// Makes two folders change names, at once where the file system can do that.
+/// Makes two folders change names, at once. Steps in its place would leave moments in which a crash loses the plugin.
 fn exchange(staged: &Path, path: &Path) -> Result<(), CommitError> {
-    match renameat_with(CWD, staged, CWD, path, RenameFlags::EXCHANGE) {
-        Err(errno) if is_unsupported(errno) => exchange_in_steps(staged, path),
-        exchanged => exchanged.map_err(|errno| refused(errno, staged, path)),
-    }
-}
-
-/// For file systems without an exchange: between two renames there is nothing at `path`.
-fn exchange_in_steps(staged: &Path, path: &Path) -> Result<(), CommitError> {
-    let aside = staged.with_extension("old");
-    rustix::fs::rename(path, &aside).map_err(|errno| refused(errno, staged, path))?;
-    if let Err(errno) = rustix::fs::rename(staged, path) {
-        rustix::fs::rename(&aside, path).map_err(failed("put back", path))?;
-        return Err(refused(errno, staged, path));
-    }
-    rustix::fs::rename(&aside, staged).map_err(failed("rename", &aside))?;
-    Ok(())
+    renameat_with(CWD, staged, CWD, path, RenameFlags::EXCHANGE).map_err(|errno| {
+        if is_unsupported(errno) {
+            return CommitError::NoExchange { path: path.to_owned() };
+        }
+        refused(errno, staged, path)
+    })
 }
 
 fn is_unsupported(errno: Errno) -> bool {
@@ -182,9 +195,18 @@ fn is_unsupported(errno: Errno) -> bool {
 
 fn refused(errno: Errno, staged: &Path, path: &Path) -> CommitError {
     match errno {
+        Errno::XDEV if on_one_device(staged, path) => {
+            CommitError::NoRename { staging: staged.to_owned(), path: path.to_owned() }
+        }
         Errno::XDEV => CommitError::OtherFileSystem { staging: staged.to_owned(), path: path.to_owned() },
         errno => failed("rename", path)(errno).into(),
     }
+}
+
+/// Whether the folders that hold the two are on one device; `path` itself may not exist.
+fn on_one_device(staged: &Path, path: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path.parent()?).ok().map(|metadata| metadata.dev());
+    device(staged).is_some_and(|staging| device(path) == Some(staging))
 }
 
 /// Files first, then the folders that name them. The tree is ours: it holds files and folders only.
@@ -318,29 +340,30 @@ mod tests {
     }
 
     #[test]
-    fn without_an_exchange_each_step_that_fails_is_undone() {
+    fn without_an_exchange_nothing_is_replaced() {
         let fixture = Fixture::new();
         drop(fixture.commit("one", IfExists::Refuse).unwrap());
-        let (guard, staged) = fixture.staging.fresh().unwrap();
-        // The first step fails: nothing to move aside.
-        let nowhere = fixture.capabilities.path().join("nowhere");
-        assert!(exchange_in_steps(&staged, &nowhere).is_err());
-        assert!(staged.exists());
-        // The second step fails: nothing to put in place.
-        let missing = guard.path().join("missing");
-        assert!(exchange_in_steps(&missing, &fixture.path()).is_err());
+        // A folder cannot change names with its parent: the system refuses that as it does where it has no exchange.
+        let refused = exchange(&fixture.path().join("sub"), &fixture.path()).unwrap_err();
+        assert_eq!(refused.code(), "no_exchange");
+        let path = fixture.path().display().to_string();
+        assert_eq!(refused.to_string(), format!("the file system of `{path}` cannot exchange folders in one step"));
         assert_eq!(fixture.content().as_deref(), Some("one"));
-        // All steps succeed, as an exchange would.
-        fs::write(staged.join("new"), "").unwrap();
-        exchange_in_steps(&staged, &fixture.path()).unwrap();
-        assert!(fixture.path().join("new").exists());
-        assert_eq!(fs::read_to_string(staged.join("sub/file")).unwrap(), "one");
+    }
+
+    #[test]
+    fn a_rename_refused_on_one_device_is_no_matter_of_file_systems() {
+        let fixture = Fixture::new();
+        let (_guard, staged) = fixture.staging.fresh().unwrap();
+        let refused = refused(Errno::XDEV, &staged, &fixture.path());
+        assert_eq!(refused.code(), "no_rename");
+        assert!(refused.hint().contains("as a volume"), "{}", refused.hint());
     }
 
     #[test]
     fn another_file_system_is_named_as_the_reason() {
         let fixture = Fixture::new();
-        let refused = refused(Errno::XDEV, fixture.staging.path(), &fixture.path());
+        let refused = refused(Errno::XDEV, &fixture.staging.path().join("a"), Path::new("/proc/demo"));
         assert_eq!(refused.code(), "other_file_system");
         let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return };
         let (guard, staged) = fixture.staging.fresh().unwrap();

@@ -91,12 +91,20 @@ pub(crate) fn read(
     parse: &dyn Fn(&[u8]) -> Result<Manifest, ManifestError>,
 ) -> Result<(Manifest, Digest), FolderError> {
     let tree = Tree::read(root, selection, limits)?;
+    Ok((check(&tree, parse)?, tree.digest))
+}
+
+/// Checks what was read: manifest and entry point.
+pub(crate) fn check(
+    tree: &Tree,
+    parse: &dyn Fn(&[u8]) -> Result<Manifest, ManifestError>,
+) -> Result<Manifest, FolderError> {
     let manifest = parse(tree.manifest.as_deref().ok_or(FolderError::NoManifest)?)?;
     // A container is run from its image.
     if manifest.runtime != RuntimeKind::Docker && !tree.has(&manifest.entry_point) {
         return Err(FolderError::NoEntryPoint { entry_point: manifest.entry_point });
     }
-    Ok((manifest, tree.digest))
+    Ok(manifest)
 }
 
 /// One folder of `capabilities_dir`, whether or not it can be loaded.
@@ -167,7 +175,7 @@ fn listed_manifest(name: &str, path: &Path) -> Result<Box<Manifest>, ListedError
 }
 
 /// Not more of the file than shows that it is too large.
-pub(crate) fn read_manifest(path: &Path) -> Result<Vec<u8>, DiskError> {
+fn read_manifest(path: &Path) -> Result<Vec<u8>, DiskError> {
     use std::io::Read as _;
     let file = fs::File::open(path).map_err(failed("open", path))?;
     let mut bytes = Vec::new();

@@ -3,7 +3,7 @@
 use crate::bundle::BundleError;
 use crate::disk::failed;
 use crate::folder;
-use crate::tree::{MANIFEST, Selection};
+use crate::tree::{Selection, Tree};
 use crate::unpack::{ArchiveFormat, ArchiveLimits};
 use crate::{DeliveryError, StagedPlugin, Staging};
 use mortise_model::{Manifest, ManifestError, PluginId};
@@ -93,9 +93,11 @@ fn plugin_folder(
         Err(ManifestError::MissingId) => Manifest::parse(bytes, Some(&PluginId::new(name)?)),
         parsed => parsed,
     };
-    report.manifest = raw_manifest(&root);
     // As it would be packed: a crate's `target` is no part of the plugin.
-    let (manifest, _) = folder::read(&root, Selection::Authored, &limits.tree, &parse)?;
+    let tree = Tree::read(&root, Selection::Authored, &limits.tree)?;
+    // For show, even when it is refused.
+    report.manifest = tree.manifest.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok());
+    let manifest = folder::check(&tree, &parse)?;
     found(&manifest, report);
     look_inside(&root, &manifest, inspect, report);
     Ok(())
@@ -120,11 +122,6 @@ fn archive(
     found(&staged.manifest, report);
     look_inside(staged.root(), &staged.manifest, inspect, report);
     Ok(())
-}
-
-/// The manifest for show, even when it is refused.
-fn raw_manifest(root: &Path) -> Option<serde_json::Map<String, serde_json::Value>> {
-    serde_json::from_slice(&folder::read_manifest(&root.join(MANIFEST)).ok()?).ok()
 }
 
 fn found(manifest: &Manifest, report: &mut Report) {

@@ -16,7 +16,7 @@ mod zenoh;
 
 pub use memory::{Delivery, MemoryMesh};
 pub use nats::{NatsAuth, NatsConfig, NatsMesh};
-pub use secret::Secret;
+pub use secret::{Secret, masked_url};
 pub use subject::{Subject, Subjects};
 pub use tls::{Pem, TlsConfig};
 pub use zenoh::{ZenohConfig, ZenohMesh};

@@ -34,20 +34,22 @@ impl From<String> for Secret {
 }
 
 /// `url` with any user information masked, fit for logs and errors.
-pub(crate) fn masked_url(url: &str) -> String {
+///
+/// Everything before the last `@` is taken for user information: a password may hold a `/`, and rather too much is
+/// masked than too little.
+#[must_use]
+pub fn masked_url(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (Some(scheme), rest),
         None => (None, url),
     };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(authority_end);
-    let authority = match authority.rsplit_once('@') {
-        Some((_, host)) => format!("[redacted]@{host}"),
-        None => authority.to_owned(),
+    let rest = match rest.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => rest.to_owned(),
     };
     match scheme {
-        Some(scheme) => format!("{scheme}://{authority}{path}"),
-        None => format!("{authority}{path}"),
+        Some(scheme) => format!("{scheme}://{rest}"),
+        None => rest,
     }
 }
 
@@ -66,9 +68,11 @@ mod tests {
     fn user_information_is_masked() {
         for (url, masked) in [
             ("nats://broker:4222", "nats://broker:4222"),
-            ("nats://user:pass@broker:4222", "nats://[redacted]@broker:4222"),
-            ("tls://token@broker/x@y", "tls://[redacted]@broker/x@y"),
-            ("user:p@ss@broker:4222", "[redacted]@broker:4222"),
+            ("nats://user:pass@broker:4222", "nats://***@broker:4222"),
+            ("nats://user:pa/s@s@broker:4222", "nats://***@broker:4222"),
+            ("tls://token@broker/x@y", "tls://***@y"),
+            ("user:p@ss@broker:4222", "***@broker:4222"),
+            ("tcp/broker:7447", "tcp/broker:7447"),
         ] {
             assert_eq!(masked_url(url), masked);
         }

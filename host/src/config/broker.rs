@@ -4,8 +4,7 @@ use super::credentials::{Credentials, Section, origin_of};
 use super::env;
 use super::error::{ConfigError, ConfigWarning};
 use super::setting::{Origin, Resolver, Sourced};
-use super::url::redacted_url;
-use mortise_mesh::{NatsAuth, NatsConfig, Pem, Secret, TlsConfig, ZenohConfig};
+use mortise_mesh::{NatsAuth, NatsConfig, Pem, Secret, TlsConfig, ZenohConfig, masked_url};
 use std::path::PathBuf;
 
 /// Where portal credentials without URLs lead (wire contract 9.5).
@@ -32,7 +31,7 @@ impl MeshConfig {
             Self::Zenoh(zenoh) if is_peer_mode(zenoh) => return "Zenoh peers".to_owned(),
             Self::Zenoh(zenoh) => &zenoh.urls,
         };
-        urls.iter().map(|url| format!("`{}`", redacted_url(url))).collect::<Vec<_>>().join(", ")
+        urls.iter().map(|url| format!("`{}`", masked_url(url))).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -100,7 +99,7 @@ pub(super) fn resolve(
     resolver.show("messaging_backend", backend.value.word(), &backend.origin);
     match &urls {
         Some(urls) => {
-            let shown: Vec<_> = urls.value.iter().map(|url| redacted_url(url)).collect();
+            let shown: Vec<_> = urls.value.iter().map(|url| masked_url(url)).collect();
             resolver.show("messaging_urls", shown.join(","), &urls.origin);
         }
         None => resolver.show("messaging_urls", "", &Origin::Default),
@@ -309,18 +308,19 @@ fn resolve_nats(
         let lower = url.to_ascii_lowercase();
         let scheme = lower.split_once("://").map(|(scheme, _)| scheme);
         if !matches!(scheme, Some("nats" | "tls") | None) || (scheme.is_none() && lower.contains('/')) {
-            let (url, origin) = (redacted_url(url), urls.origin.clone());
+            let (url, origin) = (masked_url(url), urls.origin.clone());
             resolver.errors.push(ConfigError::BrokerUrl { url, origin, backend: "NATS" });
         }
     }
     let checked = !matches!(role, Role::Host { insecure: true, .. });
     let tls_url = urls.value.iter().find(|url| url.to_ascii_lowercase().starts_with("tls://"));
-    let user_in_url = urls.value.iter().any(|url| redacted_url(url) != *url);
+    let user_in_url = urls.value.iter().any(|url| masked_url(url) != *url);
     if checked {
         check_authentication(resolver, role, jwt.is_some(), seed.is_some(), user_in_url, credentials.map(|c| &c.path));
         match tls_url {
-            Some(url) if tls.ca.is_none() => {
-                resolver.errors.push(ConfigError::TlsAuthorityMissing { url: redacted_url(url) });
+            // A client may rely on the system's authorities.
+            Some(url) if tls.ca.is_none() && role != Role::Client => {
+                resolver.errors.push(ConfigError::TlsAuthorityMissing { url: masked_url(url) });
             }
             Some(_) if jwt.is_none() && !user_in_url => {
                 resolver.warnings.push(ConfigWarning::TlsWithoutAuthentication);
@@ -328,6 +328,10 @@ fn resolve_nats(
             None if tls.ca.is_some() => resolver.warnings.push(ConfigWarning::AuthorityWithoutTls),
             _ => {}
         }
+    }
+    if !checked && jwt.is_some() != seed.is_some() {
+        let missing = if jwt.is_some() { "the seed" } else { "the JWT" };
+        resolver.errors.push(ConfigError::AuthenticationHalf { missing });
     }
     let auth = jwt.zip(seed).map(|(jwt, seed)| NatsAuth { jwt, seed });
     Some(NatsConfig { urls: urls.value, auth, tls: used(tls), name: String::new() })
@@ -363,7 +367,7 @@ fn resolve_zenoh(
     for url in urls.iter().flat_map(|urls| &urls.value) {
         let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         if !matches!(scheme.as_deref(), None | Some("zenoh" | "zenoh+tls")) {
-            let (url, origin) = (redacted_url(url), urls.as_ref().map_or(Origin::Default, |urls| urls.origin.clone()));
+            let (url, origin) = (masked_url(url), urls.as_ref().map_or(Origin::Default, |urls| urls.origin.clone()));
             resolver.errors.push(ConfigError::BrokerUrl { url, origin, backend: "Zenoh" });
         }
     }

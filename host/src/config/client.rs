@@ -39,7 +39,7 @@ pub struct ClientConfig {
     pub mesh: MeshConfig,
     /// Where a local host keeps its control socket; absolute.
     pub state_dir: PathBuf,
-    /// Whether the state folder was named on the command line: then that very host is meant.
+    /// Whether the state folder was named, by flag or variable: then that very host is meant.
     pub state_dir_named: bool,
     /// From the request to its answer.
     pub timeout: Duration,
@@ -80,6 +80,11 @@ fn resolve(flags: &ClientFlags, r: &mut Resolver<'_>) -> Option<ClientConfig> {
         },
         credentials.as_ref(),
     );
+    let state_dir_named = flags.state_dir.is_some()
+        || flags.capabilities_dir.is_some()
+        || [&env::MORTISE_STATE_DIR, &env::DC_PLUGIN_CAPABILITIES_DIR, &env::CAPABILITIES_DIR]
+            .into_iter()
+            .any(|var| r.is_set(var.name));
     let (_, state_dir) = resolve_folders(flags.capabilities_dir.as_deref(), flags.state_dir.as_deref(), r);
     let timeout = match r.text("--timeout", flags.timeout.as_deref(), &[&env::DC_PLUGIN_DEPLOY_TIMEOUT]) {
         Some(text) => {
@@ -96,7 +101,7 @@ fn resolve(flags: &ClientFlags, r: &mut Resolver<'_>) -> Option<ClientConfig> {
         tenant: tenant?,
         mesh: mesh?,
         state_dir: state_dir?,
-        state_dir_named: flags.state_dir.is_some() || flags.capabilities_dir.is_some(),
+        state_dir_named,
         timeout: timeout?.value,
         warnings: Vec::new(),
     })

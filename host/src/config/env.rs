@@ -131,7 +131,7 @@ env_table! {
     /// crate is built.
     MORTISE_GUEST_RUSTC: "path", "the toolchain's";
     /// Folder of the crate `tenon` that `mortise new` makes plugins depend on (`--sdk`).
-    MORTISE_SDK: "path", "the published crate";
+    MORTISE_SDK: "path", "the one in the repository";
     /// Cargo that builds plugin crates; set by cargo itself.
     CARGO: "path", "`cargo`";
     /// Home folder, for `~`.

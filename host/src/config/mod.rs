@@ -12,7 +12,6 @@ mod host;
 mod identity;
 mod quantity;
 mod setting;
-mod url;
 
 #[cfg(test)]
 mod tests;
@@ -22,4 +21,3 @@ pub use client::{ClientConfig, ClientFlags, resolve_client};
 pub use error::{ConfigError, ConfigErrors, ConfigWarning};
 pub use host::{HostConfig, HostFlags, HostResolution, InstallConfig, resolve_host};
 pub use setting::{Origin, Setting, Sourced};
-pub use url::redacted_url;

@@ -117,3 +117,28 @@ async fn a_guest_that_breaks_the_contract_is_told_apart_from_one_that_keeps_it()
     assert_eq!(host.call("fine", json!({})).await, true);
     host.stop().await;
 }
+
+/// What would spoil the advertisement of the whole device is left out of it, and the plugin's author told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_description_that_is_partly_wrong_is_mended_with_a_warning() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    for (what, warning, is_odd_callable) in [
+        ("twice", "second function `fine` dropped", false),
+        ("name", "function dropped: ", false),
+        ("schema", "schema of function `odd` replaced by an empty one: ", true),
+    ] {
+        let reply = host.install(&Plugin::of("raw", "raw").with("config", json!({"describe": what}))).await;
+        let warnings = reply["load_result"]["warnings"].as_array().unwrap();
+        assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().starts_with(warning), "{reply}");
+        let listed = host.succeed("list_plugins", json!({})).await;
+        assert_eq!(&listed["loaded"]["raw"]["warnings"], &reply["load_result"]["warnings"]);
+        assert_eq!(host.advertised().await.iter().any(|name| name == "odd"), is_odd_callable, "{what}");
+        let schema = json!({"type": "object", "properties": {}, "required": []});
+        let functions = host.capabilities().await["functions"].take();
+        let of_plugin = functions.as_array().unwrap().iter().filter(|function| function["name"] == "fine");
+        assert_eq!(of_plugin.map(|function| &function["parameters"]).collect::<Vec<_>>(), [&schema]);
+        assert_eq!(host.call("fine", json!({})).await, true);
+    }
+    host.stop().await;
+}

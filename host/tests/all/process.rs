@@ -1,9 +1,10 @@
 //! The process and its folder: one host at a time, and a start that copes with whatever the last one left behind.
 
-use crate::bundle::Plugin;
+use crate::bundle::{Plugin, bundle};
 use crate::host::{Site, Way};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Instant;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_host_on_the_same_folder_is_refused_and_the_first_goes_on() {
@@ -42,6 +43,41 @@ async fn a_killed_host_starts_again_with_its_plugins() {
     let host = site.start().await;
     host.wait_for_loaded(&["counter", "hello-world"]).await;
     host.stop().await;
+}
+
+/// Killed at whatever instant of an install, the next host comes up with the old version or the new one, whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_killed_while_it_installs_comes_up_whole() {
+    let site = Site::on_nats();
+    let versions = [("version-1", "1.0.0"), ("version-2", "2.0.0")]
+        .map(|(guest, version)| Plugin::of("versioned", guest).with("version", json!(version)));
+    // How long an install takes when the code of both versions is compiled.
+    let host = site.start().await;
+    host.install(&versions[0]).await;
+    host.install(&versions[1]).await;
+    let begun = Instant::now();
+    host.install(&versions[0]).await;
+    let took = begun.elapsed();
+    host.stop().await;
+    for round in 1..=12 {
+        let host = site.start().await;
+        host.wait_for_loaded(&["versioned"]).await;
+        let version = host.call("version", json!({})).await;
+        let mut list = host.call("list_plugins", json!({})).await;
+        assert_eq!(list["loaded"]["versioned"]["manifest"]["version"], version);
+        assert_eq!(list["available"].as_array().unwrap().len(), 1, "{list}");
+        assert_eq!(list["available"][0]["manifest"]["version"].take(), version);
+        let staged: Vec<_> = std::fs::read_dir(site.state().join("staging")).unwrap().collect();
+        assert!(staged.is_empty(), "{staged:?}");
+
+        let other = &versions[usize::from(version == "1.0.0")];
+        let install = json!({"id": round, "method": "install_plugin_from_bundle", "params": bundle(&other.tarball())});
+        host.tell(install.to_string()).await;
+        host.peer.round_trip().await;
+        // Another instant each time, from before the archive is read to after the swap.
+        tokio::time::sleep(took * round / 12).await;
+        host.kill().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,6 +141,24 @@ async fn nothing_is_loaded_where_the_operator_says_so() {
         assert_eq!(host.call("increment", json!({})).await, 1);
         host.stop().await;
     }
+}
+
+/// One plugin is still starting, another is being installed, and the host ends in time all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_stops_while_plugins_are_starting() {
+    let site = Site::on_nats();
+    site.put(&Plugin::assembled("counter"));
+    site.put(&Plugin::of("slow", "slow-start"));
+    let host = site.start().await;
+    host.wait_for_loaded(&["counter"]).await;
+    let install = bundle(&Plugin::of("slow-too", "slow-start").tarball());
+    host.tell(json!({"id": 1, "method": "install_plugin_from_bundle", "params": install}).to_string()).await;
+    crate::until("the install is under way", async || {
+        std::fs::read_dir(site.state().join("staging")).unwrap().count() == 1
+    })
+    .await;
+    host.stop().await;
+    assert!(!site.capabilities().join("slow-too").exists());
 }
 
 /// A call that is under way when the host is told to stop is answered, and the host still ends in time.

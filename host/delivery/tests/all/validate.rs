@@ -3,6 +3,7 @@
 use crate::archive::RawTar;
 use crate::fixture::MANIFEST;
 use mortise_delivery::{ArchiveLimits, Inspect, Inspected, Report, validate};
+use rustix::fs::{FileType, Mode};
 use std::fs;
 use std::path::Path;
 
@@ -65,6 +66,8 @@ fn errors_are_worded_as_the_reference_words_them() {
         let dir = plugin(manifest);
         let report = check(&dir.path().join("demo"), Some(looked_inside));
         assert_eq!((report.ok, report.errors, report.hints.len()), (false, vec![error.to_owned()], 1));
+        // A refused manifest is shown all the same.
+        assert_eq!(report.manifest.is_some(), manifest != "[]");
     }
     let dir = plugin("{");
     let report = check(&dir.path().join("demo"), None);
@@ -77,6 +80,24 @@ fn errors_are_worded_as_the_reference_words_them() {
     let archive = dir.path().join("big.tgz");
     fs::write(&archive, vec![0; PACKED_MAX as usize + 1]).unwrap();
     assert_eq!(check(&archive, None).errors, [format!("bundle exceeds max size ({PACKED_MAX} bytes)")]);
+}
+
+#[test]
+fn a_manifest_that_is_no_plain_file_is_neither_opened_nor_followed() {
+    let dir = plugin(MANIFEST);
+    let manifest = dir.path().join("demo/manifest.json");
+    let elsewhere = dir.path().join("elsewhere.json");
+    fs::rename(&manifest, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &manifest).unwrap();
+    let report = check(&dir.path().join("demo"), None);
+    assert_eq!(report.errors, ["symbolic link in plugin folder: manifest.json"]);
+    assert_eq!(report.manifest, None);
+    fs::remove_file(&manifest).unwrap();
+    // Whoever opens a pipe to read it waits for a writer that never comes.
+    rustix::fs::mknodat(rustix::fs::CWD, &manifest, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let report = check(&dir.path().join("demo"), None);
+    assert_eq!(report.errors, ["special file in plugin folder: manifest.json"]);
+    assert_eq!(report.manifest, None);
 }
 
 #[test]

@@ -122,6 +122,9 @@ async fn options(config: NatsConfig, news: LinkNews) -> Result<ConnectOptions, M
             std::future::ready(key.sign(&nonce).map_err(AuthError::new))
         });
     }
+    // The library follows the broker's word otherwise: one that does not ask for TLS would be spoken to in the clear.
+    let tls_url = config.urls.iter().any(|url| url.trim().to_ascii_lowercase().starts_with("tls://"));
+    options = options.require_tls(config.tls.is_some() || tls_url);
     if let Some(tls) = &config.tls
         && let Some(client_config) = tls::client_config(tls).await?
     {
@@ -134,7 +137,7 @@ async fn options(config: NatsConfig, news: LinkNews) -> Result<ConnectOptions, M
 fn is_refusal(error: &ConnectError) -> bool {
     let words = error.to_string().to_ascii_lowercase();
     matches!(error.kind(), ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation)
-        || ["authoriz", "authentic", "permission"].iter().any(|word| words.contains(word))
+        || ["authoriz", "authentic", "permissions violation"].iter().any(|word| words.contains(word))
 }
 
 /// Turns the client's events into the state of the link.
@@ -196,10 +199,10 @@ mod tests {
     fn other_urls_are_refused_without_their_passwords() {
         for (url, reason) in [
             ("mqtt://h:1883", "`mqtt://h:1883`: MQTT is not supported, use NATS or Zenoh"),
-            ("MQTTS://u:p@h", "`MQTTS://[redacted]@h`: MQTT is not supported, use NATS or Zenoh"),
+            ("MQTTS://u:p@h", "`MQTTS://***@h`: MQTT is not supported, use NATS or Zenoh"),
             ("zenoh+tls://h", "`zenoh+tls://h` is not a NATS URL"),
             ("ws://h", "`ws://h` is not a NATS URL"),
-            ("nats://u:p@h:x", "`nats://[redacted]@h:x` is not a NATS URL"),
+            ("nats://u:p@h:x", "`nats://***@h:x` is not a NATS URL"),
             ("  ", "at least one NATS URL is needed"),
         ] {
             match servers(&texts(&[url])) {

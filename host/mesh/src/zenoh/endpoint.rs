@@ -131,7 +131,7 @@ mod tests {
     fn what_can_never_connect_is_refused_at_once() {
         for (url, expected) in [
             ("mqtts://h:8883", "`mqtts://h:8883`: MQTT is not supported"),
-            ("nats://u:p@h:4222", "`nats://[redacted]@h:4222` begins with none of"),
+            ("nats://u:p@h:4222", "`nats://***@h:4222` begins with none of"),
             ("tls://h:1", "`tls://h:1` begins with none of"),
             ("quic/h:1", "`quic/h:1` begins with none of"),
         ] {

@@ -65,7 +65,9 @@ impl Drop for NatsServer {
 
 fn spawn(folder: &Path, port: &str) -> Child {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
-    Command::new("nats-server")
+    // Debian keeps it in `/usr/sbin`, which `PATH` may lack: `cargo xtask test` says where it is.
+    let program = std::env::var_os("NATS_SERVER").filter(|path| !path.is_empty());
+    Command::new(program.unwrap_or_else(|| "nats-server".into()))
         .args(["-c", "server.conf", "-a", "127.0.0.1", "-p", port, "--ports_file_dir", "."])
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -73,7 +75,7 @@ fn spawn(folder: &Path, port: &str) -> Child {
         .stderr(log)
         .spawn()
         .unwrap_or_else(|error| {
-            panic!("failed to start `nats-server`: {error}; install it with `apt-get install nats-server`")
+            panic!("failed to start `nats-server`: {error}; install it with `apt-get install nats-server`, or name it in `NATS_SERVER`")
         })
 }
 

@@ -66,6 +66,14 @@ async fn the_host_name_is_verified_unless_an_operator_says_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_without_tls_is_never_spoken_to_where_tls_is_set() {
+    let ca = Authority::new();
+    let broker = NatsServer::start("");
+    never_connects(NatsConfig { tls: Some(ca.trusted()), ..broker.config() }).await;
+    works(broker.config()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_certificate_is_shown() {
     let fixture = fixture("127.0.0.1", ", verify: true");
     never_connects(fixture.config(fixture.ca.trusted())).await;

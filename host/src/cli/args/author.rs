@@ -30,7 +30,7 @@ pub struct NewArgs {
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
 
-    /// Folder of the crate `tenon` to depend on [env: MORTISE_SDK] [default: the published crate]
+    /// Folder of the crate `tenon` to depend on [env: MORTISE_SDK] [default: the one in the repository]
     #[arg(long, value_name = "DIR")]
     pub sdk: Option<PathBuf>,
 
