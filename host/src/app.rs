@@ -21,6 +21,9 @@ const DRAIN_GRACE: Duration = Duration::from_millis(1_200);
 /// How long calls, stop hooks and management functions may take together; the rest is for the departure.
 const DRAIN_BUDGET: Duration = Duration::from_millis(2_500);
 
+/// Signals closer together than this count as one; a later one cuts the waiting.
+const SIGNAL_GAP: Duration = Duration::from_millis(500);
+
 /// How long the last events and the departure may take. With the above, less than the 5 s of a shutdown.
 const DEPART_BUDGET: Duration = Duration::from_millis(2_200);
 
@@ -61,9 +64,17 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
         }
     };
     loading.cancel();
+    let second = async {
+        // A process manager may signal the process and its group: that is one wish.
+        tokio::time::sleep(SIGNAL_GAP).await;
+        match Signals::listen() {
+            Ok(mut signals) => signals.next().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = app.shut_down(endpoint) => {}
-        signal = signals.next() => warn!(signal, "stopped without waiting"),
+        signal = second => warn!(signal, "stopped without waiting"),
     }
     info!("stopped");
     outcome

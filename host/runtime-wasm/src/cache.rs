@@ -136,21 +136,37 @@ fn private_dir(dir: &Path) -> io::Result<()> {
     builder.recursive(true);
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+        use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
         builder.mode(0o700).create(dir)?;
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+        let metadata = fs::metadata(dir)?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the folder belongs to another user"));
+        }
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+        // Others could write here, so a file's name proves nothing.
+        if metadata.mode() & 0o022 != 0 {
+            tracing::warn!(dir = %dir.display(), "the code cache was open to others and is emptied");
+            sweep(dir, 0)?;
+        }
+        Ok(())
     }
     #[cfg(not(unix))]
     builder.create(dir)
 }
 
-/// Removes what a crash left half written, and the oldest files above `bytes_max`.
+/// Removes what a crash left half written, and the oldest files above `bytes_max`. Files that the cache would not
+/// write are none of its business.
 fn sweep(dir: &Path, bytes_max: u64) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(PARTIAL_PREFIX) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PARTIAL_PREFIX) {
             remove(&entry.path());
+            continue;
+        }
+        if !is_own_name(&name) {
             continue;
         }
         let metadata = entry.metadata()?;
@@ -167,6 +183,18 @@ fn sweep(dir: &Path, bytes_max: u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the cache would give a file that name.
+fn is_own_name(name: &str) -> bool {
+    let is_hex = |text: &str, digits| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+    match name.rsplit_once('.') {
+        Some((compiled, "cwasm")) => is_hex(compiled, 64),
+        Some((reference, "ref")) => {
+            reference.split_once('-').is_some_and(|(code, engine)| is_hex(code, 64) && is_hex(engine, 16))
+        }
+        _ => false,
+    }
 }
 
 fn remove(path: &Path) {
@@ -270,21 +298,27 @@ mod tests {
         let fixture = Fixture::new();
         let dir = fixture.dir.path().join("cache");
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
-        fixture.open();
+        assert!(!fixture.hit(), "what others could have written is not used");
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        let fixture = Fixture::new();
+        fs::set_permissions(fixture.dir.path().join("cache"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(fixture.hit(), "others could read and not write");
     }
 
     #[test]
     fn the_sweep_removes_leftovers_and_the_oldest_files() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, age_s) in [("new", 1), ("old", 100), (".partial-x", 1)] {
+        let (new, old) = (format!("{}.cwasm", "a".repeat(64)), format!("{}-{}.ref", "b".repeat(64), "c".repeat(16)));
+        let foreign = format!("{}.txt", "d".repeat(64));
+        for (name, age_s) in [(&new, 1), (&old, 100), (&".partial-x".to_owned(), 1), (&foreign, 1000)] {
             let path = dir.path().join(name);
             fs::write(&path, [0; 10]).unwrap();
             let modified = SystemTime::now() - std::time::Duration::from_secs(age_s);
             fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
         }
         sweep(dir.path(), 15).unwrap();
-        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["new"]);
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort_unstable();
+        assert_eq!(left, [new.as_str(), foreign.as_str()]);
     }
 }

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How many functions, events, routines or subscriptions one plugin may bring.
 const DECLARATIONS_MAX: usize = 1000;
 
+/// How many bytes of text a description may have: it is advertised as a whole.
+const TEXT_BYTES_MAX: usize = 512 << 10;
+
 /// The shortest interval of a routine.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 
@@ -32,6 +35,10 @@ pub(crate) fn check(description: wit::Description) -> Result<Description, String
             return Err(format!("{count} {what}, more than {DECLARATIONS_MAX}"));
         }
     }
+    let bytes = text_bytes(&functions, &events, &routines, &subscriptions);
+    if bytes > TEXT_BYTES_MAX {
+        return Err(format!("{bytes} bytes of text, more than {TEXT_BYTES_MAX}"));
+    }
     let mut warnings = Warnings(Vec::new());
     let mut names = HashSet::new();
     let functions = functions.into_iter().filter_map(|f| function(f, &mut names, &mut warnings)).collect();
@@ -41,6 +48,34 @@ pub(crate) fn check(description: wit::Description) -> Result<Description, String
     let routines = routines.into_iter().filter_map(|r| routine(&r, &mut names, &mut warnings)).collect();
     let subscriptions = subscriptions.into_iter().filter_map(|s| subscription(s, &mut warnings)).collect();
     Ok(Description { functions, events, routines, subscriptions, warnings: warnings.0 })
+}
+
+/// How much text it all has. Empty labels and tags count as well.
+fn text_bytes(
+    functions: &[wit::Function],
+    events: &[wit::Event],
+    routines: &[wit::Routine],
+    subscriptions: &[wit::Subscription],
+) -> usize {
+    let texts = |texts: &[String]| texts.iter().map(|text| text.len() + 1).sum::<usize>();
+    let labels = |labels: &[wit::Label]| {
+        let label = |label: &wit::Label| match &label.value {
+            wit::LabelValue::Text(text) => label.key.len() + text.len() + 1,
+            wit::LabelValue::Texts(values) => label.key.len() + texts(values) + 1,
+        };
+        labels.iter().map(label).sum::<usize>()
+    };
+    let function = |f: &wit::Function| {
+        f.name.len() + f.description.len() + f.parameters.len() + labels(&f.labels) + texts(&f.tags)
+    };
+    let event = |e: &wit::Event| {
+        let schema = e.payload_schema.as_ref().map_or(0, String::len);
+        e.name.len() + e.description.len() + schema + labels(&e.labels) + texts(&e.tags)
+    };
+    functions.iter().map(function).sum::<usize>()
+        + events.iter().map(event).sum::<usize>()
+        + routines.iter().map(|r| r.name.len()).sum::<usize>()
+        + subscriptions.iter().map(|s| s.name.len() + s.device.len() + s.event.len()).sum::<usize>()
 }
 
 struct Warnings(Vec<String>);
@@ -266,5 +301,9 @@ mod tests {
         let functions = (0..=DECLARATIONS_MAX).map(|n| function(&format!("f{n}"), EMPTY)).collect();
         let flood = wit::Description { functions, events: vec![], routines: vec![], subscriptions: vec![] };
         assert_eq!(check(flood).unwrap_err(), "1001 functions, more than 1000");
+        let tags = vec![String::new(); TEXT_BYTES_MAX + 1];
+        let functions = vec![wit::Function { tags, ..function("", "") }];
+        let flood = wit::Description { functions, events: vec![], routines: vec![], subscriptions: vec![] };
+        assert_eq!(check(flood).unwrap_err(), "524290 bytes of text, more than 524288");
     }
 }

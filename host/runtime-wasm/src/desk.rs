@@ -43,7 +43,7 @@ impl From<Loss> for Break {
 
 pub(crate) struct Desk {
     inbox: mpsc::Receiver<Message>,
-    /// Jobs taken out of the inbox while the guest could not be entered, in their order.
+    /// Jobs taken out of the inbox, in their order. Together with the inbox they are `limits.queue` at most.
     waiting: VecDeque<Job>,
     /// The earliest deadline among them.
     waiting_due: Option<Instant>,
@@ -139,32 +139,17 @@ impl Desk {
         .await
     }
 
-    /// The next job in order of arrival; pending when there is none, and when there will be none.
-    pub(crate) fn poll_job(&mut self, cx: &mut Context<'_>) -> Poll<Job> {
-        let job = match self.waiting.pop_front() {
-            Some(job) => {
-                if self.waiting.is_empty() {
-                    self.waiting_due = None;
-                }
-                job
-            }
-            None => match ready!(self.inbox.poll_recv(cx)) {
-                Some(Message::Job(job)) => job,
-                Some(Message::Stop(timeout)) => {
-                    self.told_to_stop(timeout);
-                    return Poll::Pending;
-                }
-                None => {
-                    self.abandoned = true;
-                    return Poll::Pending;
-                }
-            },
-        };
+    /// The next of the jobs that were received, in order of arrival.
+    pub(crate) fn next_job(&mut self) -> Option<Job> {
+        let job = self.waiting.pop_front()?;
+        if self.waiting.is_empty() {
+            self.waiting_due = None;
+        }
         self.queued.fetch_sub(1, Ordering::Relaxed);
-        Poll::Ready(job)
+        Some(job)
     }
 
-    /// Takes in what has arrived, so that its deadlines are known.
+    /// Takes in what has arrived, so that deadlines are known and orders followed. Asks for the wake-up.
     pub(crate) fn receive(&mut self, cx: &mut Context<'_>) {
         while !self.abandoned
             && let Poll::Ready(message) = self.inbox.poll_recv(cx)
@@ -249,6 +234,17 @@ impl Desk {
         for job in self.waiting.drain(..) {
             job.ticket.answer(Err(failure()));
         }
+    }
+
+    /// Takes no more jobs, and answers those that are at hand.
+    pub(crate) fn shut(&mut self, failure: impl Fn() -> Failure) {
+        self.inbox.close();
+        while let Ok(message) = self.inbox.try_recv() {
+            if let Message::Job(job) = message {
+                self.waiting.push_back(job);
+            }
+        }
+        self.dismiss_waiting(failure);
     }
 
     /// Takes no more jobs, and answers those that are left.

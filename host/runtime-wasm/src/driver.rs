@@ -30,6 +30,9 @@ use tokio::time::Instant;
 /// Calls that one instance may have under way where the plugin sets no `concurrency`.
 const CONCURRENCY_MAX: usize = 10_000;
 
+/// Deliveries after which a waiting job is handed over even if more of them are at hand.
+const DELIVERIES_PER_JOB_MAX: usize = 16;
+
 /// Entries after which the guest's loop is turned even if more are at hand.
 const ENTRIES_PER_RUN_MAX: usize = 64;
 
@@ -71,11 +74,12 @@ pub(crate) struct Driver {
     /// Something was entered since the last `run`.
     run_due: bool,
     entries_since_run: usize,
+    deliveries_since_job: usize,
     /// When the guest wants to be turned.
     wake_at: Option<Instant>,
-    /// Dropped last: whoever waits for the end sees it after every answer was given.
-    _ended: watch::Sender<()>,
     _permit: OwnedSemaphorePermit,
+    /// Dropped last: whoever waits for the end sees it after every answer was given and the place is free.
+    _ended: watch::Sender<()>,
 }
 
 impl Driver {
@@ -98,15 +102,16 @@ impl Driver {
             now: Instant::now(),
             run_due: false,
             entries_since_run: 0,
+            deliveries_since_job: 0,
             wake_at: None,
-            _ended: ended,
             _permit: permit,
+            _ended: ended,
         }
     }
 
     /// Proves a first instance, says so, and serves until the end.
     pub(crate) async fn drive(mut self, proven: oneshot::Sender<Result<Description, Refusal>>) {
-        let (mut guest, description) = match self.boot(&[Hook::Start, Hook::SelfTest]).await {
+        let (guest, description) = match self.boot(&[Hook::Start, Hook::SelfTest]).await {
             Ok(booted) => booted,
             Err(refusal) => {
                 // Nobody may be waiting any more; then nobody has to know.
@@ -115,25 +120,27 @@ impl Driver {
             }
         };
         if proven.send(Ok(description.clone())).is_ok() {
-            loop {
-                match self.serve(&mut guest).await {
-                    Break::Lost(loss) => {
-                        drop(guest);
-                        self.lose(&loss);
-                        match self.revive(&description).await {
-                            Ok(fresh) => guest = fresh,
-                            Err(_) => break,
-                        }
-                    }
-                    Break::Stop => {
-                        self.stop(&mut guest).await;
-                        break;
-                    }
-                    Break::Abandoned => break,
-                }
-            }
+            self.live(guest, &description).await;
         }
         self.end().await;
+    }
+
+    /// Serves through one instance after the other. At the end none is left.
+    async fn live(&mut self, mut guest: Guest, description: &Description) {
+        loop {
+            match self.serve(&mut guest).await {
+                Break::Lost(loss) => {
+                    drop(guest);
+                    self.lose(&loss);
+                    match self.revive(description).await {
+                        Ok(fresh) => guest = fresh,
+                        Err(_) => return,
+                    }
+                }
+                Break::Stop => return self.stop(&mut guest).await,
+                Break::Abandoned => return,
+            }
+        }
     }
 
     async fn serve(&mut self, guest: &mut Guest) -> Break {
@@ -173,33 +180,37 @@ impl Driver {
         Ok(())
     }
 
-    /// The next event. What is overdue comes first, then what ends ops, then new jobs; the guest's loop is turned once
-    /// after a burst of them.
+    /// The next event. What was ordered and what is overdue come first, whatever the guest has at hand. Then come
+    /// what ends ops and new jobs; the guest's loop is turned once after a burst of them. Ops that end at once keep
+    /// neither jobs nor the loop waiting for more than a few deliveries.
     fn poll_event(&mut self, guest: &mut Guest, cx: &mut Context<'_>) -> Poll<Event> {
         loop {
             self.now = Instant::now();
+            self.desk.receive(cx);
             self.desk.expire(self.now);
-            if let Some(id) = self.desk.next_cancelled() {
-                return Poll::Ready(Event::Cancel(id));
-            }
-            if let Poll::Ready((id, outcome)) = guest.ops().poll_next(self.now, cx) {
-                return Poll::Ready(Event::Deliver(id, outcome));
-            }
-            if self.run_due && self.entries_since_run >= ENTRIES_PER_RUN_MAX {
-                return Poll::Ready(Event::Run);
-            }
-            if self.admits_jobs() {
-                if let Poll::Ready(job) = self.desk.poll_job(cx) {
-                    return Poll::Ready(Event::Job(job));
-                }
-            } else {
-                self.desk.receive(cx);
-            }
             if self.desk.is_abandoned() {
                 return Poll::Ready(Event::Abandoned);
             }
             if self.desk.stop.is_some() && !self.stopping {
                 return Poll::Ready(Event::Stop);
+            }
+            if let Some(id) = self.desk.next_cancelled() {
+                return Poll::Ready(Event::Cancel(id));
+            }
+            if self.deliveries_since_job >= DELIVERIES_PER_JOB_MAX
+                && let Some(job) = self.next_job()
+            {
+                return Poll::Ready(Event::Job(job));
+            }
+            if self.run_due && self.entries_since_run >= ENTRIES_PER_RUN_MAX {
+                return Poll::Ready(Event::Run);
+            }
+            if let Poll::Ready((id, outcome)) = guest.ops().poll_next(self.now, cx) {
+                self.deliveries_since_job += 1;
+                return Poll::Ready(Event::Deliver(id, outcome));
+            }
+            if let Some(job) = self.next_job() {
+                return Poll::Ready(Event::Job(job));
             }
             if self.run_due || self.wake_at.is_some_and(|at| at <= self.now) {
                 return Poll::Ready(Event::Run);
@@ -212,9 +223,15 @@ impl Driver {
         }
     }
 
-    fn admits_jobs(&self) -> bool {
+    /// A job that may be handed over now.
+    fn next_job(&mut self) -> Option<Job> {
         let limit = self.shared.limits.concurrency.unwrap_or(CONCURRENCY_MAX);
-        self.hook_limit.is_none() && self.shared.ledger().running() < limit
+        if self.hook_limit.is_some() || self.shared.ledger().running() >= limit {
+            return None;
+        }
+        let job = self.desk.next_job()?;
+        self.deliveries_since_job = 0;
+        Some(job)
     }
 
     async fn call(&mut self, guest: &mut Guest, job: Job) -> Result<(), Break> {
@@ -287,6 +304,14 @@ impl Driver {
 
     async fn end(mut self) {
         self.desk.close(never_begun).await;
+        // What the guest was given is answered as `self` goes.
+    }
+}
+
+impl Drop for Driver {
+    /// Answers what is left, even if the driver's own task panicked: the ledger lives on in the handle.
+    fn drop(&mut self) {
+        self.desk.shut(never_begun);
         let answers =
             self.shared.ledger().fail_all(|_| Failure::new("stopped", "the plugin was stopped before it answered"));
         answers.into_iter().for_each(Answer::give);

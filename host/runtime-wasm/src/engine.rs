@@ -150,7 +150,7 @@ impl Drop for Ticker {
 pub(crate) struct CompilePool {
     pool: rayon::ThreadPool,
     /// As many compilations at once as there are threads: each holds the whole of a component's code in memory.
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 impl CompilePool {
@@ -164,16 +164,22 @@ impl CompilePool {
             .panic_handler(|_| tracing::error!("a compilation panicked"))
             .build()
             .map_err(WasmError::CompilePool)?;
-        Ok(Self { pool, permits: Semaphore::new(threads) })
+        Ok(Self { pool, permits: Arc::new(Semaphore::new(threads)) })
     }
 
-    /// Runs `work` on the pool; none when it panicked. A dropped future does not stop work that has begun.
+    /// Runs `work` on the pool; none when it panicked. A dropped future does not stop work that has begun: that keeps
+    /// its place until it is done. Work that has not begun is skipped.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         // The semaphore is never closed.
-        let _permit = self.permits.acquire().await.ok()?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
         let (sender, receiver) = oneshot::channel();
         self.pool.spawn(move || {
-            // The caller may have given up; the work is done all the same.
+            // Moved here, and dropped by a panic as well.
+            let _permit = permit;
+            if sender.is_closed() {
+                return;
+            }
+            // The caller may have given up meanwhile.
             let _ = sender.send(work());
         });
         receiver.await.ok()

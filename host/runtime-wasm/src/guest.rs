@@ -16,7 +16,7 @@ use wasmtime::{Store, UpdateDeadline};
 
 /// How much one crossing of the boundary may make the host allocate. A guest's list can name the same megabyte a
 /// million times, so its own memory limit does not bound what is lifted from it.
-const CROSSING_BYTES_MAX: usize = 128 << 20;
+const CROSSING_BYTES_MAX: usize = 16 << 20;
 
 /// Ticks before a turn is asked to let others run for the first time: two, so that it gets one whole tick at least.
 const FIRST_YIELD_TICKS: u64 = 2;

@@ -30,6 +30,12 @@ impl Instance for WasmInstance {
     }
 
     fn submit(&self, job: Job) {
+        let (size, bytes_max) = (job.params.as_str().len(), self.shared.entry_bytes_max());
+        if size > bytes_max {
+            let message =
+                format!("the parameters have {size} bytes, and `{}` can be given {bytes_max}", self.shared.plugin);
+            return job.ticket.answer(Err(Failure::new("params_too_large", message)));
+        }
         let queue_max = self.shared.limits.queue;
         if self.queued.fetch_add(1, Ordering::Relaxed) >= queue_max {
             self.queued.fetch_sub(1, Ordering::Relaxed);

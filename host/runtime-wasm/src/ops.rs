@@ -1,15 +1,19 @@
 //! What a guest waits for: sleeps, invocations and discoveries. They overlap; each ends in one delivery.
 
-use futures_util::future::{AbortHandle, Abortable, Aborted};
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use mortise_model::{Failure, Json};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
 /// How many ops one instance may have under way.
 pub(crate) const OPS_MAX: usize = 20_000;
+
+/// How many refusals may wait for their delivery besides. A guest that goes on starting ops is given up.
+pub(crate) const REFUSALS_MAX: usize = 1000;
+
+/// How many bytes of parameters and outcomes one instance's ops may hold in the host.
+pub(crate) const OPS_BYTES_MAX: usize = 16 << 20;
 
 /// How an op ended.
 #[derive(Debug)]
@@ -22,24 +26,19 @@ pub(crate) enum OpOutcome {
     Failed(Failure),
 }
 
-impl From<Result<Json, Failure>> for OpOutcome {
-    fn from(result: Result<Json, Failure>) -> Self {
-        result.map_or_else(Self::Failed, Self::Json)
+impl OpOutcome {
+    /// What it holds on to, apart from a few words of a failure.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Json(json) => json.as_str().len(),
+            Self::Done | Self::Failed(_) => 0,
+        }
     }
 }
 
-type Invocation = Pin<Box<dyn Future<Output = Result<Json, Failure>> + Send>>;
-
-struct Tagged {
-    id: u64,
-    invocation: Abortable<Invocation>,
-}
-
-impl Future for Tagged {
-    type Output = (u64, Result<Result<Json, Failure>, Aborted>);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.invocation).poll(cx).map(|outcome| (self.id, outcome))
+impl From<Result<Json, Failure>> for OpOutcome {
+    fn from(result: Result<Json, Failure>) -> Self {
+        result.map_or_else(Self::Failed, Self::Json)
     }
 }
 
@@ -49,14 +48,45 @@ enum UnderWay {
     Ready,
 }
 
+/// An invocation's task, until it is really gone.
+struct Task {
+    /// None once the op is cancelled: nothing is delivered, and its id may be in use again.
+    op: Option<u64>,
+    bytes: usize,
+}
+
 /// The ops of one instance. They end with it.
 #[derive(Default)]
 pub(crate) struct Ops {
     under_way: HashMap<u64, UnderWay>,
     /// One timer of the driver's serves them all.
     sleeps: BTreeSet<(Instant, u64)>,
-    invocations: FuturesUnordered<Tagged>,
+    /// Invocations are tasks of their own, so that they go on while a turn is under way. Aborted with the set.
+    invocations: JoinSet<Result<Json, Failure>>,
+    tasks: HashMap<Id, Task>,
     ready: VecDeque<(u64, OpOutcome)>,
+    /// Held by tasks and by what is ready.
+    bytes: usize,
+    next_source: Source,
+}
+
+/// Where outcomes come from. Each gets its turn, so that none of them keeps the others from being delivered.
+#[derive(Debug, Clone, Copy, Default)]
+enum Source {
+    #[default]
+    Ready,
+    Sleeps,
+    Invocations,
+}
+
+impl Source {
+    fn next(self) -> Self {
+        match self {
+            Self::Ready => Self::Sleeps,
+            Self::Sleeps => Self::Invocations,
+            Self::Invocations => Self::Ready,
+        }
+    }
 }
 
 impl Ops {
@@ -65,8 +95,14 @@ impl Ops {
         self.under_way.contains_key(&id)
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.under_way.len() >= OPS_MAX
+    /// How many there are. A cancelled invocation counts until its task is gone.
+    pub(crate) fn count(&self) -> usize {
+        self.sleeps.len() + self.ready.len() + self.tasks.len()
+    }
+
+    /// Whether as many bytes more are within the budget.
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
+        self.bytes.saturating_add(bytes) <= OPS_BYTES_MAX
     }
 
     /// Starts a sleep. Nothing happens at a moment too far away to be told.
@@ -75,14 +111,22 @@ impl Ops {
         self.sleeps.insert((until, id));
     }
 
-    pub(crate) fn invoke(&mut self, id: u64, invocation: Invocation) {
-        let (handle, registration) = AbortHandle::new_pair();
+    /// Starts an invocation that holds so many bytes. To be called within a tokio runtime.
+    pub(crate) fn invoke(
+        &mut self,
+        id: u64,
+        bytes: usize,
+        invocation: impl Future<Output = Result<Json, Failure>> + Send + 'static,
+    ) {
+        let handle = self.invocations.spawn(invocation);
+        self.bytes += bytes;
+        self.tasks.insert(handle.id(), Task { op: Some(id), bytes });
         self.under_way.insert(id, UnderWay::Invocation(handle));
-        self.invocations.push(Tagged { id, invocation: Abortable::new(invocation, registration) });
     }
 
     /// An op that has its outcome already.
     pub(crate) fn finished(&mut self, id: u64, outcome: OpOutcome) {
+        self.bytes += outcome.bytes();
         self.under_way.insert(id, UnderWay::Ready);
         self.ready.push_back((id, outcome));
     }
@@ -93,8 +137,19 @@ impl Ops {
             Some(UnderWay::Sleep(until)) => {
                 self.sleeps.remove(&(until, id));
             }
-            Some(UnderWay::Invocation(handle)) => handle.abort(),
-            Some(UnderWay::Ready) => self.ready.retain(|(ready, _)| *ready != id),
+            Some(UnderWay::Invocation(handle)) => {
+                handle.abort();
+                if let Some(task) = self.tasks.get_mut(&handle.id()) {
+                    task.op = None;
+                }
+            }
+            Some(UnderWay::Ready) => {
+                if let Some(at) = self.ready.iter().position(|(ready, _)| *ready == id)
+                    && let Some((_, outcome)) = self.ready.remove(at)
+                {
+                    self.bytes -= outcome.bytes();
+                }
+            }
             None => {}
         }
     }
@@ -106,31 +161,58 @@ impl Ops {
 
     /// The next outcome to deliver.
     pub(crate) fn poll_next(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<(u64, OpOutcome)> {
-        if let Some((id, outcome)) = self.ready.pop_front() {
-            self.under_way.remove(&id);
-            return Poll::Ready((id, outcome));
-        }
-        if let Some(&(until, id)) = self.sleeps.first()
-            && until <= now
-        {
-            self.sleeps.pop_first();
-            self.under_way.remove(&id);
-            return Poll::Ready((id, OpOutcome::Done));
-        }
-        while let Poll::Ready(Some((id, outcome))) = self.invocations.poll_next_unpin(cx) {
-            // A cancelled op delivers nothing, and its id may be in use again.
-            if let Ok(outcome) = outcome {
+        for _ in 0..3 {
+            let source = self.next_source;
+            self.next_source = source.next();
+            let found = match source {
+                Source::Ready => self.next_ready(),
+                Source::Sleeps => self.next_slept(now),
+                Source::Invocations => self.next_answered(cx),
+            };
+            if let Some((id, outcome)) = found {
                 self.under_way.remove(&id);
-                return Poll::Ready((id, outcome.into()));
+                return Poll::Ready((id, outcome));
             }
         }
         Poll::Pending
+    }
+
+    fn next_ready(&mut self) -> Option<(u64, OpOutcome)> {
+        let (id, outcome) = self.ready.pop_front()?;
+        self.bytes -= outcome.bytes();
+        Some((id, outcome))
+    }
+
+    fn next_slept(&mut self, now: Instant) -> Option<(u64, OpOutcome)> {
+        let (_, id) = self.sleeps.first().filter(|(until, _)| *until <= now).copied()?;
+        self.sleeps.pop_first();
+        Some((id, OpOutcome::Done))
+    }
+
+    /// Asks for the wake-up when there is none.
+    fn next_answered(&mut self, cx: &mut Context<'_>) -> Option<(u64, OpOutcome)> {
+        while let Poll::Ready(Some(ended)) = self.invocations.poll_join_next_with_id(cx) {
+            let (task, outcome) = match ended {
+                Ok((task, outcome)) => (task, outcome.into()),
+                Err(error) => {
+                    let failure = Failure::new("internal", "the invocation failed within the host");
+                    (error.id(), OpOutcome::Failed(failure))
+                }
+            };
+            let Some(Task { op, bytes }) = self.tasks.remove(&task) else { continue };
+            self.bytes -= bytes;
+            if let Some(id) = op {
+                return Some((id, outcome));
+            }
+        }
+        None
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
     use std::task::Waker;
     use std::time::Duration;
 
@@ -139,6 +221,10 @@ mod tests {
             Poll::Ready((id, _)) => Some(id),
             Poll::Pending => None,
         }
+    }
+
+    fn null() -> Json {
+        Json::of(&serde_json::Value::Null)
     }
 
     #[test]
@@ -153,18 +239,60 @@ mod tests {
         assert!(!ops.contains(1));
     }
 
-    #[test]
-    fn nothing_is_delivered_for_a_cancelled_op_whose_id_may_be_used_again() {
+    #[tokio::test]
+    async fn nothing_is_delivered_for_a_cancelled_op_whose_id_may_be_used_again() {
         let (mut ops, now) = (Ops::default(), Instant::now());
-        ops.invoke(1, Box::pin(std::future::pending()));
+        // The first has its answer already when it is cancelled.
+        ops.invoke(1, 0, std::future::ready(Err(Failure::new("old", "old"))));
+        tokio::task::yield_now().await;
         ops.sleep(2, now);
         ops.finished(3, OpOutcome::Done);
         for id in 1..=3 {
             ops.cancel(id);
         }
-        assert_eq!(next(&mut ops, now), None);
-        ops.invoke(1, Box::pin(std::future::ready(Ok(Json::of(&serde_json::Value::Null)))));
-        assert_eq!(next(&mut ops, now), Some(1));
+        ops.invoke(1, 0, std::future::ready(Ok(null())));
+        let (id, outcome) = poll_fn(|cx| ops.poll_next(now, cx)).await;
+        assert!(matches!((id, outcome), (1, OpOutcome::Json(_))));
+        assert_eq!((next(&mut ops, now), ops.count()), (None, 0));
         ops.cancel(99);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_invocation_counts_until_it_is_gone() {
+        let (mut ops, now) = (Ops::default(), Instant::now());
+        ops.invoke(1, OPS_BYTES_MAX, std::future::pending());
+        ops.cancel(1);
+        assert_eq!((ops.contains(1), ops.count(), ops.has_room_for(1)), (false, 1, false));
+        tokio::task::yield_now().await;
+        assert_eq!(next(&mut ops, now), None);
+        assert_eq!((ops.count(), ops.has_room_for(OPS_BYTES_MAX)), (0, true));
+    }
+
+    #[tokio::test]
+    async fn no_source_of_outcomes_keeps_another_waiting() {
+        let (mut ops, now) = (Ops::default(), Instant::now());
+        for id in 0..10 {
+            ops.finished(id, OpOutcome::Done);
+            ops.sleep(id + 10, now);
+            ops.invoke(id + 20, 0, std::future::ready(Ok(null())));
+        }
+        // The tasks run while this one waits.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut first: Vec<u64> = (0..3).filter_map(|_| next(&mut ops, now)).map(|id| id / 10).collect();
+        first.sort_unstable();
+        assert_eq!(first, [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_ready_holds_bytes_until_it_is_delivered_or_given_up() {
+        let (mut ops, now) = (Ops::default(), Instant::now());
+        for id in 0..2 {
+            ops.finished(id, OpOutcome::Json(null()));
+        }
+        assert!(!ops.has_room_for(OPS_BYTES_MAX - 7));
+        assert_eq!(next(&mut ops, now), Some(0));
+        assert!(ops.has_room_for(OPS_BYTES_MAX - 4));
+        ops.cancel(1);
+        assert!(ops.has_room_for(OPS_BYTES_MAX));
     }
 }

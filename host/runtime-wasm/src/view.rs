@@ -1,5 +1,6 @@
 //! The store's data, and the narrow part of it that the host functions see.
 
+use crate::host::log::PluginLog;
 use crate::host::stdio::LineLog;
 use crate::ledger::Ledger;
 use crate::limits::Limiter;
@@ -10,6 +11,15 @@ use mortise_plugin::Services;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+/// The most bytes that any guest is given at once.
+const ENTRY_BYTES_MAX: usize = 8 << 20;
+
+/// WASI resources that one instance may hold: streams, pollables, clocks' subscriptions.
+const RESOURCES_MAX: usize = 10_000;
+
+/// The most bytes that one `wasi:random` call gives; more is a trap.
+const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 /// What the instances of one generation share with its driver and its handle.
 pub(crate) struct Shared {
@@ -31,6 +41,13 @@ impl Shared {
             ledger: Mutex::default(),
             losses: Mutex::default(),
         }
+    }
+
+    /// How many bytes a guest is given at once, as parameters or as an op's result. It copies them into its own memory,
+    /// and text that fills that memory would be the end of it.
+    pub(crate) fn entry_bytes_max(&self) -> usize {
+        let memory = usize::try_from(self.limits.memory.0).unwrap_or(usize::MAX);
+        ENTRY_BYTES_MAX.min(memory / 4)
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -60,21 +77,25 @@ pub(crate) struct State {
 impl State {
     /// Of a fresh instance that has been granted nothing.
     pub(crate) fn new(shared: Arc<Shared>, turn_limit: TurnLimit) -> Self {
+        let log = Arc::new(PluginLog::new(shared.plugin.clone()));
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
         // The builder's defaults deny already: no files, no environment, no arguments, no network, empty stdin. Name
         // lookup and sockets are named here because a guest may open a socket by default, if to no address.
         let wasi = WasiCtxBuilder::new()
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
-            .stdout(LineLog::stdout(&shared))
-            .stderr(LineLog::stderr(&shared))
+            .stdout(LineLog::stdout(&shared, Arc::clone(&log)))
+            .stderr(LineLog::stderr(&shared, Arc::clone(&log)))
+            .max_random_size(RANDOM_BYTES_MAX)
             .build();
         Self {
             limiter: Limiter::new(&shared.limits),
             turn_limit,
-            host: HostView { shared, ops: Ops::default() },
+            host: HostView { shared, log, ops: Ops::default() },
             wasi,
-            table: ResourceTable::new(),
+            table,
         }
     }
 }
@@ -88,6 +109,7 @@ impl WasiView for State {
 /// What `mortise:plugin/host` works on.
 pub(crate) struct HostView {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) log: Arc<PluginLog>,
     pub(crate) ops: Ops,
 }
 

@@ -112,11 +112,11 @@ fn emitter(function: &WithVisibility, method: &Method) -> Result<TokenStream> {
         match parameter.optional() {
             Some(_) => quote_spanned! {ident.span()=>
                 if let ::std::option::Option::Some(value) = #ident {
-                    payload.insert(#name.into(), ::tenon::__private::to_value(value)?);
+                    __tenon_payload.insert(#name.into(), ::tenon::__private::to_value(value)?);
                 }
             },
             None => quote_spanned! {ident.span()=>
-                payload.insert(#name.into(), ::tenon::__private::to_value(#ident)?);
+                __tenon_payload.insert(#name.into(), ::tenon::__private::to_value(#ident)?);
             },
         }
     });
@@ -124,9 +124,9 @@ fn emitter(function: &WithVisibility, method: &Method) -> Result<TokenStream> {
         #(#attributes)*
         #visibility fn #ident(#inputs) -> ::tenon::Result<()> {
             #[allow(unused_mut, reason = "an event may be empty")]
-            let mut payload = ::tenon::serde_json::Map::<::std::string::String, ::tenon::Value>::new();
+            let mut __tenon_payload = ::tenon::serde_json::Map::<::std::string::String, ::tenon::Value>::new();
             #(#fields)*
-            ::tenon::emit(#event, &payload)
+            ::tenon::emit(#event, &__tenon_payload)
         }
     })
 }
@@ -250,12 +250,12 @@ fn implementation(plugin: &Ident, self_ty: &Type, methods: &[Method]) -> TokenSt
             }
 
             fn enter(
-                this: &Self::Shared,
+                __tenon_this: &Self::Shared,
                 kind: ::tenon::__private::CallKind,
                 name: &str,
-                parameters: &str,
+                __tenon_parameters: &str,
             ) -> ::tenon::__private::Step {
-                let _ = (this, parameters);
+                let _ = (__tenon_this, __tenon_parameters);
                 match (kind, name) {
                     #(#arms)*
                     _ => ::tenon::__private::Step::Done(::tenon::__private::absent::<Self>(kind, name)),
@@ -284,7 +284,7 @@ fn create(methods: &[Method]) -> TokenStream {
 /// A statement that tells `describer` of the method.
 fn describe(method: &Method) -> TokenStream {
     let (about, schema) = (method.about(), method.schema());
-    let schema = quote!(|schema| { let _ = &schema; #schema });
+    let schema = quote!(|__tenon_schema| { let _ = &__tenon_schema; #schema });
     let tell = match method.marker.role {
         Role::Function => quote!(describer.function(#about, #schema);),
         Role::Event => quote!(describer.event(#about, #schema);),

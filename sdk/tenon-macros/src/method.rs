@@ -108,21 +108,22 @@ impl Method {
         }
     }
 
-    /// Statements that tell `schema` every parameter.
+    /// Statements that tell `__tenon_schema` every parameter. Names that are bound where a parameter or a default may
+    /// stand begin with `__tenon_`, so that a parameter can have any other.
     pub(crate) fn schema(&self) -> TokenStream {
         self.parameters.iter().map(|parameter| parameter.schema(self.marker.role == Role::Event)).collect()
     }
 
-    /// The arm's body of an entry: an expression of type `Step`. `shared`: whether `this` is an `Rc<Self>`, or else an
+    /// The arm's body of an entry: an expression of type `Step`. `shared`: whether `__tenon_this` is an `Rc<Self>`, or else an
     /// `Rc<RefCell<Self>>`.
     pub(crate) fn enter(&self, plugin: &Ident, shared: bool) -> TokenStream {
         let ident = &self.ident;
         let this = match self.receiver {
             Access::None => quote!(),
-            Access::Counted => quote!(::std::rc::Rc::clone(&this),),
-            Access::Shared if shared => quote!(&this,),
-            Access::Shared => quote!(&this.borrow(),),
-            Access::Exclusive(_) => quote!(&mut this.borrow_mut(),),
+            Access::Counted => quote!(::std::rc::Rc::clone(&__tenon_this),),
+            Access::Shared if shared => quote!(&__tenon_this,),
+            Access::Shared => quote!(&__tenon_this.borrow(),),
+            Access::Exclusive(_) => quote!(&mut __tenon_this.borrow_mut(),),
         };
         let arguments: Vec<_> = self.parameters.iter().map(|parameter| &parameter.ident).collect();
         let outcome = if self.returns_result { quote!(result) } else { quote!(value) };
@@ -132,9 +133,9 @@ impl Method {
                 match (|| { #read ::tenon::Result::Ok((#(#arguments,)*)) })() {
                     ::std::result::Result::Err(error) => ::tenon::__private::Step::Done(::std::result::Result::Err(error)),
                     ::std::result::Result::Ok((#(#arguments,)*)) => {
-                        let this = ::std::rc::Rc::clone(this);
+                        let __tenon_this = ::std::rc::Rc::clone(__tenon_this);
                         ::tenon::__private::Step::Later(::std::boxed::Box::pin(async move {
-                            let _ = &this;
+                            let _ = &__tenon_this;
                             ::tenon::__private::#outcome(Self::#ident(#this #(#arguments),*).await)
                         }))
                     }
@@ -163,12 +164,12 @@ impl Method {
         });
         let read = self.parameters.iter().enumerate().map(|(index, parameter)| parameter.read(index));
         quote! {
-            static SIGNATURE: ::tenon::__private::Signature<#count> = ::tenon::__private::Signature {
+            static __TENON_SIGNATURE: ::tenon::__private::Signature<#count> = ::tenon::__private::Signature {
                 function: #function,
                 parameters: [#(#parameters),*],
             };
-            let arguments = SIGNATURE.read(parameters)?;
-            let _ = &arguments;
+            let __tenon_arguments = __TENON_SIGNATURE.read(__tenon_parameters)?;
+            let _ = &__tenon_arguments;
             #(#read)*
         }
     }
@@ -228,14 +229,16 @@ impl Parameter {
         let whole = &self.ty;
         let add = match (self.default_value(), self.optional()) {
             (Some(default), _) => quote_spanned! {ty.span()=>
-                schema.optional::<#ty>(#name, #doc, {
+                __tenon_schema.optional::<#ty>(#name, #doc, {
                     let default: #whole = #default;
                     ::tenon::__private::to_value(default).unwrap_or_default()
                 })
             },
-            (None, Some(_)) if of_event => quote_spanned!(ty.span()=> schema.omissible::<#ty>(#name, #doc)),
-            (None, Some(_)) => quote_spanned!(ty.span()=> schema.optional::<#ty>(#name, #doc, ::tenon::Value::Null)),
-            (None, None) => quote_spanned!(ty.span()=> schema.required::<#ty>(#name, #doc)),
+            (None, Some(_)) if of_event => quote_spanned!(ty.span()=> __tenon_schema.omissible::<#ty>(#name, #doc)),
+            (None, Some(_)) => {
+                quote_spanned!(ty.span()=> __tenon_schema.optional::<#ty>(#name, #doc, ::tenon::Value::Null))
+            }
+            (None, None) => quote_spanned!(ty.span()=> __tenon_schema.required::<#ty>(#name, #doc)),
         };
         quote!(#add;)
     }
@@ -244,8 +247,10 @@ impl Parameter {
         let (ident, ty) = (&self.ident, &self.ty);
         // An `Option` with a default other than none is asked for as any other type, so that `null` is the default.
         match self.default_value() {
-            Some(default) => quote_spanned!(ty.span()=> let #ident: #ty = arguments.get_or(#index, || #default)?;),
-            None => quote_spanned!(ty.span()=> let #ident: #ty = arguments.get(#index)?;),
+            Some(default) => {
+                quote_spanned!(ty.span()=> let #ident: #ty = __tenon_arguments.get_or(#index, || #default)?;)
+            }
+            None => quote_spanned!(ty.span()=> let #ident: #ty = __tenon_arguments.get(#index)?;),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What a guest may ask of the host, one file for each interface.
 
+pub(crate) mod log;
 pub(crate) mod plugin;
 pub(crate) mod stdio;
 
 use crate::bindings::Plugin;
 use crate::view::{HasHostView, State};
-use mortise_model::PluginId;
 use wasmtime::component::Linker;
 
 /// Everything that a guest can import: our own interface, and WASI 0.2 without any grant.
@@ -19,18 +19,6 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
 /// The packages of which [`linker`] provides interfaces.
 pub(crate) const PACKAGES: [&str; 7] =
     ["mortise:plugin/", "wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
-
-/// One line of a plugin's log. `source` is the guest's own name for where it comes from.
-fn log_line(plugin: &PluginId, level: tracing::Level, source: &str, line: &str) {
-    // The level of a tracing event is part of its call site.
-    match level {
-        tracing::Level::ERROR => tracing::error!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
-        tracing::Level::WARN => tracing::warn!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
-        tracing::Level::INFO => tracing::info!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
-        tracing::Level::DEBUG => tracing::debug!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
-        tracing::Level::TRACE => tracing::trace!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,7 @@
 
 use crate::bindings::mortise::plugin::host::{Host, Invocation, Level, Op, PluginIdentity};
 use crate::bindings::mortise::plugin::types::{self, Failure};
-use crate::host::log_line;
-use crate::ops::{OPS_MAX, OpOutcome};
+use crate::ops::{OPS_BYTES_MAX, OPS_MAX, OpOutcome, REFUSALS_MAX};
 use crate::outcome;
 use crate::view::HostView;
 use mortise_model::Json;
@@ -17,6 +16,9 @@ const RANDOM_BYTES_MAX: u32 = 65_536;
 
 /// The longest `target` of a log line, in bytes.
 const LOG_TARGET_BYTES_MAX: usize = 256;
+
+/// How much of a name a failure repeats, in bytes.
+const NAME_BYTES_MAX: usize = 256;
 
 /// Where the monotonic clock of guests begins: some moment of this process.
 static CLOCK_START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
@@ -33,13 +35,22 @@ impl Host for HostView {
             Level::Error => tracing::Level::ERROR,
         };
         let bytes_max = usize::try_from(self.shared.limits.log_line.0).unwrap_or(usize::MAX);
-        log_line(&self.shared.plugin, level, cut(&target, LOG_TARGET_BYTES_MAX), cut(&message, bytes_max));
+        self.log.line(level, cut(&target, LOG_TARGET_BYTES_MAX), cut(&message, bytes_max));
     }
 
     fn emit(&mut self, event: String, payload: String) -> Result<(), Failure> {
+        let (size, limit) = (payload.len(), self.shared.limits.event);
+        if size as u64 > limit.0 {
+            // Before it is parsed: what is too large costs nothing.
+            let message = format!("the payload has {size} bytes, more than `limits.event` ({limit})");
+            return Err(outcome::to_guest(mortise_model::Failure::new("event_too_large", message)));
+        }
         Json::new(payload)
             .map_err(|error| {
-                mortise_model::Failure::new("invalid_event", format!("the payload of event `{event}`: {error}"))
+                mortise_model::Failure::new(
+                    "invalid_event",
+                    format!("the payload of event `{}`: {error}", cut(&event, NAME_BYTES_MAX)),
+                )
             })
             .and_then(|payload| self.shared.services.emit(&event, payload))
             .map_err(outcome::to_guest)
@@ -79,9 +90,12 @@ impl Host for HostView {
             // Whichever of the two were delivered, the guest would take it for the other.
             return Err(wasmtime::Error::msg(format!("op {id} is under way already")));
         }
-        if self.ops.is_full() {
-            let message = format!("more than {OPS_MAX} ops under way");
-            self.ops.finished(id, OpOutcome::Failed(mortise_model::Failure::retryable("too_many_ops", message)));
+        let count = self.ops.count();
+        if count >= OPS_MAX + REFUSALS_MAX {
+            return Err(wasmtime::Error::msg(format!("it went on starting ops with {OPS_MAX} of them under way")));
+        }
+        if count >= OPS_MAX {
+            self.refuse(id, too_many_ops(format!("{OPS_MAX} ops are under way")));
             return Ok(());
         }
         match op {
@@ -92,7 +106,14 @@ impl Host for HostView {
                 self.ops.sleep(id, until);
             }
             Op::Invoke(invocation) => self.invoke(id, invocation),
-            Op::Discover => self.ops.finished(id, self.shared.services.discover().into()),
+            Op::Discover => {
+                let outcome: OpOutcome = self.shared.services.discover().into();
+                if self.ops.has_room_for(outcome.bytes()) {
+                    self.ops.finished(id, outcome);
+                } else {
+                    self.refuse(id, over_budget());
+                }
+            }
         }
         Ok(())
     }
@@ -115,12 +136,20 @@ impl Host for HostView {
 impl HostView {
     fn invoke(&mut self, id: u64, invocation: Invocation) {
         let Invocation { device, function, parameters, timeout_ns, on_behalf_of } = invocation;
+        let bytes = parameters.len() + function.len() + device.as_ref().map_or(0, String::len);
+        let limit = self.shared.limits.result;
+        if bytes as u64 > limit.0 {
+            let message = format!("the invocation has {bytes} bytes, more than `limits.result` ({limit})");
+            return self.refuse(id, mortise_model::Failure::new("params_too_large", message));
+        }
+        if !self.ops.has_room_for(bytes) {
+            return self.refuse(id, over_budget());
+        }
         let params = match Json::new(parameters) {
             Ok(params) if params.is_object() => params,
             _ => {
-                let message = format!("the parameters of `{function}` are no JSON object");
-                self.ops.finished(id, OpOutcome::Failed(mortise_model::Failure::new("invalid_params", message)));
-                return;
+                let message = format!("the parameters of `{}` are no JSON object", cut(&function, NAME_BYTES_MAX));
+                return self.refuse(id, mortise_model::Failure::new("invalid_params", message));
             }
         };
         let timeout = timeout_ns.map_or(self.shared.limits.call_timeout, Duration::from_nanos);
@@ -138,11 +167,133 @@ impl HostView {
         drop(ledger);
         let services = Arc::clone(&self.shared.services);
         let invocation = mortise_plugin::Invocation { device, function, params, deadline, trace, depth };
-        self.ops.invoke(id, Box::pin(async move { services.invoke(invocation).await }));
+        let bytes_max = self.shared.entry_bytes_max();
+        self.ops.invoke(id, bytes, async move {
+            let json = services.invoke(invocation).await?;
+            let size = json.as_str().len();
+            if size > bytes_max {
+                let message = format!("the result has {size} bytes, and this plugin can be given {bytes_max} at once");
+                return Err(mortise_model::Failure::new("result_too_large", message));
+            }
+            Ok(json)
+        });
     }
+
+    /// An op that ends before it has begun.
+    fn refuse(&mut self, id: u64, failure: mortise_model::Failure) {
+        self.ops.finished(id, OpOutcome::Failed(failure));
+    }
+}
+
+fn over_budget() -> mortise_model::Failure {
+    too_many_ops(format!("the ops under way hold {} MiB, the most that they may", OPS_BYTES_MAX >> 20))
+}
+
+fn too_many_ops(message: String) -> mortise_model::Failure {
+    mortise_model::Failure::retryable("too_many_ops", message)
 }
 
 /// The beginning of `text`, at most `bytes_max` long.
 fn cut(text: &str, bytes_max: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::log::PluginLog;
+    use crate::ops::Ops;
+    use crate::view::Shared;
+    use async_trait::async_trait;
+    use mortise_model::{DeviceId, EventName, Manifest, PluginId, Tenant};
+    use mortise_plugin::{Backend, Services};
+    use std::future::poll_fn;
+
+    struct Deaf;
+
+    #[async_trait]
+    impl Backend for Deaf {
+        async fn invoke(&self, _: &PluginId, _: mortise_plugin::Invocation) -> Result<Json, mortise_model::Failure> {
+            std::future::pending().await
+        }
+
+        fn discover(&self) -> Json {
+            Json::of(&serde_json::json!([]))
+        }
+
+        fn emit(&self, _: EventName, _: Json) {}
+    }
+
+    fn view() -> HostView {
+        let id = PluginId::new("p").unwrap();
+        let manifest = r#"{"id": "p", "version": "1", "entry_point": "p.wasm", "permissions": {"plugins": ["*"]}}"#;
+        let manifest = Arc::new(Manifest::parse_installed(manifest.as_bytes(), &id).unwrap());
+        let (device, tenant) = (DeviceId::new("d").unwrap(), Tenant::new("default").unwrap());
+        let services = Services::new(id.clone(), device, tenant, manifest, Arc::new(Deaf));
+        let shared = Arc::new(Shared::new(Arc::new(services)));
+        HostView { shared, log: Arc::new(PluginLog::new(id)), ops: Ops::default() }
+    }
+
+    fn invocation(bytes: usize) -> Op {
+        Op::Invoke(Invocation {
+            device: None,
+            function: "other.hang".to_owned(),
+            parameters: format!("{{\"x\":\"{}\"}}", "x".repeat(bytes)),
+            timeout_ns: None,
+            on_behalf_of: None,
+        })
+    }
+
+    /// The code of the failure that is delivered next.
+    async fn refused(view: &mut HostView) -> String {
+        match poll_fn(|cx| view.ops.poll_next(Instant::now(), cx)).await {
+            (_, OpOutcome::Failed(failure)) => failure.code.into_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn ops_without_number_are_refused_and_then_the_end() {
+        let mut view = view();
+        let mut started = 0;
+        while view.start_op(started, Op::Sleep(u64::MAX)).is_ok() {
+            started += 1;
+            assert!(started <= 30_000);
+        }
+        assert_eq!(usize::try_from(started).unwrap(), OPS_MAX + REFUSALS_MAX);
+        assert_eq!(refused(&mut view).await, "too_many_ops");
+    }
+
+    #[tokio::test]
+    async fn invocations_begun_and_given_up_are_counted_until_they_are_gone() {
+        let mut view = view();
+        let mut begun = 0;
+        // As a guest does it within one turn: nothing else runs meanwhile.
+        while view.ops.count() < OPS_MAX {
+            view.start_op(begun, invocation(1)).unwrap();
+            view.cancel_op(begun);
+            begun += 1;
+        }
+        assert_eq!(usize::try_from(begun).unwrap(), OPS_MAX);
+        view.start_op(0, invocation(1)).unwrap();
+        assert_eq!(refused(&mut view).await, "too_many_ops");
+    }
+
+    #[tokio::test]
+    async fn parameters_are_limited_one_by_one_and_together() {
+        let mut view = view();
+        view.start_op(0, invocation(1 << 20)).unwrap();
+        assert_eq!(refused(&mut view).await, "params_too_large");
+        for id in 0..17 {
+            view.start_op(id, invocation((1 << 20) - 100)).unwrap();
+        }
+        assert_eq!(refused(&mut view).await, "too_many_ops");
+        assert_eq!(view.ops.count(), 16);
+    }
+
+    #[tokio::test]
+    async fn an_event_over_its_limit_is_not_even_parsed() {
+        let error = view().emit("e".to_owned(), "x".repeat(1 << 20)).unwrap_err();
+        assert_eq!(error.code, "event_too_large");
+    }
 }

@@ -1,6 +1,7 @@
 //! Hooks, shutdown and the end.
 
 use crate::harness::{Folder, LONG, Plugin, RUNTIME, load, until};
+use futures_util::FutureExt as _;
 use mortise_plugin::PrepareError;
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
 use serde_json::{Value, json};
@@ -73,6 +74,8 @@ async fn shutdown_ends_within_its_time_whatever_the_guest_does() {
         let begin = Instant::now();
         plugin.instance.shutdown(Duration::from_millis(100)).await;
         assert!(begin.elapsed() < Duration::from_secs(3), "{stuck}: {:?}", begin.elapsed());
+        // A hook that never ends, and did begin, takes all of its time.
+        assert!(stuck["stop"] == "panic" || begin.elapsed() >= Duration::from_millis(100), "{stuck}");
     }
     let plugin = load("behave", json!({})).await;
     let busy = plugin.begin("busy_ms", json!({"ms": 4500}));
@@ -109,8 +112,14 @@ async fn dropping_the_handle_ends_the_plugin_even_while_it_computes() {
 async fn giving_up_a_preparation_leaves_nothing_running() {
     let runtime = WasmRuntime::new(WasmConfig { instances_max: 1, ..WasmConfig::default() }).unwrap();
     let folder = Folder::of("slow-start", json!({"limits": {"start_timeout": "10s"}}));
-    let given_up = tokio::time::timeout(Duration::from_secs(2), folder.prepare(&runtime)).await;
-    assert!(given_up.is_err());
+    let mut preparing = Box::pin(folder.prepare(&runtime));
+    // Until the code is compiled and a driver is at work on its start hook.
+    while runtime.ended().now_or_never().is_some() {
+        assert!(tokio::time::timeout(Duration::from_millis(1), &mut preparing).await.is_err());
+    }
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut preparing).await.is_err());
+    assert!(runtime.ended().now_or_never().is_none(), "the driver is at work");
+    drop(preparing);
     tokio::time::timeout(Duration::from_secs(5), runtime.ended())
         .await
         .expect("the driver ended long before the start timed out");
@@ -127,10 +136,6 @@ async fn the_number_of_instances_is_limited() {
     }
     first.instance.shutdown(LONG).await;
     drop(first);
-    until("the place was given back", || {
-        let runtime = &runtime;
-        futures_util::future::FutureExt::now_or_never(runtime.ended()).is_some()
-    })
-    .await;
+    until("the place was given back", || runtime.ended().now_or_never().is_some()).await;
     folder.prepare(&runtime).await.unwrap();
 }

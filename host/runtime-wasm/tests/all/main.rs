@@ -5,6 +5,7 @@
 mod calls;
 mod contract;
 mod deadlines;
+mod fairness;
 mod harness;
 mod lifecycle;
 mod loading;

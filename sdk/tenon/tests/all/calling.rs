@@ -196,3 +196,39 @@ fn a_plugin_can_be_counted() {
     assert_eq!(host.start(), Ok(()), "a hook that is not there succeeds");
     assert_eq!(host.call("count", json!({})), Ok(json!(3)), "the host's, the call's, and its own");
 }
+
+#[derive(Default)]
+struct Hygiene;
+
+/// As the host's own words would be, were they not out of the way.
+fn schema() -> u8 {
+    5
+}
+
+#[tenon::plugin]
+impl Hygiene {
+    #[function]
+    fn at_once(&self, this: u8, arguments: u8, parameters: u8, #[default = schema()] payload: u8, kind: u8) -> Value {
+        json!([this, arguments, parameters, payload, kind])
+    }
+
+    #[function]
+    async fn later(self: Rc<Self>, this: u8, arguments: u8, parameters: u8, schema: u8, name: u8) -> Result<Value> {
+        self.told(u64::from(this), Some(schema), name, arguments)?;
+        Ok(json!([this, arguments, parameters, schema, name]))
+    }
+
+    #[event]
+    fn told(&self, payload: u64, value: Option<u8>, event: u8, this: u8);
+}
+
+#[test]
+fn parameters_may_have_any_name() {
+    let mut host = tenon::testing::host::<Hygiene>();
+    let answer = host.call("at_once", json!({"this": 1, "arguments": 2, "parameters": 3, "kind": 4}));
+    assert_eq!(answer.expect("answered"), json!([1, 2, 3, 5, 4]));
+    let later = json!({"this": 1, "arguments": 2, "parameters": 3, "schema": 4, "name": 5});
+    assert_eq!(host.call("later", later).expect("answered"), json!([1, 2, 3, 4, 5]));
+    let payload = json!({"payload": 1, "value": 4, "event": 5, "this": 2});
+    assert_eq!(host.events(), [("told".to_owned(), payload)]);
+}

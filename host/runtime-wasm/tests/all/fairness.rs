@@ -1,0 +1,78 @@
+//! A guest that always has something to do keeps neither its callers nor the host waiting.
+
+use crate::harness::{Folder, LONG, Plugin, RUNTIME, load};
+use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// More loops than there are entries before the guest is turned.
+const LOOPS: usize = 80;
+
+async fn loops_without_end(plugin: &Plugin) {
+    for _ in 0..LOOPS {
+        plugin.ok("background", json!({"times": 1_000_000_000_000_u64, "ms": 0})).await;
+    }
+}
+
+async fn restless(manifest: Value) -> Plugin {
+    let plugin = load("behave", manifest).await;
+    loops_without_end(&plugin).await;
+    plugin
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_are_answered_beside_sleeps_that_end_at_once() {
+    let plugin = restless(json!({})).await;
+    for n in 0..20 {
+        assert_eq!(plugin.ok("echo", json!({"message": n})).await, json!(n));
+    }
+    assert_eq!(plugin.ok("sleep_ms", json!({"ms": 20})).await, json!(20), "a later sleep ends as well");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queued_deadlines_are_kept_beside_sleeps_that_end_at_once() {
+    let plugin = restless(json!({"limits": {"concurrency": 1}})).await;
+    let open = plugin.begin("never", json!({}));
+    plugin.running(1).await;
+    let begin = Instant::now();
+    let queued = plugin.begin_within("echo", json!({"message": 1}), Duration::from_millis(100));
+    assert_eq!(queued.err().await.code, "deadline_exceeded");
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    open.abandon();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_and_drop_end_a_guest_that_is_never_idle() {
+    let plugin = restless(json!({"config": {"stop": "never"}})).await;
+    let begin = Instant::now();
+    tokio::time::timeout(LONG, plugin.instance.shutdown(Duration::from_millis(100))).await.expect("it ended");
+    assert!((Duration::from_millis(100)..Duration::from_secs(3)).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+
+    let runtime = WasmRuntime::new(WasmConfig::default()).unwrap();
+    let plugin = Folder::of("behave", json!({})).prepare(&runtime).await.unwrap();
+    loops_without_end(&plugin).await;
+    drop(plugin);
+    tokio::time::timeout(LONG, runtime.ended()).await.expect("the driver ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_goes_before_the_calls_that_wait() {
+    let plugin = load("behave", json!({"limits": {"concurrency": 1}})).await;
+    let busy = plugin.begin("busy_ms", json!({"ms": 300}));
+    plugin.running(1).await;
+    let waiting: Vec<_> = (0..100).map(|_| plugin.begin("counters", json!({}))).collect();
+    plugin.instance.shutdown(LONG).await;
+    busy.ok().await;
+    for call in waiting {
+        assert_eq!(call.err().await.code, "stopped");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parameters_that_would_fill_the_guest_are_their_callers_failure() {
+    let plugin = Folder::of("behave", json!({})).prepare(&RUNTIME).await.unwrap();
+    let huge = plugin.err("echo", json!({"message": "x".repeat((8 << 20) + 1)})).await;
+    assert_eq!((huge.code.as_ref(), huge.retryable), ("params_too_large", false));
+    assert_eq!(plugin.ok("echo", json!({"message": 1})).await, json!(1));
+    assert_eq!(plugin.instance.health().traps, 0);
+}
