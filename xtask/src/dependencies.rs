@@ -94,7 +94,7 @@ impl Rules {
         for package in packages.iter().filter(|package| package.source != Source::Ours) {
             let Package { name, version, licence, source } = package;
             if *source == Source::Elsewhere {
-                faults.push(format!("`{name} {version}` does not come from crates.io"));
+                faults.push(format!("`{name} {version}` does not come from the registry"));
             }
             if let Some(reason) = self.banned.get(name) {
                 faults.push(format!("`{name} {version}` is banned: {reason}"));
@@ -176,7 +176,7 @@ fn packages(workspace: &Workspace, manifest: &Path, targets: &[String]) -> Resul
     tree.lines().filter(|line| line.contains('|')).map(package).collect()
 }
 
-/// Reads `name v1.2.3 (source) (proc-macro)|licence (*)`; a package of crates.io has no source.
+/// Reads `name v1.2.3 (source) (proc-macro)|licence (*)`; a package of the registry has no source.
 fn package(line: &str) -> Result<Package> {
     let (package, licence) = line.split_once('|').with_context(|| format!("`{line}` has no licence"))?;
     let mut words = package.split_whitespace();
@@ -250,7 +250,7 @@ skip = [{ crate = "rand@0.8", reason = "the mesh library has not moved yet" }]
                 "`nothing 1.0.0` has the licence ``, which is not allowed",
                 "`openssl-sys 0.9.0` is banned: one TLS library",
                 "`other 1.0.0` has the licence `CDLA-Permissive-2.0`, which is not allowed",
-                "`serde 1.0.0` does not come from crates.io",
+                "`serde 1.0.0` does not come from the registry",
             ]
         );
     }

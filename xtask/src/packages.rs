@@ -1,4 +1,4 @@
-//! Everything from outside crates.io that the project's commands need: packages, an interpreter, a permission.
+//! Everything besides crates that the project's commands need: packages, an interpreter, a permission.
 
 use std::path::Path;
 
