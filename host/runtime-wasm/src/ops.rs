@@ -2,6 +2,8 @@
 
 use mortise_model::{Failure, Json};
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
@@ -12,7 +14,11 @@ pub(crate) const OPS_MAX: usize = 20_000;
 /// How many refusals may wait for their delivery besides. A guest that goes on starting ops is given up.
 pub(crate) const REFUSALS_MAX: usize = 1000;
 
-/// How many bytes of parameters and outcomes one instance's ops may hold in the host.
+/// How many bytes the results of invocations may have together while they wait for their delivery, as they do during
+/// a long turn. What comes on top is given up: the guest asked for more than it takes.
+const RESULTS_BYTES_MAX: usize = 64 << 20;
+
+/// How many bytes of parameters and of other outcomes one instance's ops may hold in the host.
 pub(crate) const OPS_BYTES_MAX: usize = 16 << 20;
 
 /// How an op ended.
@@ -67,6 +73,8 @@ pub(crate) struct Ops {
     ready: VecDeque<(u64, OpOutcome)>,
     /// Held by tasks and by what is ready.
     bytes: usize,
+    /// Held by the results of tasks that have ended and are not yet joined. The tasks add, joining takes away.
+    results_bytes: Arc<AtomicUsize>,
     next_source: Source,
 }
 
@@ -118,7 +126,18 @@ impl Ops {
         bytes: usize,
         invocation: impl Future<Output = Result<Json, Failure>> + Send + 'static,
     ) {
-        let handle = self.invocations.spawn(invocation);
+        let held = Arc::clone(&self.results_bytes);
+        let handle = self.invocations.spawn(async move {
+            let json = invocation.await?;
+            // From here on the task ends without a pause: what it adds is taken away by joining it.
+            let size = json.as_str().len();
+            if held.fetch_add(size, Ordering::Relaxed).saturating_add(size) > RESULTS_BYTES_MAX {
+                held.fetch_sub(size, Ordering::Relaxed);
+                let message = format!("the results that wait for this plugin hold {} MiB", RESULTS_BYTES_MAX >> 20);
+                return Err(Failure::new("result_too_large", message));
+            }
+            Ok(json)
+        });
         self.bytes += bytes;
         self.tasks.insert(handle.id(), Task { op: Some(id), bytes });
         self.under_way.insert(id, UnderWay::Invocation(handle));
@@ -193,7 +212,11 @@ impl Ops {
     fn next_answered(&mut self, cx: &mut Context<'_>) -> Option<(u64, OpOutcome)> {
         while let Poll::Ready(Some(ended)) = self.invocations.poll_join_next_with_id(cx) {
             let (task, outcome) = match ended {
-                Ok((task, outcome)) => (task, outcome.into()),
+                Ok((task, outcome)) => {
+                    let outcome = OpOutcome::from(outcome);
+                    self.results_bytes.fetch_sub(outcome.bytes(), Ordering::Relaxed);
+                    (task, outcome)
+                }
                 Err(error) => {
                     let failure = Failure::new("internal", "the invocation failed within the host");
                     (error.id(), OpOutcome::Failed(failure))
@@ -266,6 +289,23 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(next(&mut ops, now), None);
         assert_eq!((ops.count(), ops.has_room_for(OPS_BYTES_MAX)), (0, true));
+    }
+
+    #[tokio::test]
+    async fn results_that_nobody_takes_are_given_up_above_their_limit() {
+        let mut ops = Ops::default();
+        let half = format!("\"{}\"", "x".repeat(RESULTS_BYTES_MAX / 2 - 2));
+        for id in 0..3 {
+            ops.invoke(id, 0, std::future::ready(Ok(Json::new(half.clone()).unwrap())));
+        }
+        let mut refused = 0;
+        // The tasks run while this one waits.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        for _ in 0..3 {
+            let (_, outcome) = poll_fn(|cx| ops.poll_next(Instant::now(), cx)).await;
+            refused += usize::from(matches!(outcome, OpOutcome::Failed(_)));
+        }
+        assert_eq!((refused, ops.results_bytes.load(Ordering::Relaxed)), (1, 0));
     }
 
     #[tokio::test]

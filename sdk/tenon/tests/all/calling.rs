@@ -202,13 +202,20 @@ struct Hygiene;
 
 /// As the host's own words would be, were they not out of the way.
 fn schema() -> u8 {
-    5
+    4
 }
 
 #[tenon::plugin]
 impl Hygiene {
     #[function]
-    fn at_once(&self, this: u8, arguments: u8, parameters: u8, #[default = schema()] payload: u8, kind: u8) -> Value {
+    fn at_once(
+        &self,
+        this: u8,
+        arguments: u8,
+        parameters: u8,
+        #[default = 1 + schema()] payload: u8,
+        kind: u8,
+    ) -> Value {
         json!([this, arguments, parameters, payload, kind])
     }
 
