@@ -1,6 +1,6 @@
 //! Configuration: flag, then environment, then credentials file, then default.
 //!
-//! [`env`] is the only place that reads the environment. Everything wrong is reported at once: exit 64 for a bad
+//! [`mod@env`] is the only place that reads the environment. Everything wrong is reported at once: exit 64 for a bad
 //! configuration, 2 for a wrong call of the program.
 
 mod broker;
