@@ -1,4 +1,5 @@
 //! What the command line may say. Parsing only: nothing here reads the environment or decides.
+#![allow(rustdoc::invalid_html_tags, reason = "these comments are help texts, printed as they are")]
 
 mod author;
 mod deploy;
