@@ -104,9 +104,6 @@ impl App {
         if swept > 0 {
             info!(swept, "removed what an earlier host left unfinished");
         }
-        if config.device_id.has_dots() {
-            warn!(device = %config.device_id, "a device id with dots can be called but never discovered");
-        }
         let card = Arc::new(DeviceCard {
             id: config.device_id.clone(),
             tenant: config.tenant.clone(),
