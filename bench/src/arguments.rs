@@ -64,6 +64,9 @@ pub(crate) struct Plan {
     /// Length of one drive, in milliseconds.
     #[arg(long, global = true)]
     drive_ms: Option<u64>,
+    /// Calls of `echo` in flight, one row each.
+    #[arg(long, global = true, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
+    pub(crate) in_flight: Vec<usize>,
 }
 
 impl Plan {

@@ -2,12 +2,16 @@
 
 use crate::config::{HostConfig, MeshConfig};
 use anyhow::Context as _;
-use mortise_delivery::Staging;
-use mortise_manage::{ControlSocket, HostBackend, ManageConfig, Manager, StateLock};
+use mortise_artifact::{ArtifactServer, ArtifactStore, BindError, ServerLimits, Serving};
+use mortise_delivery::{FetchConfig, Staging};
+use mortise_manage::{
+    ControlSocket, Depot, HostBackend, ManageConfig, Manager, ManagerParts, ProbationConfig, StateLock,
+};
 use mortise_mesh::{Mesh, MeshError, NatsMesh, Subjects, ZenohMesh};
-use mortise_plugin::{Registry, RegistryParts};
+use mortise_plugin::{Registry, RegistryConfig, RegistryParts};
 use mortise_rpc::{Client, DeviceCard, Dispatcher, Endpoint, EndpointParts, Outbox, Peers, Routes};
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,14 +22,17 @@ use tracing::{info, warn};
 /// How long calls may go on after the first signal.
 const DRAIN_GRACE: Duration = Duration::from_millis(1_200);
 
-/// How long calls, stop hooks and management functions may take together; the rest is for the departure.
-const DRAIN_BUDGET: Duration = Duration::from_millis(2_500);
+/// How long the mesh, calls, stop hooks and management functions may take together; the rest is for the departure.
+const DRAIN_BUDGET: Duration = Duration::from_millis(2_700);
+
+/// How long answering may take what was given up then.
+const ANSWER_BUDGET: Duration = Duration::from_millis(200);
 
 /// Signals closer together than this count as one; a later one cuts the waiting.
 const SIGNAL_GAP: Duration = Duration::from_millis(500);
 
 /// How long the last events and the departure may take. With the above, less than the 5 s of a shutdown.
-const DEPART_BUDGET: Duration = Duration::from_millis(2_200);
+const DEPART_BUDGET: Duration = Duration::from_millis(2_000);
 
 /// Runs the host until a signal ends it.
 ///
@@ -35,7 +42,7 @@ const DEPART_BUDGET: Duration = Duration::from_millis(2_200);
 /// Whatever keeps it from starting, and a mesh that refuses the host's credentials.
 pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let app = App::build(&config)?;
+    let app = App::build(&config).await?;
     info!(
         device = %config.device_id, tenant = %config.tenant, capabilities_dir = %config.capabilities_dir.display(),
         "host started"
@@ -80,6 +87,50 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
     outcome
 }
 
+/// Why the host cannot start, where no room says it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no folder for plugins, and none can be made.
+    #[error("failed to create the capabilities folder `{path}`")]
+    CapabilitiesDir {
+        /// Of the folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The artifact server cannot listen where it is told to.
+    #[error(transparent)]
+    Artifacts(#[from] BindError),
+}
+
+impl StartError {
+    /// A stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::CapabilitiesDir { .. } => "disk",
+            Self::Artifacts(error) => error.code(),
+        }
+    }
+
+    /// The cure, as one line.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::CapabilitiesDir { .. } => {
+                "name a folder that the user who runs the host may write to with `--capabilities-dir`".to_owned()
+            }
+            Self::Artifacts(error) => {
+                format!(
+                    "{}: `DC_PLUGIN_ARTIFACT_HOST` and `DC_PLUGIN_ARTIFACT_PORT` say where it listens",
+                    error.hint()
+                )
+            }
+        }
+    }
+}
+
 struct App {
     card: Arc<DeviceCard>,
     routes: Routes,
@@ -91,14 +142,20 @@ struct App {
     mesh: watch::Sender<Option<Arc<dyn Mesh>>>,
     message_bytes_max: watch::Sender<usize>,
     control: ControlSocket,
+    artifacts: Option<Serving>,
     /// Last: the folder is free only when everything above is gone.
     _lock: StateLock,
 }
 
 impl App {
-    /// Takes hold of the state folder and puts every room in its place. Nothing is on the mesh yet.
-    fn build(config: &HostConfig) -> anyhow::Result<Self> {
+    /// Makes the folders, takes hold of the state folder and puts every room in its place. Nothing is on the mesh yet.
+    async fn build(config: &HostConfig) -> anyhow::Result<Self> {
+        // Before the state folder, which by default lies in it and closes what it creates to others.
+        std::fs::create_dir_all(&config.capabilities_dir)
+            .map_err(|source| StartError::CapabilitiesDir { path: config.capabilities_dir.clone(), source })?;
         let lock = StateLock::acquire(&config.state_dir, &config.device_id)?;
+        // Early: whoever takes part in the mesh offers what it says it offers.
+        let server = listen(config).await?;
         let staging = Staging::open(&config.state_dir)?;
         let swept = staging.sweep()?;
         if swept > 0 {
@@ -126,6 +183,15 @@ impl App {
         };
         let wasm =
             WasmRuntime::new(WasmConfig { cache_dir: Some(config.state_dir.join("cache")), ..WasmConfig::default() })?;
+        let capabilities_dir = config.capabilities_dir.clone();
+        let (depot, recovered) =
+            Depot::open(&config.state_dir, capabilities_dir, staging, config.install.keep_versions)?;
+        for warning in &recovered.warnings {
+            warn!("{warning}");
+        }
+        if recovered.swept > 0 {
+            info!(swept = recovered.swept, "removed generations and archives that no record names");
+        }
         let registry = Registry::start(RegistryParts {
             device: card.id.clone(),
             tenant: card.tenant.clone(),
@@ -133,6 +199,8 @@ impl App {
             runtimes: vec![wasm],
             backend: Arc::new(backend),
             message_bytes_max: bytes_watch,
+            names: depot.names()?,
+            config: RegistryConfig::default(),
         });
         let manage = ManageConfig {
             capabilities_dir: config.capabilities_dir.clone(),
@@ -140,10 +208,35 @@ impl App {
             bundle_bytes_max: config.install.plugin_bytes_max.0,
             digest_required: config.install.require_digest,
             source_roots: config.install.source_roots.clone(),
+            artifacts_served: config.artifacts.serve,
+            probation: ProbationConfig { window: config.install.probation, ..ProbationConfig::default() },
             docs_base_url: config.docs_base_url.clone(),
         };
-        let manager = Manager::install(manage, registry.clone(), staging, client, outbox.clone(), &routes)?;
+        let port = server.as_ref().map_or(config.artifacts.port, |server| server.address().port());
+        let artifacts = ArtifactStore::open(&config.artifacts.dir, config.artifacts.url_base(port)?)?;
+        let fetch = FetchConfig {
+            bytes_max: config.install.plugin_bytes_max.0,
+            allowlist: config.install.url_allowlist.clone(),
+            allow_http: config.install.allow_http,
+            allow_private: config.install.allow_private,
+            ca_files: config.install.ca_files.clone(),
+            ..FetchConfig::default()
+        };
+        let parts = ManagerParts {
+            config: manage,
+            registry: registry.clone(),
+            depot,
+            artifacts: artifacts.clone(),
+            fetch,
+            client,
+            outbox: outbox.clone(),
+        };
+        let manager = Manager::install(parts, &routes)?;
         let control = ControlSocket::open(&config.state_dir, dispatcher.clone())?;
+        let artifacts = server.map(|server| server.serve(artifacts, ServerLimits::default()));
+        if let Some(serving) = &artifacts {
+            info!(address = %serving.address(), "serving published plugins");
+        }
         Ok(Self {
             card,
             routes,
@@ -155,6 +248,7 @@ impl App {
             mesh,
             message_bytes_max,
             control,
+            artifacts,
             _lock: lock,
         })
     }
@@ -176,16 +270,33 @@ impl App {
     }
 
     /// Takes no more calls, lets those under way end, stops every plugin, sends the last events and departs.
-    async fn shut_down(self, mut endpoint: Option<Endpoint>) {
-        let drain = async {
+    async fn shut_down(mut self, mut endpoint: Option<Endpoint>) {
+        let artifacts = self.artifacts.take();
+        // Beside the calls, so that neither takes time from the other.
+        let downloads = async {
+            if let Some(serving) = artifacts
+                && !serving.close(DRAIN_GRACE).await
+            {
+                info!("some downloads of published plugins were cut short");
+            }
+        };
+        let calls = async {
             if let Some(endpoint) = &mut endpoint {
                 endpoint.stop_accepting().await;
             }
             self.registry.shutdown(DRAIN_GRACE).await;
             self.manager.drained().await;
+        };
+        let drain = async { tokio::join!(calls, downloads) };
+        if tokio::time::timeout(DRAIN_BUDGET, drain).await.is_err() {
+            info!("giving up what is still under way");
+        }
+        // Before the mesh and the socket go, over which the answers leave.
+        let answers = async {
+            self.manager.stop().await;
             self.control.close().await;
         };
-        if tokio::time::timeout(DRAIN_BUDGET, drain).await.is_err() {
+        if tokio::time::timeout(ANSWER_BUDGET, answers).await.is_err() {
             warn!("some calls were left unanswered");
         }
         if let Some(endpoint) = endpoint
@@ -196,6 +307,14 @@ impl App {
     }
 }
 
+/// Takes the artifact server's address, if it is to run.
+async fn listen(config: &HostConfig) -> Result<Option<ArtifactServer>, StartError> {
+    if !config.artifacts.serve {
+        return Ok(None);
+    }
+    Ok(Some(ArtifactServer::bind(&config.artifacts.host, config.artifacts.port).await?))
+}
+
 async fn connect(config: MeshConfig) -> Result<Arc<dyn Mesh>, MeshError> {
     Ok(match config {
         MeshConfig::Nats(config) => Arc::new(NatsMesh::connect(config).await?),
@@ -204,17 +323,17 @@ async fn connect(config: MeshConfig) -> Result<Arc<dyn Mesh>, MeshError> {
 }
 
 /// SIGTERM and Ctrl-C.
-struct Signals {
+pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -15,14 +15,19 @@ CLASS_NAME = (".manifest.class_name",)
 
 # Host functions that work now, with the reference's parameters (wire contract 6.4). Its other ones follow.
 NOW = [
+    "get_plugin_artifact_url",
     "get_plugin_authoring_guide",
     "get_plugin_template",
     "get_status",
     "install_plugin",
     "install_plugin_from_bundle",
+    "install_plugin_from_manifest",
+    "install_plugin_from_url",
+    "list_plugin_artifacts",
     "list_plugin_examples",
     "list_plugins",
     "load_plugin",
+    "publish_plugin_artifact",
     "reload_plugin",
     "unload_plugin",
 ]

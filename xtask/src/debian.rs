@@ -1,8 +1,11 @@
 //! Debian's own Rust compiler as the guests' compiler, for machines that reach package registries only.
 //!
 //! Debian 12 carries a recent compiler, `rustc-web`, with its sources. Nothing is installed: the packages are
-//! unpacked into a private folder, the standard library is compiled once for the guests' target, and a wrapper script
+//! unpacked into a private folder, the standard library is compiled once for the guests' targets, and a wrapper script
 //! starts the compiler with its own libraries. Toolchains from rustup bring the two linkers that Debian's lacks.
+//!
+//! Debian's C library for WASI is older than the sockets of WASI 0.2: whatever else `std` has works for
+//! `wasm32-wasip2`, and what uses `std::net` does not link.
 //!
 //! The finished folder appears by one rename, under a lock, after a smoke test: a build that was killed leaves only a
 //! `*.tmp` folder, which the next one sweeps.
@@ -14,14 +17,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::guest_toolchain::{HostToolchain, TARGET, clean_cargo, has_target};
+use crate::guest_toolchain::{HostToolchain, TARGETS, WASI_TARGET, clean_cargo, missing_target};
 use crate::{command, environment, folder};
 
 /// What the unpacked compiler, its sources and the build of the standard library need at the peak, in MiB.
 const DISK_FREE_MIN_MIB: u64 = 2_000;
 
 /// Raised when the way in which the folder is made changes: folders of another recipe are not used.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Starts Debian's compiler with the libraries that were unpacked beside it.
 const WRAPPER: &str = r#"#!/bin/sh
@@ -44,7 +47,7 @@ pub(crate) fn toolchain(host: &HostToolchain) -> Result<Option<PathBuf>> {
     if home.join("ready").is_file() {
         // The host's toolchain may have moved since: the links follow it.
         link_tools(&home, host)?;
-        if has_target(&rustc) {
+        if missing_target(&rustc).is_none() {
             return Ok(Some(rustc));
         }
         eprintln!("`{}` is damaged: making it again", home.display());
@@ -117,6 +120,7 @@ impl Apt {
             .map(|name| format!("{name}={version}"))
             .into();
         packages.push(format!("{llvm}={llvm_version}"));
+        packages.push(format!("wasi-libc={}", self.candidate("wasi-libc")?));
         Some(packages)
     }
 
@@ -175,6 +179,7 @@ fn make(home: &Path, host: &HostToolchain, apt: &Apt, packages: &[String]) -> Re
     check_libraries(home)?;
     link_tools(home, host)?;
     build_standard_library(home, &rustc)?;
+    install_c_library(home)?;
     smoke_test(home, &rustc)?;
     folder::write(&home.join("ready"), b"")?;
     eprintln!("the compiler for guests is ready after {} s", started.elapsed().as_secs());
@@ -269,34 +274,55 @@ fn build_standard_library(home: &Path, rustc: &Path) -> Result<()> {
     let mut cargo = clean_cargo();
     cargo
         .current_dir(source.join("library"))
-        .args(["build", "--quiet", "--release", "--locked", "--target", TARGET, "-p", "std", "-p", "panic_abort"])
+        .args(["build", "--quiet", "--release", "--locked", "-p", "std", "-p", "panic_abort"])
+        .args(TARGETS.map(|target| format!("--target={target}")))
         .env("RUSTC", rustc)
         .env("RUSTC_BOOTSTRAP", "1")
         .env("__CARGO_DEFAULT_LIB_METADATA", "mortise")
         .env("CARGO_TARGET_DIR", &build)
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s")
         .env("RUSTFLAGS", "-Zforce-unstable-if-unmarked -Cembed-bitcode=yes -Cdebuginfo=0 -Awarnings");
-    command::run(&mut cargo).context("Debian's standard library does not compile for the guests' target")?;
-    let libraries = home.join("usr/lib/rustlib").join(TARGET).join("lib");
-    folder::create(&libraries)?;
-    for library in folder::entries(&build.join(TARGET).join("release/deps"))? {
-        if library.extension().is_some_and(|extension| extension == "rlib") {
-            folder::rename(&library, &libraries.join(library.file_name().unwrap_or_default()))?;
+    command::run(&mut cargo).context("Debian's standard library does not compile for the guests' targets")?;
+    for target in TARGETS {
+        let libraries = target_libraries(home, target);
+        folder::create(&libraries)?;
+        for library in folder::entries(&build.join(target).join("release/deps"))? {
+            if library.extension().is_some_and(|extension| extension == "rlib") {
+                folder::rename(&library, &libraries.join(library.file_name().unwrap_or_default()))?;
+            }
         }
     }
     folder::remove(&build)?;
     folder::remove(&home.join("usr/src"))
 }
 
+/// Where a compiler looks for the standard library of a target.
+fn target_libraries(home: &Path, target: &str) -> PathBuf {
+    home.join("usr/lib/rustlib").join(target).join("lib")
+}
+
+/// Puts what the target with WASI links besides the standard library where rustup's toolchains have it.
+fn install_c_library(home: &Path) -> Result<()> {
+    let (from, to) = (home.join("usr/lib/wasm32-wasi"), target_libraries(home, WASI_TARGET).join("self-contained"));
+    folder::create(&to)?;
+    for name in ["crt1-command.o", "crt1-reactor.o", "libc.a"] {
+        folder::rename(&from.join(name), &to.join(name))?;
+    }
+    folder::remove(&from)?;
+    folder::remove(&home.join("usr/include"))
+}
+
 fn smoke_test(home: &Path, rustc: &Path) -> Result<()> {
     let (source, module) = (home.join("smoke.rs"), home.join("smoke.wasm"));
     folder::write(&source, SMOKE_TEST.as_bytes())?;
-    let mut compile = command::new(rustc);
-    compile
-        .args(["--edition", "2024", "--crate-type", "cdylib", "-O", "--target", TARGET, "-o"])
-        .arg(&module)
-        .arg(&source);
-    command::run(&mut compile).context("the new compiler fails its smoke test")?;
+    for target in TARGETS {
+        let mut compile = command::new(rustc);
+        compile
+            .args(["--edition", "2024", "--crate-type", "cdylib", "-O", "--target", target, "-o"])
+            .arg(&module)
+            .arg(&source);
+        command::run(&mut compile).with_context(|| format!("the new compiler fails its smoke test for {target}"))?;
+    }
     for file in [source, module] {
         std::fs::remove_file(&file).with_context(|| format!("failed to remove `{}`", file.display()))?;
     }

@@ -1,10 +1,11 @@
 //! A Rust compiler that can build guests, wherever this machine has one.
 //!
 //! A plugin becomes a component with an ordinary `cargo build` for `wasm32-unknown-unknown` whose linker is
-//! `wasm-component-ld`; what machines lack is that target's standard library. In this order:
+//! `wasm-component-ld`; what machines lack is that target's standard library. One guest of ours is built for
+//! `wasm32-wasip2`, because plugins may be. In this order:
 //!
 //! 1. `MORTISE_GUEST_RUSTC`, if set;
-//! 2. the toolchain in use, if it has the target;
+//! 2. the toolchain in use, if it has both targets;
 //! 3. `rustup target add`, unless `MORTISE_NO_RUSTUP=1` or `RUSTUP_AUTO_INSTALL=0`;
 //! 4. Debian's own compiler, unpacked into the user's cache folder ([`crate::debian`]);
 //! 5. otherwise an error that lists the cures.
@@ -14,12 +15,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::{command, debian, environment, workspace};
 
-/// The target that guests are built for.
+/// The target that guests are built for, unless their `Cargo.toml` says otherwise.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The target of guests that use what `std` takes from WASI.
+pub(crate) const WASI_TARGET: &str = "wasm32-wasip2";
+
+/// All of them.
+pub(crate) const TARGETS: [&str; 2] = [TARGET, WASI_TARGET];
 
 /// Variables of a host build that must not leak into a guest build.
 const HOST_ONLY: &[&str] = &[
@@ -38,7 +45,7 @@ const HOST_ONLY: &[&str] = &[
     "__CARGO_DEFAULT_LIB_METADATA",
 ];
 
-/// A compiler that builds for [`TARGET`].
+/// A compiler that builds for [`TARGETS`].
 #[derive(Debug, Clone)]
 pub(crate) struct GuestToolchain {
     /// The compiler, as an absolute path.
@@ -51,6 +58,7 @@ impl GuestToolchain {
     /// Cargo, set up to build guests with this compiler.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = clean_cargo();
+        // For the target with WASI it is the linker anyway.
         cargo.env("RUSTC", &self.rustc).env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld");
         cargo
     }
@@ -68,7 +76,9 @@ pub(crate) fn clean_cargo() -> Command {
 /// Finds a compiler for guests, or makes one.
 pub(crate) fn find() -> Result<GuestToolchain> {
     if let Some(rustc) = environment::value("MORTISE_GUEST_RUSTC").map(PathBuf::from) {
-        ensure!(has_target(&rustc), "`MORTISE_GUEST_RUSTC={}` cannot build for {TARGET}", rustc.display());
+        if let Some(target) = missing_target(&rustc) {
+            bail!("`MORTISE_GUEST_RUSTC={}` cannot build for {target}", rustc.display());
+        }
         return Ok(GuestToolchain { rustc, origin: "MORTISE_GUEST_RUSTC" });
     }
     let host = HostToolchain::find()?;
@@ -84,10 +94,10 @@ pub(crate) fn find() -> Result<GuestToolchain> {
         Err(error) => return Err(error.context("failed to set up Debian's compiler for guests")),
     }
     bail!(
-        "no Rust compiler here can build for {TARGET}\n\
-         hint: with rustup: `rustup target add {TARGET}`\n\
+        "no Rust compiler here can build for {TARGET} and {WASI_TARGET}\n\
+         hint: with rustup: `rustup target add {TARGET} {WASI_TARGET}`\n\
          hint: on Debian 12: put `apt` in working order, and this command fetches `rustc-web` by itself\n\
-         hint: otherwise: set `MORTISE_GUEST_RUSTC` to a compiler that has the target and `wasm-component-ld`"
+         hint: otherwise: set `MORTISE_GUEST_RUSTC` to a compiler that has the targets and `wasm-component-ld`"
     )
 }
 
@@ -101,7 +111,7 @@ pub(crate) struct HostToolchain {
 }
 
 impl HostToolchain {
-    fn find() -> Result<Self> {
+    pub(crate) fn find() -> Result<Self> {
         let sysroot = command::output(command::new("rustc").args(["--print", "sysroot"]))?;
         let version = command::output(command::new("rustc").arg("-vV"))?;
         let triple =
@@ -121,7 +131,7 @@ impl HostToolchain {
 
 fn installed(host: &HostToolchain) -> Option<GuestToolchain> {
     let rustc = host.rustc();
-    (has_target(&rustc) && host.tools().join("wasm-component-ld").is_file())
+    (missing_target(&rustc).is_none() && host.tools().join("wasm-component-ld").is_file())
         .then_some(GuestToolchain { rustc, origin: "the toolchain in use" })
 }
 
@@ -130,7 +140,7 @@ fn added_by_rustup(host: &HostToolchain) -> Option<GuestToolchain> {
         return None;
     }
     let rustup = environment::find_program("rustup")?;
-    match command::run(command::new(rustup).args(["target", "add", TARGET])) {
+    match command::run(command::new(rustup).args(["target", "add"]).args(TARGETS)) {
         Ok(()) => installed(host),
         Err(error) => {
             eprintln!("{error:#}; looking further");
@@ -139,9 +149,13 @@ fn added_by_rustup(host: &HostToolchain) -> Option<GuestToolchain> {
     }
 }
 
-/// Whether the compiler has the target's standard library.
-pub(crate) fn has_target(rustc: &Path) -> bool {
-    let folder = command::try_output(command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]));
+/// The first target whose standard library the compiler lacks.
+pub(crate) fn missing_target(rustc: &Path) -> Option<&'static str> {
+    TARGETS.into_iter().find(|target| !has_target(rustc, target))
+}
+
+fn has_target(rustc: &Path, target: &str) -> bool {
+    let folder = command::try_output(command::new(rustc).args(["--print", "target-libdir", "--target", target]));
     folder.is_some_and(|folder| {
         std::fs::read_dir(folder.trim()).is_ok_and(|entries| {
             entries.flatten().any(|entry| {

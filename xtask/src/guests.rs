@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::guest_toolchain::{self, GuestToolchain, TARGET};
+use crate::guest_toolchain::{self, GuestToolchain, TARGET, TARGETS};
 use crate::workspace::Workspace;
 use crate::{command, fixtures, folder, template};
 
@@ -34,6 +34,23 @@ pub(crate) struct Guest {
 impl Guest {
     pub(crate) fn crate_manifest(&self) -> PathBuf {
         self.folder.join("Cargo.toml")
+    }
+
+    /// `package.metadata.guest.target` of its `Cargo.toml`, or the usual one.
+    fn target(&self) -> Result<&'static str> {
+        let manifest = self.crate_manifest();
+        let parsed: toml::Table =
+            folder::read(&manifest)?.parse().with_context(|| format!("`{}` is not TOML", manifest.display()))?;
+        let metadata = ["package", "metadata", "guest", "target"]
+            .iter()
+            .try_fold(&toml::Value::Table(parsed), |value, key| value.get(key))
+            .cloned();
+        match metadata {
+            None => Ok(TARGET),
+            Some(named) => TARGETS.into_iter().find(|target| named.as_str() == Some(target)).with_context(|| {
+                format!("`{}` names the target {named}; there are {}", manifest.display(), TARGETS.join(" and "))
+            }),
+        }
     }
 
     /// The manifest of the plugin that this guest is, if it is a whole plugin.
@@ -121,7 +138,7 @@ fn build_one(workspace: &Workspace, toolchain: &GuestToolchain, guest: &Guest) -
             "--release",
             "--locked",
             "--target",
-            TARGET,
+            guest.target()?,
             "--message-format",
             "json-render-diagnostics",
         ])
@@ -193,6 +210,22 @@ mod tests {
         .join("\n");
         assert_eq!(component_in(&messages, Path::new("/w/me/Cargo.toml")), Some("/t/me.wasm".into()));
         assert_eq!(component_in(&messages, Path::new("/w/dependency/Cargo.toml")), None);
+    }
+
+    #[test]
+    fn a_guest_says_which_target_it_is_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let guest = Guest { name: "g".to_owned(), folder: folder.path().to_owned() };
+        let with = |text: &str| {
+            std::fs::write(guest.crate_manifest(), text).unwrap();
+            guest.target().map_err(|error| error.to_string())
+        };
+        assert_eq!(with("[package]\nname = 'g'"), Ok("wasm32-unknown-unknown"));
+        assert_eq!(with("[package.metadata.guest]\ntarget = 'wasm32-wasip2'"), Ok("wasm32-wasip2"));
+        for wrong in ["'wasm64'", "2"] {
+            let refusal = with(&format!("[package.metadata.guest]\ntarget = {wrong}")).unwrap_err();
+            assert!(refusal.contains("there are wasm32-unknown-unknown and wasm32-wasip2"), "{refusal}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod dependencies;
 mod environment;
 mod fixtures;
 mod folder;
+mod fuzz;
 mod guest_toolchain;
 mod guests;
 mod interop;
@@ -42,6 +43,9 @@ cargo xtask <command>
   dependencies               compare every dependency's licence and version with deny.toml
   interop [nats|zenoh] [-- args…]
                              the published Python packages against the release binary; args go to pytest
+  fuzz [target…] [--minutes N]
+                             the fuzzers of archives and manifests, for N minutes each; without, for a few seconds each
+       <target> <file>       one input once
   bench [--quick]            throughput and latency over NATS, and the cost of one warm call
   packages [--install]       list the apt, pip and npm packages that the commands above need
 
@@ -76,6 +80,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "layers" => no_arguments(command, rest).and_then(|()| layers::check(&workspace)),
         "dependencies" => no_arguments(command, rest).and_then(|()| dependencies::check(&workspace)),
         "interop" => interop::run(&workspace, rest),
+        "fuzz" => fuzz::run(&workspace, rest),
         "bench" => bench::run(&workspace, rest),
         "packages" => packages::run(&workspace, rest),
         "help" | "--help" | "-h" => {

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 use crate::{
-    bench, build_cache, command, dependencies, environment, fixtures, folder, guest_toolchain, guests, interop, layers,
-    packages,
+    bench, build_cache, command, dependencies, environment, fixtures, folder, fuzz, guest_toolchain, guests, interop,
+    layers, packages,
 };
 
 struct Phase {
@@ -31,6 +31,11 @@ const PHASES: &[Phase] = &[
     Phase { name: "clippy", about: "clippy over the host, warnings denied", run: clippy },
     Phase { name: "unit", about: "unit and integration tests of the host", run: unit },
     Phase { name: "docs", about: "rustdoc, warnings denied", run: docs },
+    Phase {
+        name: "fuzz",
+        about: "the fuzzers of archives and manifests, a few seconds each",
+        run: |workspace| fuzz::run(workspace, &[]),
+    },
     Phase {
         name: "interop",
         about: "the published Python packages, over NATS and Zenoh",
@@ -93,6 +98,7 @@ fn table(times: &[(&str, Duration, bool)]) -> String {
 
 fn fmt(workspace: &Workspace) -> Result<()> {
     command::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    command::run(fuzz::cargo(workspace).args(["fmt", "--check"]))?;
     for mut cargo in native_cargos(workspace)? {
         command::run(cargo.args(["fmt", "--all", "--check"]))?;
     }

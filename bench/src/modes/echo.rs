@@ -7,8 +7,6 @@ use crate::sample::{Sample, median};
 use crate::table::{Table, ratio, time};
 use std::time::{Duration, Instant};
 
-const IN_FLIGHT: [usize; 4] = [1, 16, 64, 256];
-
 /// What one side showed at one number in flight.
 #[derive(Default)]
 struct Side {
@@ -59,9 +57,9 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     }
 
     let mut table = Table::new(["in flight", "who", "calls/s", "p50", "p99", "CPU per call", "failed", "host / bare"]);
-    let mut rows: Vec<(Side, Side)> = IN_FLIGHT.iter().map(|_| Default::default()).collect();
+    let mut rows: Vec<(Side, Side)> = plan.in_flight.iter().map(|_| Default::default()).collect();
     for round in 0..plan.rounds() {
-        for (in_flight, (of_bare, of_host)) in IN_FLIGHT.into_iter().zip(&mut rows) {
+        for (in_flight, (of_bare, of_host)) in plan.in_flight.iter().copied().zip(&mut rows) {
             // Who goes first changes from round to round.
             let mut order = [(of_bare, &bare), (of_host, &host)];
             if round % 2 == 1 {
@@ -72,7 +70,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
             }
         }
     }
-    for (in_flight, (of_bare, of_host)) in IN_FLIGHT.into_iter().zip(&rows) {
+    for (in_flight, (of_bare, of_host)) in plan.in_flight.iter().copied().zip(&rows) {
         // Round by round, then the middle: a slow minute of the machine hits both halves of a pair.
         let throughput = median(of_host.throughputs.iter().zip(&of_bare.throughputs).map(|(host, bare)| host / bare));
         let p50 = of_host.all.quantile(0.5).as_secs_f64() / of_bare.all.quantile(0.5).as_secs_f64();

@@ -1,10 +1,17 @@
 //! The plugin that comes with the host: enough to see that everything works.
 
+use serde::Serialize;
 use tenon::{Result, Value, json};
 
 #[derive(Default)]
 struct Demo {
     ticks: u64,
+}
+
+#[derive(Serialize)]
+struct Echo {
+    message: String,
+    tick: u64,
 }
 
 #[tenon::plugin]
@@ -22,8 +29,8 @@ impl Demo {
         /// Any text.
         #[default = "hello"]
         message: String,
-    ) -> Value {
-        json!({"message": message, "tick": self.ticks})
+    ) -> Echo {
+        Echo { message, tick: self.ticks }
     }
 
     /// Told every five seconds.

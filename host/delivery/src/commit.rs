@@ -170,7 +170,7 @@ pub(crate) fn commit(
 }
 
 /// Renames a folder to a name that nothing has.
-fn place(staged: &Path, path: &Path) -> Result<(), CommitError> {
+pub(crate) fn place(staged: &Path, path: &Path) -> Result<(), CommitError> {
     let renamed = match renameat_with(CWD, staged, CWD, path, RenameFlags::NOREPLACE) {
         // A plain rename replaces nothing but an empty folder.
         Err(errno) if is_unsupported(errno) => rustix::fs::rename(staged, path),
@@ -180,7 +180,7 @@ fn place(staged: &Path, path: &Path) -> Result<(), CommitError> {
 }
 
 /// Makes two folders change names, at once. Steps in its place would leave moments in which a crash loses the plugin.
-fn exchange(staged: &Path, path: &Path) -> Result<(), CommitError> {
+pub(crate) fn exchange(staged: &Path, path: &Path) -> Result<(), CommitError> {
     renameat_with(CWD, staged, CWD, path, RenameFlags::EXCHANGE).map_err(|errno| {
         if is_unsupported(errno) {
             return CommitError::NoExchange { path: path.to_owned() };
@@ -210,7 +210,7 @@ fn on_one_device(staged: &Path, path: &Path) -> bool {
 }
 
 /// Files first, then the folders that name them. The tree is ours: it holds files and folders only.
-fn sync_tree(folder: &Path) -> Result<(), DiskError> {
+pub(crate) fn sync_tree(folder: &Path) -> Result<(), DiskError> {
     for entry in fs::read_dir(folder).map_err(failed("read", folder))? {
         let entry = entry.map_err(failed("read", folder))?;
         let path = entry.path();
@@ -223,11 +223,11 @@ fn sync_tree(folder: &Path) -> Result<(), DiskError> {
     sync(folder)
 }
 
-fn sync_parent(path: &Path) -> Result<(), DiskError> {
+pub(crate) fn sync_parent(path: &Path) -> Result<(), DiskError> {
     path.parent().map_or(Ok(()), sync)
 }
 
-fn sync(path: &Path) -> Result<(), DiskError> {
+pub(crate) fn sync(path: &Path) -> Result<(), DiskError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(failed("sync", path))
 }
 

@@ -1,6 +1,9 @@
 //! Everything that delivery refuses, as one type.
 
-use crate::{BundleError, CommitError, DiskError, FolderError, StageError, TreeError};
+use crate::{
+    ArchiveStoreError, BundleError, CommitError, DiskError, FetchError, FolderError, GenerationError, StageError,
+    TreeError, UploadError, WorkingCopyError,
+};
 
 /// Why a plugin was not delivered. What was there before is there still, and nothing else.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,21 @@ pub enum DeliveryError {
     /// See [`TreeError`].
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// See [`ArchiveStoreError`].
+    #[error(transparent)]
+    ArchiveStore(#[from] ArchiveStoreError),
+    /// See [`GenerationError`].
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
+    /// See [`WorkingCopyError`].
+    #[error(transparent)]
+    WorkingCopy(#[from] WorkingCopyError),
+    /// See [`UploadError`].
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// See [`FetchError`].
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// See [`DiskError`].
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -35,6 +53,11 @@ impl DeliveryError {
             Self::Commit(error) => error.code(),
             Self::Folder(error) => error.code(),
             Self::Tree(error) => error.code(),
+            Self::ArchiveStore(error) => error.code(),
+            Self::Generation(error) => error.code(),
+            Self::WorkingCopy(error) => error.code(),
+            Self::Upload(error) => error.code(),
+            Self::Fetch(error) => error.code(),
             Self::Disk(_) => "disk",
         }
     }
@@ -48,6 +71,11 @@ impl DeliveryError {
             Self::Commit(error) => error.hint(),
             Self::Folder(error) => error.hint(),
             Self::Tree(error) => error.hint(),
+            Self::ArchiveStore(error) => error.hint(),
+            Self::Generation(error) => error.hint(),
+            Self::WorkingCopy(error) => error.hint(),
+            Self::Upload(error) => error.hint(),
+            Self::Fetch(error) => error.hint(),
             Self::Disk(error) => error.hint(),
         }
     }

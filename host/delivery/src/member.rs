@@ -2,6 +2,8 @@
 //!
 //! A name is taken apart at `/` and judged component by component; nothing is ever resolved by the file system.
 
+use icu_normalizer::DecomposingNormalizerBorrowed;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -40,9 +42,12 @@ pub enum PathFault {
     /// Other systems, and other readers of the same archive, would see another name.
     #[error("it is not UTF-8")]
     NotUtf8,
-    /// NUL ends a name early for C code; the others deceive whoever reads a log.
+    /// NUL ends a name early for C code; line breaks and the others deceive whoever reads a log.
     #[error("it holds a control character")]
     ControlCharacter,
+    /// Makes a name look like another one: `a\u{202e}gpj.exe` is shown as `aexe.jpg`.
+    #[error("it holds a character that changes the direction of text")]
+    TextDirection,
     /// A separator on other systems.
     #[error("it holds a backslash")]
     Backslash,
@@ -83,7 +88,7 @@ pub enum PathFault {
 pub(crate) enum Clash {
     /// The same path twice.
     Duplicate,
-    /// Paths that differ in case only.
+    /// Paths that differ in case only, or in how their accents are written.
     Case(String),
     /// A file where a folder is needed, or the other way round.
     FileAsFolder(String),
@@ -96,8 +101,11 @@ pub(crate) enum Clash {
 /// A leading `./` and the trailing `/` of folders are dropped, as archivers add them freely.
 pub(crate) fn parse<'a>(raw: &'a [u8], limits: &TreeLimits) -> Result<Option<&'a str>, PathFault> {
     let name = std::str::from_utf8(raw).map_err(|_| PathFault::NotUtf8)?;
-    if name.chars().any(char::is_control) {
+    if name.chars().any(is_control) {
         return Err(PathFault::ControlCharacter);
+    }
+    if name.chars().any(changes_direction) {
+        return Err(PathFault::TextDirection);
     }
     if name.contains('\\') {
         return Err(PathFault::Backslash);
@@ -130,12 +138,44 @@ fn check_component(component: &str, limits: &TreeLimits) -> Result<(), PathFault
     }
 }
 
+/// Line and paragraph separators are none by Unicode's book, and do what line breaks do.
+fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+fn changes_direction(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Characters that take no room, and that some file systems drop when they compare names.
+fn is_ignorable(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// What a path is to a file system that tells names apart as little as any does: without case, accents taken apart,
+/// ignorable characters dropped. Two paths of one plugin may not be the same by it.
+///
+/// Case is folded by way of the capital, so that `ß` meets `ss`, `ſ` meets `s` and `ς` meets `σ`.
+pub(crate) fn folded(path: &str) -> String {
+    if path.is_ascii() {
+        return path.to_ascii_lowercase();
+    }
+    let apart: Cow<'_, str> = DecomposingNormalizerBorrowed::new_nfd().normalize(path);
+    let seen = apart.chars().filter(|&c| !is_ignorable(c));
+    let folded: String = seen.flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect();
+    // What folding brought in may have to be taken apart again.
+    DecomposingNormalizerBorrowed::new_nfd().normalize(&folded).into_owned()
+}
+
 /// A member's name as messages show it: without control characters, at most 200 characters.
 pub(crate) fn shown(raw: &[u8]) -> String {
     let text = String::from_utf8_lossy(raw);
     let mut shown = String::new();
     for c in text.chars().take(200) {
-        if c.is_control() {
+        if is_control(c) || changes_direction(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
@@ -156,10 +196,10 @@ enum Kind {
     },
 }
 
-/// The files and folders of one plugin, told apart even where case does not count.
+/// The files and folders of one plugin, told apart even where neither case nor the way of writing an accent counts.
 #[derive(Debug)]
 pub(crate) struct PathSet {
-    /// By the lowercase path: the path as written, and what it is.
+    /// By the folded path: the path as written, and what it is.
     members: HashMap<String, (String, Kind)>,
     members_max: usize,
 }
@@ -195,7 +235,7 @@ impl PathSet {
 
     fn insert(&mut self, path: &str, kind: Kind) -> Result<(), Clash> {
         let full = self.members.len() >= self.members_max;
-        match self.members.entry(path.to_lowercase()) {
+        match self.members.entry(folded(path)) {
             Entry::Vacant(_) if full => Err(Clash::TooMany),
             Entry::Vacant(slot) => {
                 slot.insert((path.to_owned(), kind));
@@ -248,6 +288,9 @@ mod tests {
             (b"a\0b", PathFault::ControlCharacter),
             (b"a\n", PathFault::ControlCharacter),
             ("a\u{9b}".as_bytes(), PathFault::ControlCharacter),
+            ("a\u{2028}b".as_bytes(), PathFault::ControlCharacter),
+            ("a\u{202e}gpj.exe".as_bytes(), PathFault::TextDirection),
+            ("a\u{200f}".as_bytes(), PathFault::TextDirection),
             (b"a\\..\\b", PathFault::Backslash),
             (b"/etc/x", PathFault::Absolute),
             (b"/", PathFault::Absolute),
@@ -292,6 +335,33 @@ mod tests {
     }
 
     #[test]
+    fn names_that_some_file_system_takes_for_one_collide() {
+        for (one, other) in [
+            ("a", "A"),
+            ("\u{e9}", "e\u{301}"),
+            ("\u{c9}", "e\u{301}"),
+            ("\u{1e69}", "s\u{307}\u{323}"),
+            ("stra\u{df}e", "STRASSE"),
+            ("\u{3c2}", "\u{3c3}"),
+            ("\u{17f}", "s"),
+            ("\u{212a}", "k"),
+            ("a\u{200b}b", "ab"),
+            ("\u{2764}\u{fe0f}", "\u{2764}"),
+            ("\u{1f88}", "\u{1f00}\u{345}"),
+            ("\u{ac00}", "\u{1100}\u{1161}"),
+        ] {
+            let mut set = PathSet::new(&TreeLimits::default());
+            assert_eq!(set.insert_file(one), Ok(()));
+            assert_eq!(set.insert_file(other), Err(Clash::Case(one.to_owned())), "{one} {other}");
+            assert_eq!(set.insert_file(&format!("{other}/x")), Err(Clash::Case(one.to_owned())), "{one} {other}");
+        }
+        let mut set = PathSet::new(&TreeLimits::default());
+        for apart in ["e", "\u{e9}", "\u{e8}", "\u{430}", "a", "\u{3c0}", "s", "ss", "1", "\u{b9}"] {
+            assert_eq!(set.insert_file(apart), Ok(()), "{apart}");
+        }
+    }
+
+    #[test]
     fn implied_folders_count() {
         let mut set = PathSet::new(&TreeLimits { members_max: 3, ..TreeLimits::default() });
         assert_eq!(set.insert_file("a/b/c"), Ok(()));
@@ -302,6 +372,7 @@ mod tests {
     #[test]
     fn names_are_shown_without_surprises() {
         assert_eq!(shown(b"a\x1b[31mb\n"), "a\\u{1b}[31mb\\n");
+        assert_eq!(shown("a\u{202e}b".as_bytes()), "a\\u{202e}b");
         assert_eq!(shown(&[b'x'; 300]).chars().count(), 201);
     }
 }

@@ -67,8 +67,8 @@ pub struct StagedPlugin {
     pub manifest: Arc<Manifest>,
     /// Tree digest: over path, mode and content of every file.
     pub tree: Digest,
-    root: PathBuf,
-    guard: TempDir,
+    pub(crate) root: PathBuf,
+    pub(crate) guard: TempDir,
 }
 
 impl StagedPlugin {
@@ -108,7 +108,7 @@ impl StagedPlugin {
         }
         let (guard, content) = staging.fresh().map_err(ArchiveError::from)?;
         let mut sink = Sink::new(content.clone(), *limits);
-        copy(source, limits, &mut sink)?;
+        copy(source, Selection::Authored, limits, &mut sink)?;
         sink.finish()?;
         let name = source.file_name().and_then(|name| name.to_str());
         match Self::check(content, guard, id, name, limits) {
@@ -151,7 +151,13 @@ impl StagedPlugin {
     }
 }
 
-fn copy(source: &Path, limits: &TreeLimits, sink: &mut Sink) -> Result<(), StageError> {
+/// Copies the selected files of a folder into a sink, with the sink's modes.
+pub(crate) fn copy(
+    source: &Path,
+    selection: Selection,
+    limits: &TreeLimits,
+    sink: &mut Sink,
+) -> Result<(), StageError> {
     /// What may fail while a file is read from one place and written to the other.
     enum CopyError {
         Source(TreeError),
@@ -162,10 +168,11 @@ fn copy(source: &Path, limits: &TreeLimits, sink: &mut Sink) -> Result<(), Stage
             Self::Source(error)
         }
     }
-    walk(source, Selection::Authored, limits, &mut |found: Found<'_>| {
+    walk(source, selection, limits, &mut |found: Found<'_>| {
         let path = source.join(found.path);
         let explain = |error| ArchiveError::Disk(crate::disk::failed("read", &path)(error));
-        let written = sink.file(found.path.as_bytes(), found.executable, found.content, &explain);
+        let mode = if found.executable { 0o755 } else { 0o644 };
+        let written = sink.file(found.path.as_bytes(), mode, found.content, &explain);
         written.map(drop).map_err(CopyError::Target)
     })
     .map_err(|error| match error {

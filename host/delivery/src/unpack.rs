@@ -4,6 +4,7 @@ mod budget;
 mod error;
 mod sink;
 mod tarball;
+mod zip_directory;
 mod zipfile;
 
 pub use error::ArchiveError;

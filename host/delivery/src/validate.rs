@@ -6,7 +6,7 @@ use crate::folder;
 use crate::tree::{Selection, Tree};
 use crate::unpack::{ArchiveFormat, ArchiveLimits};
 use crate::{DeliveryError, StagedPlugin, Staging};
-use mortise_model::{Manifest, ManifestError, PluginId};
+use mortise_model::{Manifest, ManifestError, PluginId, chain};
 use std::fs;
 use std::path::Path;
 
@@ -38,6 +38,8 @@ pub struct Inspected {
     pub functions: Vec<String>,
     /// Added to the report's.
     pub errors: Vec<String>,
+    /// Added to the report's.
+    pub hints: Vec<String>,
     /// Added to the report's.
     pub warnings: Vec<String>,
 }
@@ -136,11 +138,6 @@ fn look_inside(root: &Path, manifest: &Manifest, inspect: Option<Inspect<'_>>, r
     inspected.functions.sort_unstable();
     report.rpc_methods = inspected.functions;
     report.errors.extend(inspected.errors);
+    report.hints.extend(inspected.hints);
     report.warnings.extend(inspected.warnings);
-}
-
-/// An error with its sources, as one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

@@ -1,7 +1,7 @@
 //! What plugins reach of the host: its functions, other devices, its events.
 
 use async_trait::async_trait;
-use mortise_model::{DeviceId, EventName, Failure, Json, PluginId};
+use mortise_model::{DeviceId, EmittedName, Failure, Json, PluginId};
 use mortise_plugin::{Backend, Invocation};
 use mortise_rpc::{Client, ClientError, Dispatcher, LocalCall, Outbox, Peers, ReplyFault};
 use std::borrow::Cow;
@@ -32,7 +32,7 @@ impl Backend for HostBackend {
         self.peers.list()
     }
 
-    fn emit(&self, event: EventName, payload: Json) {
+    fn emit(&self, event: EmittedName, payload: Json) {
         self.outbox.push(event, &payload);
     }
 }
@@ -56,7 +56,7 @@ impl HostBackend {
         let device = DeviceId::new(device).map_err(|error| Failure::new("invalid_device", error.to_string()))?;
         let left = invocation.deadline.saturating_duration_since(Instant::now());
         self.client
-            .call(&device, &invocation.function, &invocation.params, &invocation.trace, left)
+            .call(&device, &invocation.function, &invocation.params, invocation.trace.as_deref(), left)
             .await
             .map_err(failure)
     }

@@ -6,7 +6,6 @@ use crate::repeat::{Repeat, RepeatKey};
 use crate::signature::{Arguments, DefaultValue, Kind, Parameter, schema};
 use mortise_model::{EventDef, EventName, FunctionDef, FunctionName, IdError, Json};
 use mortise_rpc::{Admission, Call, CallError, Handler, HostRoute, Origin, Outcome, RpcCode};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,16 +14,29 @@ use tokio::time::Instant;
 /// The host's functions, in the order in which the reference advertises them (wire contract 6.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Function {
+    GetPluginArtifactUrl,
     GetPluginAuthoringGuide,
     GetPluginTemplate,
     GetStatus,
     InstallPlugin,
     InstallPluginFromBundle,
+    InstallPluginFromManifest,
+    InstallPluginFromUrl,
+    ListPluginArtifacts,
     ListPluginExamples,
     ListPlugins,
     LoadPlugin,
+    PublishPluginArtifact,
     ReloadPlugin,
     UnloadPlugin,
+    // Ours, by name.
+    AppendPluginUpload,
+    BeginPluginUpload,
+    CommitPluginUpload,
+    GetPluginOperation,
+    ListPluginVersions,
+    RollbackPlugin,
+    UninstallPlugin,
 }
 
 const PLUGIN_ID: Parameter = required("plugin_id", "The plugin: the name of its folder.");
@@ -55,23 +67,97 @@ const TEMPLATE: [Parameter; 4] = [
 
 const INSTALL: [Parameter; 2] = [required("source_path", "The plugin's folder."), SAME_ID];
 
+const DIGEST: Parameter = optional("digest", "SHA-256 of the archive's bytes, with or without `sha256:`.");
+
+const FORMAT: Parameter = Parameter {
+    name: "format",
+    kind: Kind::Text,
+    description: "tar.gz, zip or auto.",
+    default: Some(DefaultValue::Text("auto")),
+};
+
+const AND_LOAD: Parameter = Parameter {
+    name: "load",
+    kind: Kind::Boolean,
+    description: "Whether to load it too.",
+    default: Some(DefaultValue::True),
+};
+
 const INSTALL_FROM_BUNDLE: [Parameter; 6] = [
     required("bundle_b64", "A .tar.gz or .zip of the plugin's folder, in base64."),
     SAME_ID,
-    optional("digest", "SHA-256 of the archive's bytes, with or without `sha256:`."),
-    Parameter {
-        name: "format",
-        kind: Kind::Text,
-        description: "tar.gz, zip or auto.",
-        default: Some(DefaultValue::Text("auto")),
-    },
-    Parameter {
-        name: "load",
-        kind: Kind::Boolean,
-        description: "Whether to load it too.",
-        default: Some(DefaultValue::True),
-    },
+    DIGEST,
+    FORMAT,
+    AND_LOAD,
     INSTALL_DEPENDENCIES,
+];
+
+const INSTALL_FROM_URL: [Parameter; 6] = [
+    required("url", "Where a .tar.gz or .zip of the plugin's folder can be fetched."),
+    SAME_ID,
+    DIGEST,
+    FORMAT,
+    AND_LOAD,
+    INSTALL_DEPENDENCIES,
+];
+
+const INSTALL_FROM_MANIFEST: [Parameter; 2] = [
+    Parameter {
+        name: "manifest",
+        kind: Kind::Object,
+        description: "`bundle_b64` or `url`, with `id`, `digest`, `format` and `type` where they are known.",
+        default: None,
+    },
+    AND_LOAD,
+];
+
+const ARTIFACT_URL: [Parameter; 2] =
+    [required("plugin_id", "The plugin."), optional("version", "The last one published where it is left out.")];
+
+const PUBLISH: [Parameter; 3] = [
+    optional("plugin_id", "The plugin; its installed files are published where no archive is given."),
+    optional("bundle_b64", "A .tar.gz of the plugin's folder, in base64."),
+    optional("version", "The manifest's where it is left out."),
+];
+
+const UPLOAD_ID: Parameter = required("upload_id", "As `begin_plugin_upload` answered it.");
+
+const BEGIN_UPLOAD: [Parameter; 2] = [
+    Parameter {
+        name: "total_bytes",
+        kind: Kind::Integer,
+        description: "The size of the whole archive.",
+        default: None,
+    },
+    required("digest", "SHA-256 of the whole archive, with or without `sha256:`."),
+];
+
+const APPEND_UPLOAD: [Parameter; 3] = [
+    UPLOAD_ID,
+    Parameter {
+        name: "offset",
+        kind: Kind::Integer,
+        description: "Where this part begins. A part that is there already may be sent again.",
+        default: None,
+    },
+    required("chunk_b64", "The part, in base64."),
+];
+
+const COMMIT_UPLOAD: [Parameter; 4] = [UPLOAD_ID, SAME_ID, FORMAT, AND_LOAD];
+
+const OPERATION: [Parameter; 2] = [
+    required("request_id", "The id of the JSON-RPC request."),
+    optional("method", "The function it called, where one id was used for several."),
+];
+
+const ROLLBACK: [Parameter; 2] = [
+    PLUGIN_ID,
+    Parameter {
+        name: "generation",
+        kind: Kind::Integer,
+        description: "Which, of those that `list_plugin_versions` shows; the one before the current one where it is left out.",
+        default: Some(DefaultValue::Null),
+    },
 ];
 
 const LOAD: [Parameter; 2] = [PLUGIN_ID, INSTALL_DEPENDENCIES];
@@ -79,31 +165,55 @@ const LOAD: [Parameter; 2] = [PLUGIN_ID, INSTALL_DEPENDENCIES];
 const ONE_PLUGIN: [Parameter; 1] = [PLUGIN_ID];
 
 impl Function {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 22] = [
+        Self::GetPluginArtifactUrl,
         Self::GetPluginAuthoringGuide,
         Self::GetPluginTemplate,
         Self::GetStatus,
         Self::InstallPlugin,
         Self::InstallPluginFromBundle,
+        Self::InstallPluginFromManifest,
+        Self::InstallPluginFromUrl,
+        Self::ListPluginArtifacts,
         Self::ListPluginExamples,
         Self::ListPlugins,
         Self::LoadPlugin,
+        Self::PublishPluginArtifact,
         Self::ReloadPlugin,
         Self::UnloadPlugin,
+        Self::AppendPluginUpload,
+        Self::BeginPluginUpload,
+        Self::CommitPluginUpload,
+        Self::GetPluginOperation,
+        Self::ListPluginVersions,
+        Self::RollbackPlugin,
+        Self::UninstallPlugin,
     ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::GetPluginArtifactUrl => "get_plugin_artifact_url",
             Self::GetPluginAuthoringGuide => "get_plugin_authoring_guide",
             Self::GetPluginTemplate => "get_plugin_template",
             Self::GetStatus => "get_status",
             Self::InstallPlugin => "install_plugin",
             Self::InstallPluginFromBundle => "install_plugin_from_bundle",
+            Self::InstallPluginFromManifest => "install_plugin_from_manifest",
+            Self::InstallPluginFromUrl => "install_plugin_from_url",
+            Self::ListPluginArtifacts => "list_plugin_artifacts",
             Self::ListPluginExamples => "list_plugin_examples",
             Self::ListPlugins => "list_plugins",
             Self::LoadPlugin => "load_plugin",
+            Self::PublishPluginArtifact => "publish_plugin_artifact",
             Self::ReloadPlugin => "reload_plugin",
             Self::UnloadPlugin => "unload_plugin",
+            Self::AppendPluginUpload => "append_plugin_upload",
+            Self::BeginPluginUpload => "begin_plugin_upload",
+            Self::CommitPluginUpload => "commit_plugin_upload",
+            Self::GetPluginOperation => "get_plugin_operation",
+            Self::ListPluginVersions => "list_plugin_versions",
+            Self::RollbackPlugin => "rollback_plugin",
+            Self::UninstallPlugin => "uninstall_plugin",
         }
     }
 
@@ -119,6 +229,20 @@ impl Function {
             Self::LoadPlugin => "Load an installed plugin; one that is loaded already is reloaded.",
             Self::ReloadPlugin => "Load a plugin anew beside the old one, then swap: no call is lost.",
             Self::UnloadPlugin => "Take a plugin's functions away; its files stay.",
+            Self::GetPluginArtifactUrl => "Where an archive of this host's artifact store can be fetched.",
+            Self::InstallPluginFromManifest => "Install a plugin from a delivery manifest, and load it.",
+            Self::InstallPluginFromUrl => "Install a plugin from an archive that this host fetches, and load it.",
+            Self::ListPluginArtifacts => "The archives in this host's artifact store.",
+            Self::PublishPluginArtifact => "Put a plugin's archive into this host's artifact store.",
+            Self::AppendPluginUpload => "The next part of an upload.",
+            Self::BeginPluginUpload => "Begin to send an archive in parts, for those larger than one message.",
+            Self::CommitPluginUpload => "Install what was uploaded, and load it.",
+            Self::GetPluginOperation => "What became of a call that changed plugins.",
+            Self::ListPluginVersions => "The versions of a plugin that are kept.",
+            Self::RollbackPlugin => {
+                "Make an earlier version of a plugin serve: prepared beside the new one, then swapped."
+            }
+            Self::UninstallPlugin => "Take a plugin away with its files and all its versions.",
         }
     }
 
@@ -129,7 +253,17 @@ impl Function {
             Self::InstallPlugin => &INSTALL,
             Self::InstallPluginFromBundle => &INSTALL_FROM_BUNDLE,
             Self::LoadPlugin => &LOAD,
-            Self::ReloadPlugin | Self::UnloadPlugin => &ONE_PLUGIN,
+            Self::ReloadPlugin | Self::UnloadPlugin | Self::ListPluginVersions | Self::UninstallPlugin => &ONE_PLUGIN,
+            Self::ListPluginArtifacts => &[],
+            Self::GetPluginArtifactUrl => &ARTIFACT_URL,
+            Self::InstallPluginFromManifest => &INSTALL_FROM_MANIFEST,
+            Self::InstallPluginFromUrl => &INSTALL_FROM_URL,
+            Self::PublishPluginArtifact => &PUBLISH,
+            Self::AppendPluginUpload => &APPEND_UPLOAD,
+            Self::BeginPluginUpload => &BEGIN_UPLOAD,
+            Self::CommitPluginUpload => &COMMIT_UPLOAD,
+            Self::GetPluginOperation => &OPERATION,
+            Self::RollbackPlugin => &ROLLBACK,
         }
     }
 
@@ -139,6 +273,11 @@ impl Function {
             self,
             Self::InstallPlugin
                 | Self::InstallPluginFromBundle
+                | Self::InstallPluginFromManifest
+                | Self::InstallPluginFromUrl
+                | Self::CommitPluginUpload
+                | Self::RollbackPlugin
+                | Self::UninstallPlugin
                 | Self::LoadPlugin
                 | Self::ReloadPlugin
                 | Self::UnloadPlugin
@@ -216,11 +355,29 @@ impl Handler for HostFunction {
         };
         // A task of its own: a caller that leaves does not leave half an install.
         self.manager.tasks().spawn(async move {
-            let Call { params, origin, caller, request_id, responder, .. } = call;
-            responder.respond(answer(function, &manager, origin, caller, request_id, params).await);
+            let Call { params, origin, caller, responder, .. } = call;
+            let id = responder.request_id().get().to_owned();
+            let outcome = tokio::select! {
+                // What needs no waiting is answered even then.
+                biased;
+                outcome = answer(function, &manager, origin, caller, id, params) => outcome,
+                () = manager.stopping().cancelled() => Ok(Json::of(&given_up(function).into_value())),
+            };
+            responder.respond(outcome);
             drop(place);
         });
         Admission::Taken
+    }
+}
+
+/// The answer to a call that the end of the host has overtaken.
+fn given_up(function: Function) -> Refusal {
+    let message = format!("the host is stopping, and `{}` was given up", function.name());
+    let refusal = Refusal::new("stopping", message);
+    if function.is_lifecycle() {
+        refusal.hint("`list_plugins` tells what became of it once the host is back")
+    } else {
+        refusal.hint("ask again when the host is back")
     }
 }
 
@@ -229,20 +386,24 @@ async fn answer(
     manager: &Manager,
     origin: Origin,
     caller: Option<String>,
-    id: Arc<RawValue>,
+    id: String,
     params: Json,
 ) -> Outcome {
     let name = function.name();
+    let request = id.clone();
     let judge = move || {
         let key = match function.is_lifecycle() {
-            true => RepeatKey::new(origin, caller, id.get(), name, &params),
+            true => RepeatKey::new(origin, caller, &id, name, &params),
             false => None,
         };
         Arguments::judge(name, function.parameters(), &params).map(|arguments| (arguments, key))
     };
     // A bundle's megabytes are parsed and hashed on a thread that may take its time.
     let judged = match function {
-        Function::InstallPluginFromBundle => {
+        Function::InstallPluginFromBundle
+        | Function::InstallPluginFromManifest
+        | Function::AppendPluginUpload
+        | Function::PublishPluginArtifact => {
             tokio::task::spawn_blocking(judge).await.unwrap_or_else(|error| Err(error.to_string()))
         }
         _ => judge(),
@@ -262,7 +423,11 @@ async fn answer(
     };
     match manager.repeats().enter(key.clone(), Instant::now()) {
         Repeat::First(sender) => {
+            let noted = manager.note_operation(&request, name, arguments.optional_text("plugin_id").ok().flatten());
             let answer = run(function, manager, origin, arguments).await;
+            if let Some(noted) = noted {
+                manager.note_outcome(noted, &answer);
+            }
             if matches!(answer.get("code").and_then(Value::as_str), Some("busy" | "stopping")) {
                 manager.repeats().forget(&key);
             }
@@ -289,11 +454,23 @@ async fn run(function: Function, manager: &Manager, origin: Origin, mut argument
         Function::GetStatus => Ok(manager.status()),
         Function::InstallPlugin => manager.install_from_folder(origin, &arguments).await,
         Function::InstallPluginFromBundle => manager.install_from_bundle(&mut arguments).await,
+        Function::InstallPluginFromManifest => manager.install_from_manifest(&mut arguments).await,
+        Function::InstallPluginFromUrl => manager.install_from_url(&arguments).await,
+        Function::GetPluginArtifactUrl => manager.artifact_url(&arguments).await,
+        Function::ListPluginArtifacts => manager.list_artifacts().await,
+        Function::PublishPluginArtifact => manager.publish_artifact(&mut arguments).await,
         Function::ListPluginExamples => Ok(manager.examples()),
         Function::ListPlugins => manager.list().await,
         Function::LoadPlugin => manager.load(&arguments).await,
         Function::ReloadPlugin => manager.reload(&arguments).await,
         Function::UnloadPlugin => manager.unload(&arguments).await,
+        Function::AppendPluginUpload => manager.append_upload(&mut arguments).await,
+        Function::BeginPluginUpload => manager.begin_upload(&arguments).await,
+        Function::CommitPluginUpload => manager.commit_upload(&arguments).await,
+        Function::GetPluginOperation => manager.operation(&arguments).await,
+        Function::ListPluginVersions => manager.list_versions(&arguments).await,
+        Function::RollbackPlugin => manager.rollback(&arguments).await,
+        Function::UninstallPlugin => manager.uninstall(&arguments).await,
     };
     result.unwrap_or_else(Refusal::into_value)
 }
@@ -306,7 +483,8 @@ mod tests {
     fn every_name_is_legal_and_in_the_reference_s_order() {
         let names: Vec<&str> = Function::ALL.iter().map(|function| function.name()).collect();
         assert!(names.iter().all(|name| FunctionName::new(name).is_ok()));
-        assert!(names.is_sorted());
+        let (theirs, ours) = names.split_at(15);
+        assert!(theirs.is_sorted() && ours.is_sorted(), "the reference's in its order, then ours");
         assert_eq!(events().unwrap().len(), 2);
     }
 }

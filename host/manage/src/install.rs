@@ -1,164 +1,383 @@
-//! The way of a plugin from outside to serving: stage, prepare beside the old, commit, swap.
-//!
-//! Nothing is where plugins lie, and nothing of the running set is touched, before the new one has been proven.
+//! The ways a plugin arrives. Each ends in a staged plugin, and from there all go the same way: see `change.rs`.
 
-use crate::lifecycle::{activate_code, busy, explain, no_dependencies, package_at, prepare_code};
+use crate::artifact::on_artifacts;
+use crate::change::{ChangeError, Next, Verb, busy, change_refusal};
+use crate::depot::DepotError;
+use crate::lifecycle::no_dependencies;
 use crate::manager::Manager;
 use crate::object::insert;
 use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
 use crate::status::summary;
 use mortise_delivery::{
-    ArchiveFormat, ArchiveLimits, CommitError, Committed, DeliveryError, IfExists, StagedPlugin, TreeLimits,
-    check_digest, decode_base64,
+    ArchiveFormat, ArchiveLimits, CommitError, DeliveryError, FetchOutcome, IfExists, ReadArchive, StagedPlugin,
+    TreeLimits, check_digest, decode_base64,
 };
 use mortise_model::{Digest, PluginId};
 use mortise_plugin::{Operation, RunningPlugin};
 use mortise_rpc::Origin;
-use serde_json::{Value, json};
+use mortise_store::Source;
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 /// A staged plugin and what is known of where it came from.
-struct Staged {
-    plugin: StagedPlugin,
-    /// Of the archive; a folder has none.
-    archive: Option<Digest>,
+pub(crate) struct Candidate {
+    pub(crate) plugin: StagedPlugin,
+    pub(crate) source: Source,
+    /// Of the archive, which is in the store; a folder has none.
+    pub(crate) archive: Option<Digest>,
+}
+
+/// What an archive is taken for.
+struct Wanted {
+    id: Option<PluginId>,
+    digest: Option<String>,
+    format: String,
+    /// What its name says of its format.
+    name: Option<String>,
+}
+
+/// How a plugin is put in place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placing {
+    pub(crate) load: bool,
+    pub(crate) if_exists: IfExists,
 }
 
 impl Manager {
     pub(crate) async fn install_from_bundle(&self, arguments: &mut Arguments) -> Result<Value, Refusal> {
-        let id = plugin_id(arguments)?;
-        if arguments.optional_flag("install_dependencies")? == Some(true) {
-            return Err(no_dependencies());
-        }
-        let load = arguments.optional_flag("load")?.unwrap_or(true);
-        let digest = arguments.optional_text("digest")?.map(str::to_owned);
-        let format = arguments.optional_text("format")?.unwrap_or("auto").to_owned();
+        let (wanted, placing) = archive_arguments(arguments)?;
         let bundle = arguments.take_text("bundle_b64")?;
-        let (staging, config) = (self.staging.clone(), self.config.clone());
-        // Never closed.
-        let _place = self.staging_places.acquire().await;
-        let staged = blocking(move || {
-            let bytes = decode_base64(&bundle, config.bundle_bytes_max)?;
-            drop(bundle);
-            let archive = check_digest(&bytes, digest.as_deref(), config.digest_required)?;
-            let format = ArchiveFormat::detect(&format, None, &bytes);
-            let plugin = StagedPlugin::from_archive(&bytes, format, id.as_ref(), &ArchiveLimits::default(), &staging)?;
-            Ok(Staged { plugin, archive: Some(archive) })
-        })
-        .await?;
-        self.install_staged(staged, load, IfExists::Replace).await
+        let candidate = self.stage_bundle(bundle, wanted).await?;
+        self.install_candidate(candidate, placing).await
+    }
+
+    pub(crate) async fn install_from_url(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+        let (wanted, placing) = archive_arguments(arguments)?;
+        let url = arguments.text("url")?.to_owned();
+        let installed = match self.stage_url(&url, wanted).await {
+            Ok(candidate) => self.install_candidate(candidate, placing).await,
+            Err(refusal) => Err(refusal),
+        };
+        installed.map_err(|refusal| refusal.with("url", without_query(&url)))
+    }
+
+    /// A delivery manifest says where the plugin comes from; its `type` never overrides what the bundle itself says
+    /// (wire contract 10.3).
+    pub(crate) async fn install_from_manifest(&self, arguments: &mut Arguments) -> Result<Value, Refusal> {
+        let load = arguments.optional_flag("load")?.unwrap_or(true);
+        let mut manifest = arguments.take_object("manifest")?;
+        let kind = match manifest.get("type") {
+            None | Some(Value::Null) => "python".to_owned(),
+            Some(Value::String(kind)) => kind.clone(),
+            Some(other) => other.to_string(),
+        };
+        match kind.as_str() {
+            "python" | "javascript" | "wasm" => {}
+            "docker" => {
+                let message = "Sidecars disabled. Restart with --enable-sidecars or DC_PLUGIN_ENABLE_SIDECARS=1";
+                return Err(Refusal::new("sidecars_disabled", message).hint("this version runs no containers"));
+            }
+            other => {
+                return Err(Refusal::new("unsupported", format!("unsupported manifest type: {other}"))
+                    .hint("use `python`, `javascript` or `wasm`"));
+            }
+        }
+        let mut given = Map::new();
+        for (from, to) in [("id", "plugin_id"), ("digest", "digest"), ("format", "format")] {
+            given.extend(manifest.remove(from).map(|value| (to.to_owned(), value)));
+        }
+        given.extend(manifest.remove("install_dependencies").map(|value| ("install_dependencies".to_owned(), value)));
+        given.insert("load".to_owned(), load.into());
+        for way in ["bundle_b64", "url"] {
+            if let Some(value) = manifest.remove(way).filter(|value| value.as_str() != Some("") && !value.is_null()) {
+                given.insert(way.to_owned(), value);
+                let mut arguments = Arguments::of(given);
+                return match way {
+                    "bundle_b64" => self.install_from_bundle(&mut arguments).await,
+                    _ => self.install_from_url(&arguments).await,
+                };
+            }
+        }
+        Err(Refusal::new("missing_source", format!("{kind} manifest requires bundle_b64 or url"))
+            .hint("give the archive itself, or where it can be fetched"))
     }
 
     pub(crate) async fn install_from_folder(&self, origin: Origin, arguments: &Arguments) -> Result<Value, Refusal> {
         let id = plugin_id(arguments)?;
         let source = PathBuf::from(arguments.text("source_path")?);
-        let (staging, roots) = (self.staging.clone(), self.config.source_roots.clone());
+        let roots = self.config.source_roots.clone();
         // Never closed.
-        let _place = self.staging_places.acquire().await;
-        let staged = blocking(move || {
-            let source = match origin {
-                Origin::Control => source,
-                // The path that was judged is the one that is read, whatever becomes of the links in the other.
-                _ => match within(&source, &roots) {
-                    Some(source) => source,
-                    None => return Ok(Err(not_a_root(&source))),
-                },
-            };
-            let plugin = StagedPlugin::from_folder(&source, id.as_ref(), &TreeLimits::default(), &staging)?;
-            Ok(Ok(Staged { plugin, archive: None }))
-        })
-        .await??;
-        self.install_staged(staged, true, IfExists::Refuse).await
-    }
-
-    async fn install_staged(&self, staged: Staged, load: bool, if_exists: IfExists) -> Result<Value, Refusal> {
-        let Staged { plugin, archive } = staged;
-        let id = plugin.id.clone();
-        let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
-        let mut reply = if load {
-            self.install_and_load(&operation, plugin, if_exists).await?
-        } else {
-            let committed = self.commit(plugin, if_exists).await?;
-            json!({
-                "status": "success",
-                "plugin_id": id,
-                "installed_to": committed.path(),
-                "loaded": false,
+        let place = self.staging_places.acquire().await;
+        let staged = self
+            .on_disk(move |depot| {
+                let source = match origin {
+                    Origin::Control => source,
+                    // The path that was judged is the one that is read, whatever becomes of the links in the other.
+                    _ => match within(&source, &roots) {
+                        Some(source) => source,
+                        None => return Ok(Err(not_a_root(&source))),
+                    },
+                };
+                let plugin = StagedPlugin::from_folder(&source, id.as_ref(), &TreeLimits::default(), depot.staging())?;
+                let source = Source::Folder { path: source.display().to_string() };
+                Ok(Ok(Candidate { plugin, source, archive: None }))
             })
-        };
-        if let Some(archive) = archive {
-            insert(&mut reply, "digest", archive.to_string());
-        }
-        info!(plugin = %id, load, "plugin installed");
-        Ok(reply)
+            .await;
+        drop(place);
+        let candidate = staged.map_err(|error| disk_refusal(&error))??;
+        self.install_candidate(candidate, Placing { load: true, if_exists: IfExists::Refuse }).await
     }
 
-    async fn install_and_load(
+    async fn stage_bundle(&self, bundle: String, wanted: Wanted) -> Result<Candidate, Refusal> {
+        let bytes_max = self.config.bundle_bytes_max;
+        let required = self.config.digest_required;
+        // Never closed.
+        let place = self.staging_places.acquire().await;
+        let staged = self
+            .on_disk(move |depot| {
+                let bytes = decode_base64(&bundle, bytes_max).map_err(DeliveryError::from)?;
+                drop(bundle);
+                stage(depot, &bytes, &wanted, required, Source::Bundle)
+            })
+            .await;
+        drop(place);
+        staged.map_err(|error| disk_refusal(&error))
+    }
+
+    /// Installs what was uploaded in chunks.
+    pub(crate) async fn stage_upload(
         &self,
-        operation: &Operation,
-        plugin: StagedPlugin,
-        if_exists: IfExists,
-    ) -> Result<Value, Refusal> {
-        let id = operation.id();
-        if if_exists == IfExists::Refuse && self.folder_of(id).exists() {
-            let error = CommitError::Exists { id: id.clone(), path: self.folder_of(id) };
-            return Err(delivery_refusal(&error.into()));
+        bundle: mortise_delivery::UploadedBundle,
+        arguments: &Arguments,
+    ) -> Result<Candidate, Refusal> {
+        let wanted = Wanted {
+            id: plugin_id(arguments)?,
+            digest: Some(bundle.digest.to_string()),
+            format: arguments.optional_text("format")?.unwrap_or("auto").to_owned(),
+            name: None,
+        };
+        // Never closed.
+        let place = self.staging_places.acquire().await;
+        let staged = self
+            .on_disk(move |depot| {
+                let bytes = bundle.read().map_err(DeliveryError::from)?;
+                stage(depot, &bytes, &wanted, true, Source::Upload)
+            })
+            .await;
+        drop(place);
+        staged.map_err(|error| disk_refusal(&error))
+    }
+
+    async fn stage_url(&self, url: &str, mut wanted: Wanted) -> Result<Candidate, Refusal> {
+        wanted.name = Some(without_query(url).to_owned());
+        let required = self.config.digest_required;
+        let source = Source::Url { url: without_query(url).to_owned() };
+        if let Some(pinned) = wanted.digest.as_deref().and_then(|digest| Digest::parse(digest.trim()).ok()) {
+            // What is pinned and here already needs no download.
+            let known = self.on_disk(move |depot| Ok(depot.archives().read_verified(&pinned, u64::MAX)?)).await;
+            if let Ok(ReadArchive::Intact(bytes)) = known {
+                let staged = self.on_disk(move |depot| stage(depot, &bytes, &wanted, required, source)).await;
+                return staged.map_err(|error| disk_refusal(&error));
+            }
         }
-        if let Some(running) = self.running(id).filter(|running| running.package().tree == plugin.tree) {
-            // The same files serve already: nothing is prepared again (wire contract 11, A8). The folder may have been
-            // edited meanwhile, and is put right.
-            let committed = self.commit(plugin, if_exists).await?;
-            return Ok(json!({
-                "status": "success",
-                "plugin_id": id,
-                "installed_to": committed.path(),
-                "load_result": {"status": "success", "plugin": summary(&running)},
-                "generation": running.sequence(),
-                "unchanged": true,
-            }));
+        if let Some(artifact) = self.artifacts.resolve_local(url) {
+            // Our own archive: no need to ask ourselves over HTTP.
+            let (store, bytes_max) = (self.artifacts.clone(), self.config.bundle_bytes_max);
+            let bytes = on_artifacts(&store, move |store| store.read(&artifact, bytes_max)).await?;
+            let staged = self.on_disk(move |depot| stage(depot, &bytes, &wanted, required, source)).await;
+            return staged.map_err(|error| disk_refusal(&error));
         }
-        let prepared = operation.prepare(package_at(&plugin)).await.map_err(|error| {
-            let message = format!("Failed to load plugin '{id}': {}", chain(&error));
-            explain(&error, Refusal::new(prepare_code(&error), message), id)
-                .hint_if_none("nothing was installed; correct the plugin and install it again")
-        })?;
-        let committed = self.commit(plugin, if_exists).await?;
-        match operation.activate(prepared).await {
-            Ok(activated) => Ok(json!({
-                "status": "success",
-                "plugin_id": id,
-                "installed_to": committed.path(),
-                "load_result": self.load_result(id, &activated),
-                "generation": activated.sequence,
-            })),
-            Err(error) => {
-                let refusal = Refusal::new(activate_code(&error), format!("Failed to load plugin '{id}': {error}"))
-                    .with("plugin_id", id.as_str());
-                let undone = tokio::task::spawn_blocking(move || committed.rollback()).await;
-                if matches!(undone, Ok(Ok(()))) {
-                    return Err(refusal);
+        let fetched = match self.fetcher().await {
+            Ok(fetcher) => fetcher.fetch(url, None, self.depot.staging()).await,
+            Err(error) => Err(error),
+        };
+        let fetched = match fetched.map_err(|error| disk_refusal(&DeliveryError::from(error).into()))? {
+            FetchOutcome::Archive(fetched) => fetched,
+            // Nothing was known that could be unmodified.
+            FetchOutcome::NotModified { digest } => {
+                return Err(Refusal::new("fetch_failed", format!("the server sent no archive, only `{digest}`"))
+                    .hint("try again, or ask whoever runs the server"));
+            }
+        };
+        // Never closed.
+        let place = self.staging_places.acquire().await;
+        let staged = self
+            .on_disk(move |depot| {
+                let bytes = std::fs::read(fetched.archive.path())
+                    .map_err(|error| DepotError::Internal(format!("failed to read what was fetched: {error}")))?;
+                stage(depot, &bytes, &wanted, required, source)
+            })
+            .await;
+        drop(place);
+        staged.map_err(|error| disk_refusal(&error))
+    }
+
+    /// Puts a candidate in place, and loads it if that was asked for.
+    pub(crate) async fn install_candidate(&self, candidate: Candidate, placing: Placing) -> Result<Value, Refusal> {
+        let id = candidate.plugin.id.clone();
+        let archive = candidate.archive;
+        let result = self.install_in_turn(candidate, placing).await;
+        match result {
+            Ok(mut reply) => {
+                if let Some(archive) = archive {
+                    insert(&mut reply, "digest", archive.to_string());
                 }
-                warn!(plugin = %id, ?undone, "failed to take back an install");
-                Err(refusal.hint("its files are in place and could not be taken back: load it later, or remove them"))
+                info!(plugin = %id, load = placing.load, "plugin installed");
+                Ok(reply)
+            }
+            Err(refusal) => {
+                if let Some(archive) = archive
+                    && let Err(error) = self.on_disk(move |depot| depot.forget_archives(vec![archive])).await
+                {
+                    warn!(plugin = %id, error = chain(&error), "failed to remove an archive that was not installed");
+                }
+                Err(refusal)
             }
         }
     }
 
+    async fn install_in_turn(&self, candidate: Candidate, placing: Placing) -> Result<Value, Refusal> {
+        let Candidate { plugin, source, archive } = candidate;
+        let id = plugin.id.clone();
+        let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
+        let installed_to = self.depot.working_copy(&id).display().to_string();
+        let (wanted, path) = (id.clone(), self.depot.working_copy(&id));
+        let taken = self
+            .on_disk(move |depot| {
+                // A link or a file in its place is nobody's working copy, and is not replaced.
+                let odd = std::fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_dir());
+                Ok((odd, path.exists() || depot.installed(&wanted)?.is_some()))
+            })
+            .await;
+        let (odd, exists) = taken.map_err(|error| disk_refusal(&error))?;
+        let path = self.depot.working_copy(&id);
+        if odd {
+            return Err(disk_refusal(&DeliveryError::from(CommitError::NotAFolder { path }).into()));
+        }
+        if exists && placing.if_exists == IfExists::Refuse {
+            return Err(disk_refusal(&DeliveryError::from(CommitError::Exists { id, path }).into()));
+        }
+        if !placing.load {
+            self.place(plugin, source, archive).await?;
+            return Ok(json!({
+                "status": "success",
+                "plugin_id": id,
+                "installed_to": installed_to,
+                "loaded": false,
+            }));
+        }
+        if let Some(running) = self.running(&id).filter(|running| running.package().tree == plugin.tree) {
+            return self.already_serving(&operation, plugin, &running, installed_to).await;
+        }
+        let predecessor = self.running(&id);
+        let changed = async {
+            let guard = self.on_disk(move |depot| depot.add(plugin)).await?;
+            let proven = self.prove(&operation, Next::New { guard, source, archive }).await?;
+            self.adopt(&operation, proven).await
+        };
+        let changed = changed.await.map_err(|error: ChangeError| {
+            change_refusal(&id, &error, Verb::Load)
+                .hint_if_none("nothing was installed; correct the plugin and install it again")
+        })?;
+        if let Some(predecessor) = predecessor.filter(|_| changed.activated.replaced) {
+            self.begin_probation(&id, &predecessor, changed.activated.generation);
+        }
+        Ok(json!({
+            "status": "success",
+            "plugin_id": id,
+            "installed_to": installed_to,
+            "load_result": self.load_result(&id, &changed),
+            "generation": changed.activated.generation,
+            "incarnation": changed.activated.incarnation,
+        }))
+    }
+
+    /// The same files serve already: nothing is prepared again (wire contract 11, A8). The working copy may have been
+    /// edited meanwhile, and is put right.
+    async fn already_serving(
+        &self,
+        operation: &Operation,
+        plugin: StagedPlugin,
+        running: &RunningPlugin,
+        installed_to: String,
+    ) -> Result<Value, Refusal> {
+        let id = operation.id();
+        let (wanted, generation) = (id.clone(), running.generation());
+        let recorded = self
+            .on_disk(move |depot| {
+                drop(plugin);
+                let versions = depot.versions(&wanted)?;
+                let record = versions.and_then(|(_, mut generations)| generations.remove(&generation));
+                record.map(|record| depot.choose(depot.open_generation(&wanted, generation, &record)?)).transpose()
+            })
+            .await
+            .map_err(|error| disk_refusal(&error))?;
+        let mut reply = json!({
+            "status": "success",
+            "plugin_id": id,
+            "installed_to": installed_to,
+            "load_result": {"status": "success", "plugin": summary(running)},
+            "generation": generation,
+            "incarnation": running.incarnation(),
+            "unchanged": true,
+        });
+        if let Some(recorded) = recorded
+            && let Some(edits) = self.settle(recorded).await.map_err(|error| disk_refusal(&error))?
+        {
+            insert(&mut reply, "edits_kept_at", edits.display().to_string());
+        }
+        Ok(reply)
+    }
+
+    /// Records a plugin without running it.
+    async fn place(&self, plugin: StagedPlugin, source: Source, archive: Option<Digest>) -> Result<(), Refusal> {
+        let recorded = self
+            .on_disk(move |depot| {
+                let guard = depot.add(plugin)?;
+                depot.record(guard, source, archive, None, None)
+            })
+            .await
+            .map_err(|error| disk_refusal(&error))?;
+        self.settle(recorded).await.map(drop).map_err(|error| disk_refusal(&error))
+    }
+
     /// The serving generation of a plugin.
-    fn running(&self, id: &PluginId) -> Option<RunningPlugin> {
+    pub(crate) fn running(&self, id: &PluginId) -> Option<RunningPlugin> {
         self.registry.snapshot().iter().find(|plugin| plugin.id == *id)?.running.clone()
     }
+}
 
-    async fn commit(&self, plugin: StagedPlugin, if_exists: IfExists) -> Result<Committed, Refusal> {
-        let dir = self.config.capabilities_dir.clone();
-        blocking(move || Ok(plugin.commit(&dir, if_exists)?)).await
-    }
+/// Checks an archive's bytes, keeps them, and unpacks them.
+fn stage(
+    depot: &crate::depot::Depot,
+    bytes: &[u8],
+    wanted: &Wanted,
+    digest_required: bool,
+    source: Source,
+) -> Result<Candidate, DepotError> {
+    check_digest(bytes, wanted.digest.as_deref(), digest_required).map_err(DeliveryError::from)?;
+    let format = ArchiveFormat::detect(&wanted.format, wanted.name.as_deref(), bytes);
+    let limits = ArchiveLimits::default();
+    let plugin = StagedPlugin::from_archive(bytes, format, wanted.id.as_ref(), &limits, depot.staging())?;
+    // Last: what is not accepted is not kept.
+    let archive = depot.archives().put_bytes(bytes)?;
+    Ok(Candidate { plugin, source, archive: Some(archive) })
+}
 
-    pub(crate) fn folder_of(&self, id: &PluginId) -> PathBuf {
-        self.config.capabilities_dir.join(id.as_str())
+fn archive_arguments(arguments: &Arguments) -> Result<(Wanted, Placing), Refusal> {
+    if arguments.optional_flag("install_dependencies")? == Some(true) {
+        return Err(no_dependencies());
     }
+    let wanted = Wanted {
+        id: plugin_id(arguments)?,
+        digest: arguments.optional_text("digest")?.map(str::to_owned),
+        format: arguments.optional_text("format")?.unwrap_or("auto").to_owned(),
+        name: None,
+    };
+    let load = arguments.optional_flag("load")?.unwrap_or(true);
+    Ok((wanted, Placing { load, if_exists: IfExists::Replace }))
 }
 
 fn plugin_id(arguments: &Arguments) -> Result<Option<PluginId>, Refusal> {
@@ -168,6 +387,11 @@ fn plugin_id(arguments: &Arguments) -> Result<Option<PluginId>, Refusal> {
             .detail(error.to_string())
             .hint("use letters, digits, `-` and `_`, beginning with a letter or digit")
     })
+}
+
+/// A URL as it may be shown: what follows `?` can be a secret.
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
 }
 
 /// `path` with every link resolved, where that lies in one of `roots`.
@@ -183,18 +407,6 @@ fn not_a_root(source: &Path) -> Refusal {
         .hint("the operator allows folders with `--install-source-root`; or send a bundle")
 }
 
-/// Runs what blocks on a thread that may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, DeliveryError> + Send + 'static,
-) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(|error| delivery_refusal(&error)),
-        Err(error) => {
-            Err(Refusal::new("internal", "the host failed while it worked on the disk").detail(error.to_string()))
-        }
-    }
-}
-
-fn delivery_refusal(error: &DeliveryError) -> Refusal {
+pub(crate) fn disk_refusal(error: &DepotError) -> Refusal {
     Refusal::new(error.code(), chain(error)).hint(error.hint())
 }

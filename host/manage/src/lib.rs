@@ -1,22 +1,31 @@
 //! Managing plugins: the host's own functions, the way from an archive to a serving plugin, and the operator's socket.
 #![forbid(unsafe_code)]
 
+mod artifact;
 mod authoring;
 mod backend;
+mod change;
 mod control;
+mod depot;
 mod function;
 mod install;
 mod lifecycle;
 mod lock;
 mod manager;
 mod object;
+mod operations;
+mod probation;
 mod refusal;
 mod repeat;
 mod signature;
 mod status;
 pub mod template;
+mod upload;
+mod versions;
 
 pub use backend::HostBackend;
 pub use control::{ControlError, ControlSocket};
+pub use depot::{Depot, DepotError, RETENTION, Recovered};
 pub use lock::{LockError, StateLock};
-pub use manager::{ManageConfig, Manager};
+pub use manager::{ManageConfig, Manager, ManagerParts};
+pub use probation::ProbationConfig;

@@ -1,74 +1,99 @@
-//! `load_plugin`, `reload_plugin` and `unload_plugin` (wire contract 10.3).
+//! `load_plugin`, `reload_plugin` and `unload_plugin` (wire contract 10.3), and what is loaded at start.
 
+use crate::change::{ChangeError, Changed, Next, Verb, busy, change_refusal, stopping};
+use crate::depot::ToLoad;
 use crate::manager::Manager;
 use crate::object::insert;
 use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
 use crate::status::{conflicts, summary, warnings};
-use mortise_delivery::{FolderError, PluginFolder, StagedPlugin, TreeError, TreeLimits};
 use mortise_model::PluginId;
-use mortise_plugin::{ActivateError, Activated, Busy, Operation, Package, PrepareError, Prepared};
+use mortise_plugin::Operation;
+use mortise_store::{Desired, Source};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 /// Plugins prepared at once when all are loaded at start.
 const AUTO_LOAD_CONCURRENCY: usize = 4;
 
-/// Which words a failure begins with.
-#[derive(Debug, Clone, Copy)]
-enum Verb {
-    Load,
-    Reload,
-}
-
-impl Verb {
-    fn failed(self, id: &str) -> String {
-        match self {
-            Self::Load => format!("Failed to load plugin '{id}'"),
-            Self::Reload => format!("Failed to reload plugin '{id}'"),
-        }
-    }
-}
-
 impl Manager {
-    /// Loads every valid folder, in the order of their names; what fails is recorded and the others go on.
+    /// Loads every plugin that was not unloaded or put in quarantine: those on record first, then new folders, each in
+    /// the order of their names. What fails is remembered with its reason, and the others go on.
     pub async fn auto_load(&self) {
         let capabilities_dir = self.config.capabilities_dir.clone();
-        let listed = tokio::task::spawn_blocking(move || mortise_delivery::list_folders(&capabilities_dir)).await;
-        let folders = match listed {
-            Ok(Ok(folders)) => folders,
-            Ok(Err(error)) => return warn!(error = chain(&error), "failed to list the plugins"),
-            Err(error) => return warn!(%error, "failed to list the plugins"),
+        let listed = self
+            .on_disk(move |depot| {
+                let desired = depot.desired()?;
+                let folders =
+                    mortise_delivery::list_folders(&capabilities_dir).map_err(mortise_delivery::DeliveryError::from)?;
+                Ok((desired, folders))
+            })
+            .await;
+        let (desired, folders) = match listed {
+            Ok(listed) => listed,
+            Err(error) => return warn!(error = chain(&error), "failed to list the plugins"),
         };
-        let ids = folders.into_iter().filter_map(|folder| match PluginId::new(&folder.name) {
-            Ok(id) => Some(id),
+        let mut seen: BTreeSet<PluginId> = desired.keys().cloned().collect();
+        let recorded = desired.into_iter().filter_map(|(id, desired)| match desired {
+            Desired::Loaded => Some(id),
+            Desired::Unloaded => None,
+            Desired::Quarantined { reason } => {
+                warn!(plugin = %id, reason, "left a plugin in quarantine; `load_plugin` takes it out");
+                None
+            }
+        });
+        let recorded: Vec<PluginId> = recorded.collect();
+        let new = folders.into_iter().filter_map(|folder| match PluginId::new(&folder.name) {
+            Ok(id) => seen.insert(id.clone()).then_some(id),
             Err(error) => {
                 warn!(%error, "left out a folder that cannot be a plugin");
                 None
             }
         });
-        let prepare = |id: PluginId| async move {
+        let ids: Vec<PluginId> = recorded.into_iter().chain(new).collect();
+        let prove = |id: PluginId| async move {
             let operation = self.registry.begin(&id).await.ok()?;
-            let prepared = self.prepare(&operation, Verb::Load).await;
-            Some((operation, prepared))
+            let proven = match self.next_at_start(&id).await {
+                Ok(next) => self.prove(&operation, next).await,
+                Err(error) => Err(error),
+            };
+            Some((operation, proven))
         };
         // Prepared side by side, activated in order: who owns a bare name must not depend on who is quicker.
-        let mut prepared =
-            futures_util::StreamExt::buffered(futures_util::stream::iter(ids.map(prepare)), AUTO_LOAD_CONCURRENCY);
+        let ids = futures_util::stream::iter(ids.into_iter().map(prove));
+        let mut proven = futures_util::StreamExt::buffered(ids, AUTO_LOAD_CONCURRENCY);
         let (mut loaded, mut failed) = (0, 0);
-        while let Some(next) = futures_util::StreamExt::next(&mut prepared).await {
-            let Some((operation, prepared)) = next else { continue };
-            let result = match prepared {
-                Ok(prepared) => self.activate(&operation, prepared, Verb::Load).await.map(drop),
-                Err(refusal) => Err(refusal),
+        while let Some(next) = futures_util::StreamExt::next(&mut proven).await {
+            let Some((operation, proven)) = next else { continue };
+            let result = match proven {
+                Ok(proven) => self.adopt(&operation, proven).await,
+                Err(error) => Err(error),
             };
-            match result {
-                Ok(()) => loaded += 1,
+            match self.remember_failure(&operation, result, Verb::Load).await {
+                Ok(_) => loaded += 1,
                 Err(_) => failed += 1,
             }
         }
         info!(loaded, failed, "auto-load is done");
+    }
+
+    /// At the start the record is the truth, and the working copy is put right before anything is loaded from it.
+    async fn next_at_start(&self, id: &PluginId) -> Result<Next, ChangeError> {
+        let id = id.clone();
+        let next = self
+            .on_disk(move |depot| match depot.installed(&id)? {
+                Some(installed) => {
+                    let folder = depot.open_generation(&id, installed.number, &installed.generation)?;
+                    if let Some(edits) = depot.show(&folder)? {
+                        warn!(plugin = %id, edits = %edits.display(), "set aside what was edited while the host was down");
+                    }
+                    Ok(Next::Kept(folder))
+                }
+                None => next_to_load(depot, &id),
+            })
+            .await?;
+        Ok(next)
     }
 
     pub(crate) async fn load(&self, arguments: &Arguments) -> Result<Value, Refusal> {
@@ -81,12 +106,28 @@ impl Manager {
 
     pub(crate) async fn unload(&self, arguments: &Arguments) -> Result<Value, Refusal> {
         let given = arguments.text("plugin_id")?;
-        let not_loaded =
-            || Refusal::new("not_loaded", format!("Plugin '{given}' is not loaded")).with("plugin_id", given);
+        let not_loaded = || {
+            Refusal::new("not_loaded", format!("Plugin '{given}' is not loaded"))
+                .with("plugin_id", given)
+                .hint("`list_plugins` names those that are")
+        };
         let id = PluginId::new(given).map_err(|error| not_loaded().detail(error.to_string()))?;
         let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
-        let removed = operation.remove().await.ok_or_else(not_loaded)?;
+        let removed = operation.remove().await.map_err(|error| stopping(&error))?.ok_or_else(not_loaded)?;
+        self.forget_probation(&id);
         let mut reply = json!({"status": "success", "plugin_id": id});
+        let registry = self.registry.clone();
+        let remembered = self
+            .on_disk(move |depot| {
+                depot.desire(&id, &Desired::Unloaded)?;
+                depot.remember_names(|| registry.names().as_ref().clone())
+            })
+            .await;
+        if let Err(error) = remembered {
+            warn!(error = chain(&error), "failed to remember an unload");
+            let warning = format!("it will be loaded again at the next start: {}", chain(&error));
+            insert(&mut reply, "warnings", vec![warning]);
+        }
         note_passed(&mut reply, &removed.passed);
         Ok(reply)
     }
@@ -97,63 +138,61 @@ impl Manager {
             return Err(no_dependencies().with("plugin_id", given));
         }
         let id = PluginId::new(given).map_err(|error| {
-            Refusal::new("invalid_plugin_id", verb.failed(given)).with("plugin_id", given).detail(error.to_string())
+            Refusal::new("invalid_plugin_id", verb.failed(given))
+                .with("plugin_id", given)
+                .detail(error.to_string())
+                .hint("`list_plugins` names the plugins there are")
         })?;
         let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
-        let prepared = self.prepare(&operation, verb).await?;
-        let activated = self.activate(&operation, prepared, verb).await?;
-        Ok(self.load_result(&id, &activated))
-    }
-
-    /// Opens the plugin's folder and prepares a generation from it. A failure is recorded and told.
-    async fn prepare(&self, operation: &Operation, verb: Verb) -> Result<Prepared, Refusal> {
-        let id = operation.id().clone();
-        let result = match self.open_folder(&id, verb).await {
-            Ok(package) => operation.prepare(package).await.map_err(|error| prepare_refusal(&id, &error, verb)),
-            Err(refusal) => Err(refusal),
+        let wanted = id.clone();
+        let result = match self.on_disk(move |depot| next_to_load(depot, &wanted)).await {
+            Ok(next) => match self.prove(&operation, next).await {
+                Ok(proven) => self.adopt(&operation, proven).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error.into()),
         };
-        self.record_failure(operation, result).await
-    }
-
-    async fn activate(&self, operation: &Operation, prepared: Prepared, verb: Verb) -> Result<Activated, Refusal> {
-        let result = operation.activate(prepared).await;
-        let result = result.map_err(|error| activate_refusal(operation.id(), &error, verb));
-        self.record_failure(operation, result).await
+        let changed = self.remember_failure(&operation, result, verb).await?;
+        Ok(self.load_result(&id, &changed))
     }
 
     /// Remembers why a plugin failed; of one whose folder is not there, nothing is remembered.
-    async fn record_failure<T>(&self, operation: &Operation, result: Result<T, Refusal>) -> Result<T, Refusal> {
-        if let Err(refusal) = &result {
-            let reason = refusal.reason().to_owned();
-            operation.fail(self.folder_of(operation.id()).exists().then_some(reason)).await;
+    async fn remember_failure(
+        &self,
+        operation: &Operation,
+        result: Result<Changed, ChangeError>,
+        verb: Verb,
+    ) -> Result<Changed, Refusal> {
+        let id = operation.id();
+        match result {
+            Ok(changed) => Ok(changed),
+            Err(error) => {
+                let refusal = change_refusal(id, &error, verb);
+                let reason = refusal.reason().to_owned();
+                operation.fail(self.depot.working_copy(id).exists().then_some(reason)).await;
+                Err(refusal)
+            }
         }
-        result
     }
 
-    async fn open_folder(&self, id: &PluginId, verb: Verb) -> Result<Package, Refusal> {
-        let (dir, plugin) = (self.config.capabilities_dir.clone(), id.clone());
-        let opened =
-            tokio::task::spawn_blocking(move || PluginFolder::open(&dir, &plugin, &TreeLimits::default())).await;
-        match opened {
-            Ok(Ok(folder)) => Ok(package(folder)),
-            Ok(Err(error)) => Err(folder_refusal(id, &error, verb)),
-            Err(error) => Err(Refusal::new("internal", verb.failed(id.as_str())).detail(error.to_string())),
-        }
-    }
-
-    /// `{"status": "success", "plugin": <summary>}`, and what only this host knows.
-    pub(crate) fn load_result(&self, id: &PluginId, activated: &Activated) -> Value {
+    pub(crate) fn load_result(&self, id: &PluginId, changed: &Changed) -> Value {
+        let activated = &changed.activated;
         let snapshot = self.registry.snapshot();
         let running = snapshot.iter().find(|plugin| plugin.id == *id).and_then(|plugin| plugin.running.as_ref());
         let mut reply = json!({
             "status": "success",
             "plugin": running.map(summary),
-            "generation": activated.sequence,
+            "generation": activated.generation,
+            "incarnation": activated.incarnation,
         });
         let mut all = running.map(warnings).unwrap_or_default();
         all.extend(activated.warnings.iter().cloned());
+        all.extend(changed.warnings.iter().cloned());
         if !all.is_empty() {
             insert(&mut reply, "warnings", all);
+        }
+        if let Some(edits) = &changed.edits {
+            insert(&mut reply, "edits_kept_at", edits.display().to_string());
         }
         let conflicts = conflicts(&activated.functions);
         if conflicts.as_array().is_some_and(|conflicts| !conflicts.is_empty()) {
@@ -164,17 +203,14 @@ impl Manager {
     }
 }
 
-fn package(folder: PluginFolder) -> Package {
-    Package { id: folder.id, manifest: folder.manifest, root: folder.root, tree: folder.tree }
-}
-
-pub(crate) fn package_at(staged: &StagedPlugin) -> Package {
-    Package {
-        id: staged.id.clone(),
-        manifest: Arc::clone(&staged.manifest),
-        root: staged.root().to_owned(),
-        tree: staged.tree,
-    }
+/// What a load or reload makes serve: the working copy where somebody edited it, else what is recorded.
+fn next_to_load(depot: &crate::depot::Depot, id: &PluginId) -> Result<Next, crate::depot::DepotError> {
+    Ok(match depot.to_load(id)? {
+        ToLoad::Recorded(folder) => Next::Kept(folder),
+        ToLoad::WorkingCopy(staged) => {
+            Next::New { guard: depot.add(staged)?, source: Source::WorkingCopy, archive: None }
+        }
+    })
 }
 
 pub(crate) fn no_dependencies() -> Refusal {
@@ -182,67 +218,10 @@ pub(crate) fn no_dependencies() -> Refusal {
         .hint("build them into the plugin, and leave `install_dependencies` out")
 }
 
-fn note_passed(reply: &mut Value, passed: &[mortise_plugin::Succession]) {
+pub(crate) fn note_passed(reply: &mut Value, passed: &[mortise_plugin::Succession]) {
     if !passed.is_empty() {
         let passed: Vec<Value> =
             passed.iter().map(|passed| json!({"function": passed.function, "owner": passed.owner})).collect();
         insert(reply, "names_passed", passed);
-    }
-}
-
-pub(crate) fn busy(error: &Busy) -> Refusal {
-    Refusal::new("busy", error.to_string()).with("plugin_id", error.plugin.as_str()).hint("try again in a moment")
-}
-
-/// The reference says no more than that it failed when the folder or the manifest is missing; anything else it raises
-/// with the reason, and so the reason is in the message.
-fn folder_refusal(id: &PluginId, error: &FolderError, verb: Verb) -> Refusal {
-    let message = verb.failed(id.as_str());
-    let detail = chain(error);
-    let missing = matches!(
-        error,
-        FolderError::NoManifest
-            | FolderError::NoEntryPoint { .. }
-            | FolderError::Tree(TreeError::NotFound { .. } | TreeError::NotAFolder { .. })
-    );
-    let message = if missing { message } else { format!("{message}: {detail}") };
-    Refusal::new(error.code(), message).with("plugin_id", id.as_str()).detail(detail).hint(error.hint())
-}
-
-fn prepare_refusal(id: &PluginId, error: &PrepareError, verb: Verb) -> Refusal {
-    explain(error, Refusal::new(prepare_code(error), format!("{}: {}", verb.failed(id.as_str()), chain(error))), id)
-}
-
-fn activate_refusal(id: &PluginId, error: &ActivateError, verb: Verb) -> Refusal {
-    let message = format!("{}: {error}", verb.failed(id.as_str()));
-    Refusal::new(activate_code(error), message).with("plugin_id", id.as_str()).detail(error.to_string())
-}
-
-pub(crate) fn explain(error: &PrepareError, refusal: Refusal, id: &PluginId) -> Refusal {
-    let refusal = refusal.with("plugin_id", id.as_str()).detail(chain(error));
-    match error {
-        PrepareError::Code { hint: Some(hint), .. } => refusal.hint(hint.clone()),
-        _ => refusal,
-    }
-}
-
-pub(crate) fn prepare_code(error: &PrepareError) -> &'static str {
-    match error {
-        PrepareError::NoRuntime(_) => "no_runtime",
-        PrepareError::Read { .. } => "disk",
-        PrepareError::Code { .. } => "invalid_code",
-        PrepareError::Description(_) => "invalid_description",
-        PrepareError::Hook { .. } => "hook_failed",
-        PrepareError::Unsupported { .. } => "unsupported",
-        PrepareError::Refused(error) => activate_code(error),
-        PrepareError::Limit { .. } => "limit_reached",
-    }
-}
-
-pub(crate) fn activate_code(error: &ActivateError) -> &'static str {
-    match error {
-        ActivateError::AdvertisementFull { .. } => "advertisement_full",
-        ActivateError::Busy(_) => "busy",
-        ActivateError::Stopping => "stopping",
     }
 }

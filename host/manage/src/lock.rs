@@ -31,6 +31,27 @@ pub enum LockError {
     },
 }
 
+impl LockError {
+    /// A stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Held { .. } => "state_dir_in_use",
+            Self::Io { .. } => "disk",
+        }
+    }
+
+    /// The cure, as one line.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let text = match self {
+            Self::Held { .. } => "stop that host, or give this one a folder of its own with `--state-dir`",
+            Self::Io { .. } => "the folder must belong to the user that runs the host; `--state-dir` names another",
+        };
+        text.to_owned()
+    }
+}
+
 /// Holds the state folder until it is dropped, or the process ends in whatever way.
 #[derive(Debug)]
 pub struct StateLock {

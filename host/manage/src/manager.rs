@@ -1,14 +1,19 @@
 //! What the host's functions work with.
 
+use crate::depot::Depot;
 use crate::function;
+use crate::probation::{ProbationConfig, Probations};
 use crate::repeat::Repeats;
-use mortise_delivery::Staging;
-use mortise_model::IdError;
+use mortise_artifact::ArtifactStore;
+use mortise_delivery::{FetchConfig, FetchError, Fetcher, UploadLimits, Uploads};
+use mortise_model::{IdError, PluginId};
 use mortise_plugin::Registry;
 use mortise_rpc::{Client, Outbox, Routes};
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use tokio::sync::Semaphore;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::{OnceCell, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The operator's settings for managing plugins.
@@ -24,6 +29,10 @@ pub struct ManageConfig {
     pub digest_required: bool,
     /// The folders from which callers on the mesh may have plugins installed; the operator may from anywhere.
     pub source_roots: Vec<PathBuf>,
+    /// Whether the artifact store is served over HTTP.
+    pub artifacts_served: bool,
+    /// When a new version is taken back by itself.
+    pub probation: ProbationConfig,
     /// Where the documents that the authoring guide names can be read; without a trailing slash.
     pub docs_base_url: String,
 }
@@ -32,15 +41,44 @@ pub struct ManageConfig {
 pub struct Manager {
     pub(crate) config: ManageConfig,
     pub(crate) registry: Registry,
-    pub(crate) staging: Staging,
+    pub(crate) depot: Depot,
+    pub(crate) artifacts: ArtifactStore,
+    fetcher: OnceCell<Fetcher>,
+    fetch: FetchConfig,
+    pub(crate) uploads: Uploads,
     pub(crate) client: Client,
     pub(crate) outbox: Outbox,
+    pub(crate) probations: Probations,
+    /// Which generation of a plugin failed its probation last, and why.
+    taken_back: Mutex<HashMap<PluginId, (u64, String)>>,
     /// Installs that may unpack and check at once.
     pub(crate) staging_places: Semaphore,
     /// Calls of the host's functions that may be under way at once.
     pub(crate) call_places: Arc<Semaphore>,
     repeats: Repeats,
     tasks: TaskTracker,
+    /// Cancelled when calls are to wait no longer.
+    stopping: CancellationToken,
+    /// Itself, for tasks that outlive the call that began them.
+    own: Weak<Self>,
+}
+
+/// What a manager works with.
+pub struct ManagerParts {
+    /// The operator's settings.
+    pub config: ManageConfig,
+    /// The plugins at work.
+    pub registry: Registry,
+    /// The plugins on disk.
+    pub depot: Depot,
+    /// Archives that this host gives to others.
+    pub artifacts: ArtifactStore,
+    /// How archives are fetched.
+    pub fetch: FetchConfig,
+    /// To other devices.
+    pub client: Client,
+    /// Events on their way.
+    pub outbox: Outbox,
 }
 
 const STAGING_MAX: usize = 4;
@@ -51,24 +89,27 @@ impl Manager {
     ///
     /// # Errors
     /// Never in a build that passes its tests: the names of the host's functions are legal.
-    pub fn install(
-        config: ManageConfig,
-        registry: Registry,
-        staging: Staging,
-        client: Client,
-        outbox: Outbox,
-        routes: &Routes,
-    ) -> Result<Arc<Self>, IdError> {
-        let manager = Arc::new(Self {
+    pub fn install(parts: ManagerParts, routes: &Routes) -> Result<Arc<Self>, IdError> {
+        let ManagerParts { config, registry, depot, artifacts, fetch, client, outbox } = parts;
+        let uploads = Uploads::new(depot.staging().clone(), UploadLimits::new(config.bundle_bytes_max));
+        let manager = Arc::new_cyclic(|own| Self {
             config,
             registry,
-            staging,
+            depot,
+            artifacts,
+            fetcher: OnceCell::new(),
+            fetch,
+            uploads,
             client,
             outbox,
+            probations: Probations::default(),
+            taken_back: Mutex::default(),
+            own: Weak::clone(own),
             staging_places: Semaphore::new(STAGING_MAX),
             call_places: Arc::new(Semaphore::new(CALLS_MAX)),
             repeats: Repeats::default(),
             tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
         });
         routes.install_host(function::routes(&manager)?, function::events()?);
         Ok(manager)
@@ -80,12 +121,49 @@ impl Manager {
         self.tasks.wait().await;
     }
 
+    /// Gives up every function that is still under way, and those that come later and would wait: they are answered
+    /// that the host is stopping. Returns once they are. Work on the disk that was begun ends by itself. Cancel safe.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        self.drained().await;
+    }
+
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
     pub(crate) fn repeats(&self) -> &Repeats {
         &self.repeats
+    }
+
+    /// Made when it is first needed: most hosts never fetch, and reading the system's authorities takes a while.
+    pub(crate) async fn fetcher(&self) -> Result<&Fetcher, FetchError> {
+        let make = || async {
+            let config = self.fetch.clone();
+            tokio::task::spawn_blocking(move || Fetcher::new(config)).await.unwrap_or_else(|error| {
+                // Only a panic within it, which the log has.
+                std::panic::resume_unwind(error.into_panic())
+            })
+        };
+        self.fetcher.get_or_try_init(make).await
+    }
+
+    /// Itself; none once nobody else holds it.
+    pub(crate) fn own(&self) -> Option<Arc<Self>> {
+        self.own.upgrade()
+    }
+
+    pub(crate) fn note_taken_back(&self, id: PluginId, generation: u64, reason: String) {
+        self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (generation, reason));
+    }
+
+    /// Which generation of a plugin failed its probation last in this process, and why.
+    pub(crate) fn taken_back(&self, id: &PluginId) -> Option<(u64, String)> {
+        self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     pub(crate) fn installs_from_folders(&self) -> bool {

@@ -1,5 +1,6 @@
 //! How a host function says no: a successful reply with `status: "error"` (wire contract 10.1).
 
+pub(crate) use mortise_model::chain;
 use serde_json::{Map, Value, json};
 
 /// A host function's failure. `message` is the reference's wording where it has one.
@@ -63,16 +64,4 @@ impl Refusal {
         }
         Value::Object(object)
     }
-}
-
-/// An error and everything below it as one line: `a: b: c`.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

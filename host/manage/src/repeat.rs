@@ -14,20 +14,14 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// Calls remembered at most; beyond it the oldest is forgotten.
 const REMEMBERED_MAX: usize = 1024;
 
-/// What makes two calls one: the request id of one caller, the method and the parameters' text.
+/// What makes two calls one: the request id of one caller, the method and the parameters' text. What the caller chose
+/// is kept as digests, so that a key has one size.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RepeatKey {
-    request: Request,
+    /// Whose request it is, as far as that is known, and its id.
+    request: Digest,
     method: &'static str,
     params: Digest,
-}
-
-/// Whose request it is, as far as that is known.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Request {
-    origin: Origin,
-    caller: Option<String>,
-    id: Box<str>,
 }
 
 impl RepeatKey {
@@ -40,11 +34,17 @@ impl RepeatKey {
         params: &Json,
     ) -> Option<Self> {
         (id != "null").then(|| Self {
-            request: Request { origin, caller, id: id.into() },
+            request: request(origin, caller.as_deref(), id),
             method,
             params: Digest::of(params.as_str().as_bytes()),
         })
     }
+}
+
+fn request(origin: Origin, caller: Option<&str>, id: &str) -> Digest {
+    // The caller's length keeps the end of its name apart from the beginning of the id.
+    let caller_bytes = caller.map(str::len);
+    Digest::of(format!("{origin:?} {caller_bytes:?} {}{id}", caller.unwrap_or_default()).as_bytes())
 }
 
 /// The answer of a call under way or just ended.
@@ -148,7 +148,37 @@ mod tests {
         done(RepeatKey::new(Origin::Mesh, None, "1", "unload_plugin", &json("{}")).unwrap());
         done(key("1", "{}"));
         assert!(matches!(repeats.enter(key("1", "{}"), now), Repeat::Joined(_)));
+        let of = |caller: &str, id: &str| request(Origin::Mesh, Some(caller), id);
+        assert_ne!(of("a", "b1"), of("ab", "1"), "caller and id are told apart");
+        assert_ne!(request(Origin::Mesh, None, "1"), of("", "1"));
         repeats.forget(&key("1", "{}"));
         assert!(matches!(repeats.enter(key("1", "{}"), now), Repeat::First(_)));
+    }
+    #[test]
+    fn the_oldest_answers_make_room_and_calls_under_way_stay() {
+        let repeats = Repeats::default();
+        let start = Instant::now();
+        let at = |n: usize| start + Duration::from_millis(n as u64);
+        let Repeat::First(under_way) = repeats.enter(key("0", "{}"), at(0)) else { panic!("the first") };
+        for n in 1..=REMEMBERED_MAX {
+            match repeats.enter(key(&n.to_string(), "{}"), at(n)) {
+                Repeat::First(sender) => drop(sender.send_replace(Some(json("1")))),
+                Repeat::Joined(_) => panic!("{n} joined"),
+            }
+        }
+        assert_eq!(repeats.recent.lock().unwrap().len(), REMEMBERED_MAX);
+        let now = at(REMEMBERED_MAX);
+        assert!(matches!(repeats.enter(key("0", "{}"), now), Repeat::Joined(_)), "it is not over");
+        assert!(matches!(repeats.enter(key("2", "{}"), now), Repeat::Joined(_)));
+        assert!(matches!(repeats.enter(key("1", "{}"), now), Repeat::First(_)), "the oldest is forgotten");
+        drop(under_way);
+    }
+
+    /// What a caller chooses is not kept, however long it is.
+    #[test]
+    fn a_key_has_one_size() {
+        let long = "x".repeat(1 << 20);
+        let key = RepeatKey::new(Origin::Mesh, Some(long.clone()), &long, "load_plugin", &json("{}")).unwrap();
+        assert!(format!("{key:?}").len() < 512);
     }
 }

@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 pub(crate) enum Kind {
     Text,
     Boolean,
+    Integer,
+    Object,
 }
 
 impl Kind {
@@ -18,6 +20,8 @@ impl Kind {
         match self {
             Self::Text => "string",
             Self::Boolean => "boolean",
+            Self::Integer => "integer",
+            Self::Object => "object",
         }
     }
 }
@@ -96,6 +100,36 @@ impl Arguments {
             ));
         }
         Ok(Self(given))
+    }
+
+    /// Arguments that the host makes itself.
+    pub(crate) fn of(given: Map<String, Value>) -> Self {
+        Self(given)
+    }
+
+    /// An object that must be there, taken out; text is read as JSON.
+    pub(crate) fn take_object(&mut self, name: &'static str) -> Result<Map<String, Value>, Refusal> {
+        match self.0.get_mut(name).map(Value::take) {
+            Some(Value::Object(object)) => Ok(object),
+            Some(Value::String(text)) => match serde_json::from_str(&text) {
+                Ok(Value::Object(object)) => Ok(object),
+                _ => Err(wrong(name, "a JSON object")),
+            },
+            _ => Err(wrong(name, "a JSON object")),
+        }
+    }
+
+    /// A whole number that is not negative, which must be there.
+    pub(crate) fn number(&self, name: &'static str) -> Result<u64, Refusal> {
+        self.optional_number(name)?.ok_or_else(|| wrong(name, "a number"))
+    }
+
+    /// A whole number that is not negative, or none where it is missing or `null`.
+    pub(crate) fn optional_number(&self, name: &'static str) -> Result<Option<u64>, Refusal> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value.as_u64().map(Some).ok_or_else(|| wrong(name, "a whole number that is not negative")),
+        }
     }
 
     /// A text that must be there.

@@ -56,7 +56,13 @@ impl Manager {
         let by_id: HashMap<&str, &PluginStatus> = snapshot.iter().map(|plugin| (plugin.id.as_str(), plugin)).collect();
         let loaded: Map<String, Value> = snapshot
             .iter()
-            .filter_map(|plugin| Some((plugin.id.to_string(), details(plugin, plugin.running.as_ref()?))))
+            .filter_map(|plugin| {
+                let mut value = details(plugin, plugin.running.as_ref()?);
+                if let Some((generation, reason)) = self.taken_back(&plugin.id) {
+                    insert(&mut value, "rolled_back", json!({"from_generation": generation, "reason": reason}));
+                }
+                Some((plugin.id.to_string(), value))
+            })
             .collect();
         let available: Vec<Value> =
             folders.iter().map(|folder| available(folder, by_id.get(folder.name.as_str()).copied())).collect();
@@ -111,7 +117,8 @@ fn details(plugin: &PluginStatus, running: &RunningPlugin) -> Value {
     let events: Vec<&str> = running.description().events.iter().map(|event| event.name.as_str()).collect();
     insert(&mut value, "type", running.package().manifest.runtime.name());
     insert(&mut value, "state", plugin.state.word());
-    insert(&mut value, "generation", running.sequence());
+    insert(&mut value, "generation", running.generation());
+    insert(&mut value, "incarnation", running.incarnation());
     insert(&mut value, "tree_digest", running.package().tree.to_string());
     insert(&mut value, "events", events);
     insert(&mut value, "name_conflicts", conflicts(&running.functions));
@@ -124,6 +131,7 @@ fn details(plugin: &PluginStatus, running: &RunningPlugin) -> Value {
             "last_trap": health.last_trap,
             "queued": health.queued,
             "running": health.running,
+            "stray_outcomes": health.stray_outcomes,
         }),
     );
     value

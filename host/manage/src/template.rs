@@ -1,6 +1,6 @@
 //! Plugin templates (placeholders: `templates/README.md`), for `get_plugin_template` and `mortise new` (wire contract 10.3).
 
-use mortise_model::PluginId;
+use mortise_model::{PluginId, one_line};
 use std::path::Path;
 
 /// One file of a rendered template.
@@ -123,11 +123,6 @@ fn crate_name(id: &PluginId) -> String {
         return format!("plugin-{id}");
     }
     id.to_owned()
-}
-
-fn one_line(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    text.trim().to_owned()
 }
 
 fn written(syntax: Syntax, text: &str) -> String {

@@ -153,14 +153,29 @@ impl fmt::Debug for Replier {
     }
 }
 
-/// Ends its subscription when dropped.
+/// Ends its subscription when dropped: what the transport has taken by then and not yet handed on is lost.
+/// [`Subscription::close`] loses nothing.
 #[must_use = "dropping a subscription ends it"]
-pub struct Subscription(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
+pub struct Subscription(Box<dyn Guard>);
+
+/// A transport's half of [`Subscription`]. Dropped, it unsubscribes.
+#[async_trait]
+pub trait Guard: Send + Sync {
+    /// Unsubscribes, and returns once the sink has been given whatever the transport had taken before. Takes half a
+    /// second at most; then the rest is given up.
+    async fn close(self: Box<Self>);
+}
 
 impl Subscription {
-    /// Wraps whatever must be dropped to unsubscribe.
-    pub fn new(guard: impl Send + Sync + 'static) -> Self {
+    /// Wraps whatever must be closed or dropped to unsubscribe.
+    pub fn new(guard: impl Guard + 'static) -> Self {
         Self(Box::new(guard))
+    }
+
+    /// Ends the subscription without losing what is on its way: every message that the transport had taken is handed
+    /// to the sink before this returns. Takes half a second at most. Dropping the future drops the subscription.
+    pub async fn close(self) {
+        self.0.close().await;
     }
 }
 

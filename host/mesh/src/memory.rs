@@ -1,6 +1,6 @@
 //! A mesh within the process, for tests, with faults on demand.
 
-use crate::{Link, Mesh, MeshError, Message, Replier, Reply, Sink, Subject, Subscription, deliver};
+use crate::{Guard, Link, Mesh, MeshError, Message, Replier, Reply, Sink, Subject, Subscription, deliver};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -235,6 +235,12 @@ impl Drop for DeclarationGuard {
         let removed = lock(&self.bus.state).declarations.remove(&self.handle);
         drop(removed);
     }
+}
+
+#[async_trait]
+impl Guard for DeclarationGuard {
+    /// Messages are handed on in the publisher's own call: none is on its way.
+    async fn close(self: Box<Self>) {}
 }
 
 struct MemoryReply {

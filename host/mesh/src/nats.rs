@@ -5,7 +5,7 @@ mod tls;
 
 pub use connect::{NatsAuth, NatsConfig};
 
-use crate::{Link, Mesh, MeshError, Message, Replier, Reply, Sink, Subject, Subscription, deliver};
+use crate::{Guard, Link, Mesh, MeshError, Message, Replier, Reply, Sink, Subject, Subscription, deliver};
 use async_nats::client::{PublishErrorKind, RequestErrorKind};
 use async_nats::{Client, Request, Subscriber};
 use async_trait::async_trait;
@@ -14,17 +14,18 @@ use futures_util::{FutureExt, StreamExt};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// How long a message may wait for a place in the client's outgoing queue, which is full only while the broker is
 /// away or overwhelmed.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a subscription waits for the broker to confirm it.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the end of a subscription may take that is to lose nothing.
+const UNSUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long closing waits for each of its steps.
 const CLOSE_STEP_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -69,33 +70,33 @@ impl NatsMesh {
         let subscriber = queued(shared.client.subscribe(pattern.as_str().to_owned()))
             .await?
             .map_err(|error| MeshError::Transport(error.to_string()))?;
-        let drain = drain(subscriber, served, sink, Arc::clone(&shared));
+        let (end, ending) = oneshot::channel();
+        let drain = Drain { served, sink, shared: Arc::clone(&shared), link: self.link.clone() };
         let closed = shared.closed.clone();
-        let task = shared.tasks.spawn(async move { closed.run_until_cancelled(drain).await });
-        let subscription = Subscription::new(AbortOnDrop(task.abort_handle()));
-        self.settle().await;
+        let task = shared.tasks.spawn(async move {
+            closed.run_until_cancelled(drain.run(subscriber, ending)).await;
+        });
+        let subscription = Subscription::new(SubscriptionGuard { end, task: AbortOnDropHandle::new(task) });
+        if timeout(SETTLE_TIMEOUT, settle(&shared.client, self.link.clone())).await.is_err() {
+            tracing::warn!("the broker has not confirmed a subscription yet");
+        }
         Ok(subscription)
     }
+}
 
-    /// Waits until the broker has everything that was sent before, subscriptions above all: a message to ourselves
-    /// comes back only after them. Without a link there is nothing to wait for; it is done on reconnecting.
-    async fn settle(&self) {
-        let client = &self.shared.client;
-        let echo = async {
-            let inbox = client.new_inbox();
-            let mut subscriber = client.subscribe(inbox.clone()).await.ok()?;
-            client.publish(inbox, Bytes::new()).await.ok()?;
-            subscriber.next().await
-        };
-        let mut link = self.link.clone();
-        tokio::select! {
-            echoed = timeout(SETTLE_TIMEOUT, echo) => {
-                if echoed.is_err() {
-                    tracing::warn!("the broker has not confirmed a subscription yet");
-                }
-            }
-            _ = link.wait_for(|link| *link == Link::Down) => {}
-        }
+/// Waits until the broker has done everything that was sent before, subscribing and unsubscribing above all, and until
+/// everything that it sent before has arrived: a message to ourselves comes back only after that. Without a link there
+/// is nothing to wait for; it is done on reconnecting.
+async fn settle(client: &Client, mut link: watch::Receiver<Link>) {
+    let echo = async {
+        let inbox = client.new_inbox();
+        let mut subscriber = client.subscribe(inbox.clone()).await.ok()?;
+        client.publish(inbox, Bytes::new()).await.ok()?;
+        subscriber.next().await
+    };
+    tokio::select! {
+        _ = echo => {}
+        _ = link.wait_for(|link| *link == Link::Down) => {}
     }
 }
 
@@ -117,21 +118,85 @@ async fn queued<T>(operation: impl Future<Output = T>) -> Result<T, MeshError> {
         .map_err(|_| MeshError::Transport(format!("the outgoing queue has been full for {QUEUE_TIMEOUT:?}")))
 }
 
-/// Hands on what arrives, in order, within this one task.
-async fn drain(mut subscriber: Subscriber, served: Option<Subject>, sink: Sink, shared: Arc<Shared>) {
-    while let Some(message) = subscriber.next().await {
-        let subject = served.clone().unwrap_or_else(|| Subject::received(&message.subject));
-        let reply = message.reply.map(|subject| Replier::new(NatsReply { shared: Arc::clone(&shared), subject }));
-        deliver(&sink, Message { subject, payload: message.payload, reply });
+/// One subscription at work.
+struct Drain {
+    /// The subject to report with each message; without, the message's own.
+    served: Option<Subject>,
+    sink: Sink,
+    shared: Arc<Shared>,
+    link: watch::Receiver<Link>,
+}
+
+impl Drain {
+    /// Hands on what arrives, in order, within this one task, until it is dropped or asked to end.
+    async fn run(self, mut subscriber: Subscriber, mut ending: oneshot::Receiver<()>) {
+        loop {
+            tokio::select! {
+                // First, so that it is seen however much arrives.
+                biased;
+                _ = &mut ending => break,
+                message = subscriber.next() => match message {
+                    Some(message) => self.hand_on(message),
+                    None => return,
+                },
+            }
+        }
+        if unsubscribe(&mut subscriber).await.is_err() {
+            return;
+        }
+        let settled = settle(&self.shared.client, self.link.clone());
+        tokio::pin!(settled);
+        loop {
+            tokio::select! {
+                message = subscriber.next() => match message {
+                    Some(message) => self.hand_on(message),
+                    None => return,
+                },
+                () = &mut settled => break,
+            }
+        }
+        // Nothing follows any more. The client ends the stream behind what it has handed over; a broker that has not
+        // understood the above unsubscribes now.
+        if subscriber.drain().await.is_ok() {
+            while let Some(message) = subscriber.next().await {
+                self.hand_on(message);
+            }
+        }
+    }
+
+    fn hand_on(&self, message: async_nats::Message) {
+        let subject = self.served.clone().unwrap_or_else(|| Subject::received(&message.subject));
+        let reply = message.reply.map(|subject| Replier::new(NatsReply { shared: Arc::clone(&self.shared), subject }));
+        deliver(&self.sink, Message { subject, payload: message.payload, reply });
     }
 }
 
-/// Ends its task when dropped; dropping the task's subscriber unsubscribes.
-struct AbortOnDrop(AbortHandle);
+/// Has the broker send nothing more, while the client goes on taking what is on its way.
+///
+/// The client's own `unsubscribe` and `drain` do not: both forget the subscription before the broker has heard of its
+/// end, and what arrives in between is thrown away. With a count of messages the client waits for so many. This one is
+/// beyond what a broker counts: nats-server reads it as -1, which is no count, and unsubscribes at once.
+async fn unsubscribe(subscriber: &mut Subscriber) -> Result<(), async_nats::UnsubscribeError> {
+    subscriber.unsubscribe_after(u64::MAX).await
+}
 
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+/// Dropped, it ends its task; dropping the task's subscriber unsubscribes.
+struct SubscriptionGuard {
+    end: oneshot::Sender<()>,
+    task: AbortOnDropHandle<()>,
+}
+
+#[async_trait]
+impl Guard for SubscriptionGuard {
+    async fn close(self: Box<Self>) {
+        let Self { end, task } = *self;
+        // The task has ended when the mesh was closed.
+        let _ = end.send(());
+        match timeout(UNSUBSCRIBE_TIMEOUT, task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a subscription failed"),
+            Err(_) => tracing::warn!("the broker has not confirmed the end of a subscription in time"),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod query;
 pub use config::ZenohConfig;
 
 use crate::backoff::Backoff;
-use crate::{Link, Mesh, MeshError, Message, Replier, Sink, Subject, Subscription, deliver};
+use crate::{Guard, Link, Mesh, MeshError, Message, Replier, Sink, Subject, Subscription, deliver};
 use ::zenoh::Session;
 use ::zenoh::bytes::ZBytes;
 use ::zenoh::config::ZenohId;
@@ -282,6 +282,13 @@ impl Drop for DeclarationGuard {
         let removed = lock(&self.shared.declarations).remove(&self.handle);
         drop(removed);
     }
+}
+
+#[async_trait]
+impl Guard for DeclarationGuard {
+    /// Zenoh runs the sink where messages arrive, so none waits here. A query that comes after the undeclaring is
+    /// finalised by the session, and its sender hears at once that nobody answers.
+    async fn close(self: Box<Self>) {}
 }
 
 #[async_trait]

@@ -26,6 +26,14 @@ pub enum IdError {
     /// Wire contract 1.3.
     #[error("Invalid event name '{0}'. Must match '^[A-Za-z0-9_-]+$'.")]
     Event(String),
+    /// An event is emitted under a name that is too long.
+    #[error("invalid event name of {bytes} bytes: it may have {bytes_max}")]
+    EmittedTooLong {
+        /// Of the name.
+        bytes: usize,
+        /// At most.
+        bytes_max: usize,
+    },
 }
 
 fn starts_alphanumeric(text: &str) -> bool {

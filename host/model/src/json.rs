@@ -56,6 +56,21 @@ impl Json {
     }
 }
 
+/// Whether a value counts as true where the wire contract says "truthy": everything but `false`, `null`, zero and what
+/// is empty, as in Python.
+#[must_use]
+pub fn is_truthy(value: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    }
+}
+
 impl From<Box<RawValue>> for Json {
     fn from(raw: Box<RawValue>) -> Self {
         Self(raw)
@@ -90,6 +105,27 @@ mod tests {
         assert_eq!(Json::new(text.to_owned()).map(|json| json.as_str().to_owned()), Ok(text.to_owned()));
         for bad in ["", "NaN", "{} x", "{\"a\":Infinity}", "[1,]", "'x'"] {
             assert!(Json::new(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn truth_is_python_s() {
+        for (text, expected) in [
+            ("true", true),
+            ("1", true),
+            ("-0.5", true),
+            (r#""false""#, true),
+            ("[0]", true),
+            (r#"{"a":null}"#, true),
+            ("false", false),
+            ("null", false),
+            ("0", false),
+            ("0.0", false),
+            (r#""""#, false),
+            ("[]", false),
+            ("{}", false),
+        ] {
+            assert_eq!(is_truthy(&Json::new(text.to_owned()).unwrap().to_value()), expected, "{text}");
         }
     }
 }

@@ -5,10 +5,13 @@
 
 mod description;
 mod digest;
+mod emitted;
 mod failure;
+mod glob;
 mod id;
 mod json;
 mod limits;
+mod line;
 mod manifest;
 mod quantity;
 mod state;
@@ -16,10 +19,13 @@ mod suggestion;
 
 pub use description::{Cadence, Description, EventDef, FunctionDef, LabelValue, Labels, RoutineDef, SubscriptionDef};
 pub use digest::{Digest, DigestError};
+pub use emitted::{EMITTED_NAME_BYTES_MAX, EmittedName};
 pub use failure::Failure;
+pub use glob::glob;
 pub use id::{DeviceId, EventName, FunctionName, IdError, PluginId, Tenant};
-pub use json::{Json, JsonError};
+pub use json::{Json, JsonError, is_truthy};
 pub use limits::{LimitError, Limits};
+pub use line::{chain, one_line};
 pub use manifest::{
     ConfigError, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning, Permissions, RuntimeKind,
 };

@@ -1,18 +1,10 @@
-//! Where a plugin stands in its life.
+//! Where a plugin stands.
 
-/// A plugin's state (design: `Installed → Preparing → Running → Draining → Stopped`, or `Failed`).
+/// A plugin's state. While it is prepared it has the one it had before; while it drains it is no longer listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PluginState {
-    /// On disk, not loaded.
-    Installed,
-    /// A generation is being prepared; an older one may be serving.
-    Preparing,
     /// Serving.
     Running,
-    /// Taken out of the routes; its last calls are ending.
-    Draining,
-    /// Unloaded.
-    Stopped,
     /// Not serving, and why.
     Failed {
         /// One line for the operator.
@@ -25,11 +17,7 @@ impl PluginState {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Installed => "installed",
-            Self::Preparing => "preparing",
             Self::Running => "running",
-            Self::Draining => "draining",
-            Self::Stopped => "stopped",
             Self::Failed { .. } => "failed",
         }
     }

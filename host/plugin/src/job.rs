@@ -30,7 +30,7 @@ pub struct Job {
     /// The device that claims to be calling.
     pub caller: Option<String>,
     /// Of the caller.
-    pub trace: TraceContext,
+    pub trace: Option<Arc<TraceContext>>,
     /// When the caller is answered at the latest.
     pub deadline: Instant,
     /// How many plugin-to-plugin calls led here.
@@ -43,24 +43,27 @@ pub struct Job {
 #[derive(Debug)]
 pub struct Ticket {
     responder: Responder,
-    _in_flight: Option<InFlight>,
+    in_flight: Option<InFlight>,
 }
 
 impl Ticket {
     /// A ticket for a caller, counted by its generation.
     pub(crate) fn counted(responder: Responder, in_flight: InFlight) -> Self {
-        Self { responder, _in_flight: Some(in_flight) }
+        Self { responder, in_flight: Some(in_flight) }
     }
 
     /// A ticket that nothing counts, for runtimes' own tests and for hooks; the answer arrives at the receiver.
     #[must_use]
     pub fn uncounted() -> (Self, oneshot::Receiver<Outcome>) {
         let (responder, receiver) = Responder::local(mortise_rpc::no_request_id());
-        (Self { responder, _in_flight: None }, receiver)
+        (Self { responder, in_flight: None }, receiver)
     }
 
     /// Gives the answer.
     pub fn answer(self, outcome: Result<Json, Failure>) {
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.ended(outcome.is_ok());
+        }
         self.responder.respond(outcome.map_err(Into::into));
     }
 

@@ -12,11 +12,13 @@ mod routines;
 mod runtime;
 mod services;
 
+pub use generation::Outcomes;
 pub use job::{Job, JobKind, Ticket};
 pub use operation::{Busy, Operation, Prepared};
-pub use ownership::Succession;
+pub use ownership::{NameClaims, Succession};
 pub use registry::{
-    ActivateError, Activated, FunctionStatus, NameOwner, PluginStatus, Registry, RegistryParts, Removed, RunningPlugin,
+    ActivateError, Activated, FunctionStatus, NameOwner, PluginStatus, Registry, RegistryConfig, RegistryParts,
+    Removed, RunningPlugin,
 };
 pub use runtime::{Health, Instance, Package, PrepareError, Runtime};
 pub use services::{Backend, CALL_DEPTH_MAX, Invocation, Services};

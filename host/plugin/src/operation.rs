@@ -14,8 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 /// Changes of one plugin that may wait.
 const WAITING_MAX: usize = 32;
 
-/// How long a swap waits for an older generation to finish draining.
-const DRAIN_WAIT: Duration = Duration::from_secs(20);
+/// How often a swap that waits for an older generation looks again.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 
 /// Too many changes of one plugin wait already.
@@ -124,8 +123,8 @@ impl Operation {
             let what = format!("subscription `{}` to events of other devices", subscription.name);
             return Err(PrepareError::Unsupported { what });
         }
-        let sequence = self.shared.sequence.fetch_add(1, Ordering::Relaxed);
-        let generation = Arc::new(Generation::new(package, sequence, services, instance));
+        let incarnation = self.shared.incarnations.fetch_add(1, Ordering::Relaxed);
+        let generation = Arc::new(Generation::new(package, incarnation, services, instance));
         self.ask(|done| Command::Check { generation: Arc::clone(&generation), done })
             .await
             .unwrap_or(Err(ActivateError::Stopping))?;
@@ -137,7 +136,7 @@ impl Operation {
     /// # Errors
     /// [`ActivateError`]; the old generation goes on serving then.
     pub async fn activate(&self, prepared: Prepared) -> Result<Activated, ActivateError> {
-        let patience = tokio::time::Instant::now() + DRAIN_WAIT;
+        let patience = tokio::time::Instant::now() + self.shared.config.drain_wait;
         loop {
             let generation = Arc::clone(&prepared.generation);
             let answer = self.ask(|done| Command::Activate { generation, done }).await;
@@ -150,9 +149,14 @@ impl Operation {
         }
     }
 
-    /// Takes the plugin away; none when it was not loaded. Its last calls get 5 s.
-    pub async fn remove(&self) -> Option<Removed> {
-        self.ask(|done| Command::Remove { id: self.id.clone(), done }).await.flatten()
+    /// Takes the plugin away; none when it was not loaded. Its last calls get [`RegistryConfig::unload_grace`].
+    ///
+    /// # Errors
+    /// [`ActivateError::Stopping`] when the host takes all plugins away just now.
+    ///
+    /// [`RegistryConfig::unload_grace`]: crate::RegistryConfig::unload_grace
+    pub async fn remove(&self) -> Result<Option<Removed>, ActivateError> {
+        self.ask(|done| Command::Remove { id: self.id.clone(), done }).await.ok_or(ActivateError::Stopping)
     }
 
     /// Remembers why the plugin could not be loaded, or with `None` forgets it. One that serves goes on serving.

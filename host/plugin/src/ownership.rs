@@ -1,12 +1,15 @@
 //! Who owns a bare name (wire contract 6.5): the first plugin that brought it; the others wait in order.
 
 use mortise_model::{FunctionName, PluginId};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+
+/// Who claims each bare name, in order of arrival: the first owns it, the others wait.
+pub type NameClaims = BTreeMap<FunctionName, Vec<PluginId>>;
 
 /// Claims on bare names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ownership {
-    claims: HashMap<FunctionName, Vec<PluginId>>,
+    claims: NameClaims,
 }
 
 /// A bare name that went to its longest-waiting claimant.
@@ -19,6 +22,15 @@ pub struct Succession {
 }
 
 impl Ownership {
+    /// With the claims of an earlier process: whoever comes back finds its place.
+    pub(crate) fn new(claims: NameClaims) -> Self {
+        Self { claims }
+    }
+
+    pub(crate) fn claims(&self) -> &NameClaims {
+        &self.claims
+    }
+
     /// Who may use the bare name.
     pub(crate) fn owner(&self, function: &FunctionName) -> Option<&PluginId> {
         self.claims.get(function).and_then(|claimants| claimants.first())

@@ -1,8 +1,8 @@
 //! Which generation of which plugin serves: one task owns that, everybody else reads a snapshot.
 
-use crate::generation::Generation;
+use crate::generation::{Generation, Outcomes};
 use crate::operation::{Busy, Operation, OperationLocks};
-use crate::ownership::{Ownership, Succession};
+use crate::ownership::{NameClaims, Ownership, Succession};
 use crate::routines::Routines;
 use crate::runtime::{Health, Package, Runtime};
 use crate::services::Backend;
@@ -28,8 +28,21 @@ const STOPPING_HOOK: Duration = Duration::from_millis(700);
 /// How much longer than its stop hook an instance may take to end.
 const STOP_MARGIN: Duration = Duration::from_millis(300);
 
-/// How long calls may go on after an unload before they are answered in the plugin's place.
-const UNLOAD_GRACE: Duration = Duration::from_secs(5);
+/// How long changes wait for calls.
+#[derive(Debug, Clone, Copy)]
+pub struct RegistryConfig {
+    /// How long calls may go on after an unload before they are answered in the plugin's place.
+    pub unload_grace: Duration,
+    /// How long a swap waits for an older generation to finish draining before it is refused as busy.
+    pub drain_wait: Duration,
+}
+
+impl Default for RegistryConfig {
+    /// 5 s and 20 s.
+    fn default() -> Self {
+        Self { unload_grace: Duration::from_secs(5), drain_wait: Duration::from_secs(20) }
+    }
+}
 
 /// What a registry needs of its surroundings.
 pub struct RegistryParts {
@@ -45,6 +58,10 @@ pub struct RegistryParts {
     pub backend: Arc<dyn Backend>,
     /// The most bytes that the mesh carries in one message; may change with the mesh.
     pub message_bytes_max: watch::Receiver<usize>,
+    /// Who claimed which bare name when the host ended last.
+    pub names: NameClaims,
+    /// How long changes wait.
+    pub config: RegistryConfig,
 }
 
 /// A handle on the plugins. Cheap to clone. The owner task ends with [`Registry::shutdown`].
@@ -59,8 +76,10 @@ pub(crate) struct Shared {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) runtimes: Vec<Arc<dyn Runtime>>,
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) sequence: AtomicU64,
+    pub(crate) config: RegistryConfig,
+    pub(crate) incarnations: AtomicU64,
     snapshot: Arc<ArcSwap<Vec<PluginStatus>>>,
+    names: Arc<ArcSwap<NameClaims>>,
     locks: Arc<OperationLocks>,
 }
 
@@ -119,10 +138,22 @@ impl RunningPlugin {
         &self.generation.package
     }
 
-    /// The generation's number: larger is newer, never used twice in one process.
+    /// The number under which its files are kept.
     #[must_use]
-    pub fn sequence(&self) -> u64 {
-        self.generation.sequence
+    pub fn generation(&self) -> u64 {
+        self.generation.package.generation
+    }
+
+    /// Which incarnation this is: larger is newer, never used twice in one process.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.generation.incarnation
+    }
+
+    /// How its calls have ended so far.
+    #[must_use]
+    pub fn outcomes(&self) -> Outcomes {
+        self.generation.outcomes()
     }
 
     /// What the plugin brings.
@@ -141,8 +172,10 @@ impl RunningPlugin {
 /// A swap that happened.
 #[derive(Debug, Clone)]
 pub struct Activated {
-    /// The generation that serves now.
-    pub sequence: u64,
+    /// The generation that serves now: the number under which its files are kept.
+    pub generation: u64,
+    /// Which incarnation of it: larger is newer, never used twice in one process.
+    pub incarnation: u64,
     /// Whether it replaced another.
     pub replaced: bool,
     /// Its functions and the names they are advertised by.
@@ -191,26 +224,31 @@ impl Registry {
     /// Starts the owner task on the current runtime.
     #[must_use]
     pub fn start(parts: RegistryParts) -> Self {
-        let RegistryParts { device, tenant, routes, runtimes, backend, message_bytes_max } = parts;
+        let RegistryParts { device, tenant, routes, runtimes, backend, message_bytes_max, names, config } = parts;
         let (commands, inbox) = mpsc::channel(64);
         let snapshot = Arc::new(ArcSwap::from_pointee(Vec::new()));
+        let claims = Arc::new(ArcSwap::from_pointee(names.clone()));
         let task = RegistryTask {
             routes,
             backend: Arc::clone(&backend),
             message_bytes_max,
             snapshot: Arc::clone(&snapshot),
+            names: Arc::clone(&claims),
             plugins: BTreeMap::new(),
             order: Vec::new(),
-            ownership: Ownership::default(),
+            ownership: Ownership::new(names),
             traces: HashMap::new(),
             drains: TaskTracker::new(),
             stopping: watch::Sender::new(None),
+            unload_grace: config.unload_grace,
         };
         // The task ends when the last handle is gone, or with the shutdown that it is asked for.
         TaskTracker::new().spawn(task.run(inbox));
         let locks = Arc::default();
-        let sequence = AtomicU64::new(1);
-        let shared = Shared { device, tenant, backend, runtimes, commands, sequence, snapshot, locks };
+        let incarnations = AtomicU64::new(1);
+        let names = claims;
+        let shared =
+            Shared { device, tenant, backend, runtimes, commands, config, incarnations, snapshot, names, locks };
         Self { shared: Arc::new(shared) }
     }
 
@@ -218,6 +256,12 @@ impl Registry {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Vec<PluginStatus>> {
         self.shared.snapshot.load_full()
+    }
+
+    /// Who claims each bare name now.
+    #[must_use]
+    pub fn names(&self) -> Arc<NameClaims> {
+        self.shared.names.load_full()
     }
 
     /// Waits for the turn to change plugin `id`. Changes of one plugin happen one after another, in the order in which
@@ -230,7 +274,8 @@ impl Registry {
         Ok(Operation::new(Arc::clone(&self.shared), id.clone(), lock))
     }
 
-    /// Ends every plugin: no new work, `grace` for what runs, then the stop hooks. Returns when all have ended.
+    /// Ends every plugin. Work is taken from plugins only while what runs has its `grace`: a call may need others to
+    /// end. Then come the stop hooks. Returns when all have ended.
     pub async fn shutdown(&self, grace: Duration) {
         let (done, ended) = oneshot::channel();
         if self.shared.commands.send(Command::Shutdown { grace, done }).await.is_ok() {
@@ -243,12 +288,6 @@ impl Registry {
 struct Entry {
     state: PluginState,
     serving: Option<Serving>,
-}
-
-impl Default for Entry {
-    fn default() -> Self {
-        Self { state: PluginState::Preparing, serving: None }
-    }
 }
 
 /// What is left of a plugin's earlier generations; kept until the last of them has ended, loaded or not.
@@ -274,6 +313,7 @@ struct RegistryTask {
     backend: Arc<dyn Backend>,
     message_bytes_max: watch::Receiver<usize>,
     snapshot: Arc<ArcSwap<Vec<PluginStatus>>>,
+    names: Arc<ArcSwap<NameClaims>>,
     plugins: BTreeMap<PluginId, Entry>,
     /// Serving plugins in load order; a reload keeps its place.
     order: Vec<PluginId>,
@@ -282,6 +322,7 @@ struct RegistryTask {
     drains: TaskTracker,
     /// When calls are cut, once the host is stopping.
     stopping: watch::Sender<Option<Instant>>,
+    unload_grace: Duration,
 }
 
 impl RegistryTask {
@@ -332,9 +373,8 @@ impl RegistryTask {
         };
         self.check(&generation)?;
         let trace = self.traces.entry(id.clone()).or_default();
-        let entry = self.plugins.entry(id.clone()).or_default();
         let passed = self.ownership.claim(&id, &function_names(&generation));
-        let old = entry.serving.take();
+        let old = self.plugins.remove(&id).and_then(|entry| entry.serving);
         let replaced = old.is_some();
         let old_generation = old.map(|Serving { generation, routines }| {
             drop(routines);
@@ -342,8 +382,8 @@ impl RegistryTask {
         });
         let routines = Routines::start(&generation, &trace.ticks);
         trace.ticks = routines.ticks().clone();
-        entry.state = PluginState::Running;
-        entry.serving = Some(Serving { generation: Arc::clone(&generation), routines });
+        let serving = Some(Serving { generation: Arc::clone(&generation), routines });
+        self.plugins.insert(id.clone(), Entry { state: PluginState::Running, serving });
         if !self.order.contains(&id) {
             self.order.push(id.clone());
         }
@@ -357,11 +397,12 @@ impl RegistryTask {
             // Calls keep their own deadlines, so the drain ends by itself.
             self.drain(old, None, slot);
         }
-        let sequence = generation.sequence;
-        info!(plugin = %id, generation = sequence, replaced, "plugin loaded");
+        let number = generation.package.generation;
+        info!(plugin = %id, generation = number, replaced, "plugin loaded");
         let functions = self.functions_of(&generation, &self.ownership);
         let warnings = warnings.into_iter().filter(|(owner, _)| *owner == id).map(|(_, text)| text).collect();
-        Ok(Activated { sequence, replaced, functions, passed, warnings })
+        let incarnation = generation.incarnation;
+        Ok(Activated { generation: number, incarnation, replaced, functions, passed, warnings })
     }
 
     fn remove(&mut self, id: &PluginId) -> Option<Removed> {
@@ -375,12 +416,12 @@ impl RegistryTask {
         self.publish();
         drop(routines);
         self.announce_unloaded(id, &passed);
-        info!(plugin = %id, generation = generation.sequence, "plugin unloaded");
+        info!(plugin = %id, generation = generation.package.generation, "plugin unloaded");
         self.forget_traces();
         let slots = &self.traces.entry(id.clone()).or_default().drain_slots;
         // With two generations draining already, this one's calls are answered at once in its place.
         let slot = Arc::clone(slots).try_acquire_owned().ok();
-        let grace = if slot.is_some() { UNLOAD_GRACE } else { Duration::ZERO };
+        let grace = if slot.is_some() { self.unload_grace } else { Duration::ZERO };
         self.drain(generation, Some(grace), slot);
         Some(Removed { passed })
     }
@@ -393,7 +434,7 @@ impl RegistryTask {
         match reason {
             Some(reason) => {
                 warn!(plugin = %id, %reason, "plugin failed");
-                self.plugins.entry(id).or_default().state = PluginState::Failed { reason };
+                self.plugins.insert(id, Entry { state: PluginState::Failed { reason }, serving: None });
             }
             None => drop(self.plugins.remove(&id)),
         }
@@ -401,20 +442,38 @@ impl RegistryTask {
     }
 
     async fn shutdown(&mut self, grace: Duration) {
-        let order = std::mem::take(&mut self.order);
-        let mut plugins = std::mem::take(&mut self.plugins);
-        // First, so that no route leads to a generation that takes no more calls.
-        self.publish();
-        self.stopping.send_replace(Some(Instant::now() + grace));
-        for id in order {
-            if let Some(Serving { generation, routines }) = plugins.remove(&id).and_then(|entry| entry.serving) {
-                drop(routines);
-                self.announce_unloaded(&id, &[]);
-                self.drain(generation, None, None);
+        let cut = Instant::now() + grace;
+        self.stopping.send_replace(Some(cut));
+        let mut ending = Vec::new();
+        for id in &self.order {
+            if let Some(Serving { generation, routines }) =
+                self.plugins.get_mut(id).and_then(|entry| entry.serving.as_mut())
+            {
+                drop(std::mem::take(routines));
+                generation.restrict();
+                ending.push((id.clone(), Arc::clone(generation)));
             }
         }
         self.drains.close();
+        let calls = async {
+            // Older generations may need the serving ones as well.
+            self.drains.wait().await;
+            // One that is idle may be called by one that is not yet: all have to be at once.
+            while let Some((_, busy)) = ending.iter().find(|(_, generation)| !generation.is_idle()) {
+                busy.drained().await;
+            }
+        };
+        // What runs longer is answered by its instance's shutdown.
+        let _ = tokio::time::timeout_at(cut, calls).await;
+        for (id, generation) in ending {
+            self.announce_unloaded(&id, &[]);
+            self.drain(generation, None, None);
+        }
         self.drains.wait().await;
+        // Last, so that stop hooks hear that the host is stopping rather than that there is no such function.
+        self.order.clear();
+        self.plugins.clear();
+        self.publish();
     }
 
     /// Ends a generation that serves no longer, beside everything else.
@@ -444,6 +503,7 @@ impl RegistryTask {
         let serving: Vec<&Arc<Generation>> = self.serving().collect();
         let Built { routes, left_out } = self.build(&serving, &self.ownership);
         self.routes.publish(routes);
+        self.names.store(Arc::new(self.ownership.claims().clone()));
         self.publish_snapshot();
         left_out
     }
@@ -530,7 +590,7 @@ impl RegistryTask {
         }
         // Both names are legal.
         if let Ok(event) = EventName::new(event) {
-            self.backend.emit(event, Json::of(&payload));
+            self.backend.emit(event.into(), Json::of(&payload));
         }
     }
 }
@@ -571,7 +631,7 @@ async fn drain(generation: Arc<Generation>, grace: Option<Duration>, mut stoppin
     let stop_timeout = if stopping.borrow().is_some() { stop_timeout.min(STOPPING_HOOK) } else { stop_timeout };
     // A turn under way may keep the instance from looking up: dropped, it ends all the same.
     if tokio::time::timeout(stop_timeout + STOP_MARGIN, generation.instance.shutdown(stop_timeout)).await.is_err() {
-        warn!(plugin = %generation.package.id, generation = generation.sequence, "a plugin was ended without its stop hook");
+        warn!(plugin = %generation.package.id, generation = generation.package.generation, "a plugin was ended without its stop hook");
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Package {
     pub root: PathBuf,
     /// Over path, mode and content of every file.
     pub tree: Digest,
+    /// The number under which the plugin's files are kept: larger is newer.
+    pub generation: u64,
 }
 
 /// Why a generation could not be prepared. Nothing of it is left running.

@@ -1,7 +1,7 @@
 //! What the host does for a running plugin.
 
 use async_trait::async_trait;
-use mortise_model::{DeviceId, EventName, Failure, Json, Limits, Manifest, PluginId, Tenant};
+use mortise_model::{DeviceId, EmittedName, Failure, Json, Limits, Manifest, PluginId, Tenant, glob};
 use mortise_rpc::TraceContext;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
@@ -26,7 +26,7 @@ pub struct Invocation {
     /// The answer is of no use after this.
     pub deadline: Instant,
     /// Of the call on whose behalf it is made.
-    pub trace: TraceContext,
+    pub trace: Option<Arc<TraceContext>>,
     /// Of the call on whose behalf it is made.
     pub depth: u8,
 }
@@ -41,7 +41,7 @@ pub trait Backend: Send + Sync + 'static {
     fn discover(&self) -> Json;
 
     /// Queues an event of this device for publication. Must not block.
-    fn emit(&self, event: EventName, payload: Json);
+    fn emit(&self, event: EmittedName, payload: Json);
 }
 
 /// One generation's way to the host.
@@ -60,7 +60,7 @@ pub struct Services {
 
 #[derive(Default)]
 struct Held {
-    events: Vec<(EventName, Json)>,
+    events: Vec<(EmittedName, Json)>,
     bytes: usize,
 }
 
@@ -117,13 +117,14 @@ impl Services {
         self.active.send_replace(true);
     }
 
-    /// Publishes an event of this device, or holds it until activation. Never blocks.
+    /// Publishes an event of this device, or holds it until activation. Never blocks. What precedes the first `/` of
+    /// `event` stays in the message's `method` and is no part of the subject (wire contract 8.1).
     ///
     /// # Errors
-    /// A [`Failure`] for a name that is not one subject token, a payload that is no object, one over `limits.event`,
+    /// A [`Failure`] for a name whose rest is not one subject token, a payload that is no object, one over `limits.event`,
     /// and for more than 1,000 events or 1 MiB of them before activation.
     pub fn emit(&self, event: &str, payload: Json) -> Result<(), Failure> {
-        let event = EventName::new(event).map_err(|error| Failure::new("invalid_event", error.to_string()))?;
+        let event = EmittedName::new(event).map_err(|error| Failure::new("invalid_event", error.to_string()))?;
         if !payload.is_object() {
             return Err(Failure::new("invalid_event", format!("the payload of event `{event}` is not a JSON object")));
         }
@@ -222,48 +223,4 @@ impl Services {
 
 fn denied(what: &str, cure: &str) -> Failure {
     Failure::new("permission_denied", format!("the plugin may not {what}; its manifest would have to say {cure}"))
-}
-
-/// Whether `text` matches `pattern`, in which `*` stands for any run of characters.
-fn glob(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
-        return false;
-    };
-    let mut last = None;
-    for part in parts {
-        if let Some(middle) = last.replace(part) {
-            match rest.find(middle) {
-                Some(at) => rest = rest.get(at + middle.len()..).unwrap_or_default(),
-                None => return false,
-            }
-        }
-    }
-    match last {
-        Some(end) => rest.ends_with(end),
-        None => rest.is_empty(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::glob;
-
-    #[test]
-    fn globs_match_whole_names() {
-        for (pattern, text, expected) in [
-            ("*", "anything", true),
-            ("camera-*", "camera-1", true),
-            ("camera-*", "a-camera-1", false),
-            ("*-1", "camera-1", true),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-c-b", false),
-            ("exact", "exact", true),
-            ("exact", "exactly", false),
-            ("ab*ba", "aba", false),
-            ("", "", true),
-        ] {
-            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
-        }
-    }
 }

@@ -96,18 +96,14 @@ pub enum Origin {
 /// One call, decoded.
 #[derive(Debug)]
 pub struct Call {
-    /// As asked for: bare or namespaced.
-    pub method: Arc<str>,
     /// A JSON object, without `_dc_meta` and `source_device` (wire contract 3.4, 3.5).
     pub params: Json,
     /// The device that claims to be calling; nothing vouches for it.
     pub caller: Option<String>,
-    /// Passed on to the function and to what it calls.
-    pub trace: TraceContext,
+    /// Passed on to the function and to what it calls. None where the caller sent none, as most do.
+    pub trace: Option<Arc<TraceContext>>,
     /// Which way it came.
     pub origin: Origin,
-    /// The caller's own id of this request, as it wrote it.
-    pub request_id: Arc<RawValue>,
     /// The answer is due by then at the latest, where the caller said so.
     pub deadline: Option<Instant>,
     /// How many plugin-to-plugin calls led here.
@@ -124,7 +120,7 @@ pub struct LocalCall {
     /// A JSON object.
     pub params: Json,
     /// Of the call on whose behalf it is made.
-    pub trace: TraceContext,
+    pub trace: Option<Arc<TraceContext>>,
     /// The answer is of no use after this.
     pub deadline: Instant,
     /// How many plugin-to-plugin calls lead to this one, itself included.
@@ -138,7 +134,7 @@ pub type Outcome = Result<Json, CallError>;
 #[derive(Debug)]
 pub struct Responder {
     target: Option<Target>,
-    request_id: Arc<RawValue>,
+    request_id: Box<RawValue>,
 }
 
 #[derive(Debug)]
@@ -150,15 +146,21 @@ enum Target {
 impl Responder {
     /// Answers over the mesh, or nowhere when the caller left no address.
     #[must_use]
-    pub fn mesh(request_id: Arc<RawValue>, replier: Option<Replier>) -> Self {
+    pub fn mesh(request_id: Box<RawValue>, replier: Option<Replier>) -> Self {
         Self { target: replier.map(Target::Mesh), request_id }
     }
 
     /// Answers within the process.
     #[must_use]
-    pub fn local(request_id: Arc<RawValue>) -> (Self, oneshot::Receiver<Outcome>) {
+    pub fn local(request_id: Box<RawValue>) -> (Self, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
         (Self { target: Some(Target::Local(sender)), request_id }, receiver)
+    }
+
+    /// The caller's own id of the request, as it wrote it.
+    #[must_use]
+    pub fn request_id(&self) -> &RawValue {
+        &self.request_id
     }
 
     /// Whether a local caller has stopped waiting. Always false over the mesh, where nobody tells.

@@ -67,7 +67,7 @@ impl Client {
         device: &DeviceId,
         function: &str,
         params: &Json,
-        trace: &TraceContext,
+        trace: Option<&TraceContext>,
         timeout: Duration,
     ) -> Result<Json, ClientError> {
         let mesh = self.mesh.borrow().clone().ok_or(ClientError::NotConnected)?;
@@ -76,13 +76,14 @@ impl Client {
         Ok(envelope::decode_reply(&reply)?)
     }
 
-    fn encode(&self, function: &str, params: &Json, trace: &TraceContext) -> Bytes {
-        let trace_id = trace.parent.is_none().then(|| format!("{:016x}", rand::random::<u64>()));
+    fn encode(&self, function: &str, params: &Json, trace: Option<&TraceContext>) -> Bytes {
+        let parent = trace.and_then(|trace| trace.parent.as_deref());
+        let trace_id = parent.is_none().then(|| format!("{:016x}", rand::random::<u64>()));
         let meta = Meta {
             source_device: self.own.as_str(),
             source_type: "device",
-            traceparent: trace.parent.as_deref(),
-            tracestate: trace.state.as_deref(),
+            traceparent: parent,
+            tracestate: trace.and_then(|trace| trace.state.as_deref()),
             trace_id,
         };
         // Texts always serialise.
@@ -115,7 +116,8 @@ mod tests {
         ] {
             let params = Json::new(params.to_owned()).unwrap();
             let trace = TraceContext { parent: Some("00-x".into()), state: None };
-            let request: serde_json::Value = serde_json::from_slice(&client.encode("f\"", &params, &trace)).unwrap();
+            let request: serde_json::Value =
+                serde_json::from_slice(&client.encode("f\"", &params, Some(&trace))).unwrap();
             assert_eq!(request["method"], "f\"");
             let mut sent = request["params"].clone();
             let meta = sent.as_object_mut().unwrap().shift_remove("_dc_meta").unwrap();

@@ -2,7 +2,7 @@
 
 use crate::call::{Admission, Call, CallError, Handler, LocalCall, Origin, Outcome, Responder};
 use crate::device::DeviceCard;
-use crate::envelope::{self, Frame};
+use crate::envelope::{self, Frame, Params};
 use crate::no_request_id;
 use crate::registration;
 use crate::routes::{REQUEST_REGISTRATION, Routes};
@@ -37,7 +37,7 @@ impl Dispatcher {
     pub async fn serve(&self, payload: &[u8]) -> Option<Vec<u8>> {
         let mut waiting = None;
         self.open(payload, Origin::Control, |id| {
-            let (responder, receiver) = Responder::local(Arc::clone(&id));
+            let (responder, receiver) = Responder::local(id.clone());
             waiting = Some((id, receiver));
             responder
         });
@@ -47,15 +47,15 @@ impl Dispatcher {
         Some(envelope::encode_reply(&id, &outcome))
     }
 
-    /// Hands one call to whoever serves it now.
-    pub fn dispatch(&self, mut call: Call) {
+    /// Hands one call to whoever serves `method` now, bare or namespaced.
+    pub fn dispatch(&self, method: &str, mut call: Call) {
         // A route found just before a swap may lead to a generation that was closed just after it. Its successor, or
         // its absence, is then in the newest table: routes are swapped before a generation is closed.
         let mut closed: Option<Arc<dyn Handler>> = None;
         loop {
-            let route = self.routes.load().resolve(&call.method).cloned();
+            let route = self.routes.load().resolve(method).cloned();
             let Some(route) = route else {
-                let error = CallError::unknown_method(&call.method);
+                let error = CallError::unknown_method(method);
                 return call.responder.respond(Err(error));
             };
             if closed.is_some_and(|closed| Arc::ptr_eq(&closed, &route.handler)) {
@@ -75,27 +75,27 @@ impl Dispatcher {
     /// `call` brings the method, the parameters, which may hold nothing that functions must not see (wire contract
     /// 3.4, 3.5), and the deadline. Cancel safe: dropping the future gives the answer up, the call goes on.
     pub async fn invoke(&self, call: LocalCall) -> Outcome {
-        let request_id = no_request_id();
-        let (responder, answer) = Responder::local(Arc::clone(&request_id));
+        let (responder, answer) = Responder::local(no_request_id());
         match envelope::split_params(Some(call.params.as_raw())) {
-            Ok(params) => self.dispatch(Call {
-                method: call.method.into(),
-                params: params.json,
-                caller: Some(self.card.id.to_string()),
-                trace: call.trace,
-                origin: Origin::Plugin,
-                request_id,
-                deadline: Some(call.deadline),
-                depth: call.depth,
-                responder,
-            }),
+            Ok(params) => self.dispatch(
+                &call.method,
+                Call {
+                    params: params.json,
+                    caller: Some(self.card.id.to_string()),
+                    trace: call.trace,
+                    origin: Origin::Plugin,
+                    deadline: Some(call.deadline),
+                    depth: call.depth,
+                    responder,
+                },
+            ),
             Err(error) => responder.respond(Err(error)),
         }
         // A responder answers even when it is dropped.
         answer.await.unwrap_or_else(|_| Err(Failure::retryable("dropped", "the call was dropped").into()))
     }
 
-    fn open(&self, payload: &[u8], origin: Origin, responder: impl FnOnce(Arc<RawValue>) -> Responder) {
+    fn open(&self, payload: &[u8], origin: Origin, responder: impl FnOnce(Box<RawValue>) -> Responder) {
         let (id, method, params) = match envelope::decode(payload) {
             Frame::Request { id, method, params } => (id, method, params),
             Frame::Ignored => return debug!("ignored a message without an id"),
@@ -104,22 +104,15 @@ impl Dispatcher {
                 return responder(no_request_id()).respond(Err(error));
             }
         };
-        let responder = responder(Arc::clone(&id));
+        let responder = responder(id.to_owned());
         if method == REQUEST_REGISTRATION {
             return responder.respond(self.registration());
         }
         match envelope::split_params(params) {
-            Ok(params) => self.dispatch(Call {
-                method: method.into(),
-                params: params.json,
-                caller: params.caller,
-                trace: params.trace,
-                origin,
-                request_id: id,
-                deadline: None,
-                depth: 0,
-                responder,
-            }),
+            Ok(params) => {
+                let Params { json: params, caller, trace } = params;
+                self.dispatch(&method, Call { params, caller, trace, origin, deadline: None, depth: 0, responder });
+            }
             Err(error) => responder.respond(Err(error)),
         }
     }
@@ -245,7 +238,7 @@ mod tests {
         let call = |method: &str| LocalCall {
             method: method.to_owned(),
             params: Json::new(params.to_owned()).unwrap(),
-            trace: Default::default(),
+            trace: None,
             deadline: tokio::time::Instant::now() + Duration::from_secs(5),
             depth: 1,
         };

@@ -102,7 +102,8 @@ impl Endpoint {
         })
     }
 
-    /// Takes no further calls from the mesh and announces the device no more; calls under way are still answered.
+    /// Announces the device no more and takes no further calls from the mesh. Calls that the mesh had handed over by
+    /// then are under way when this returns, and are still answered. Takes half a second at most where the mesh hangs.
     pub async fn stop_accepting(&mut self) {
         self.cancel.cancel();
         if let Some(announcer) = self.announcer.take()
@@ -111,7 +112,9 @@ impl Endpoint {
             warn!(%error, "the announcer failed");
         }
         self.discovery.clear();
-        self.commands = None;
+        if let Some(commands) = self.commands.take() {
+            commands.close().await;
+        }
     }
 
     /// Sends what events are left for at most a second, then the departure as the last presence (wire

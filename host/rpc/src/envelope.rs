@@ -15,7 +15,7 @@ pub(crate) enum Frame<'a> {
     /// A request to execute and answer.
     Request {
         /// As the caller wrote it, of whatever JSON type.
-        id: Arc<RawValue>,
+        id: &'a RawValue,
         /// As asked for; what is not text is shown as the reference shows it.
         method: Cow<'a, str>,
         /// Not yet looked at.
@@ -75,7 +75,7 @@ pub(crate) fn decode(payload: &[u8]) -> Frame<'_> {
     let Some(id) = frame.id else {
         return Frame::Ignored;
     };
-    Frame::Request { id: id.to_owned().into(), method: method_text(frame.method), params: frame.params }
+    Frame::Request { id, method: method_text(frame.method), params: frame.params }
 }
 
 fn refused(rpc: RpcCode, code: &'static str, message: impl Into<String>) -> CallError {
@@ -106,7 +106,7 @@ pub(crate) struct Params {
     pub(crate) json: Json,
     /// The claimed caller.
     pub(crate) caller: Option<String>,
-    pub(crate) trace: TraceContext,
+    pub(crate) trace: Option<Arc<TraceContext>>,
 }
 
 /// Takes `params` apart.
@@ -114,7 +114,7 @@ pub(crate) struct Params {
 /// # Errors
 /// -32602 when they are neither missing, `null` nor an object.
 pub(crate) fn split_params(params: Option<&RawValue>) -> Result<Params, CallError> {
-    let plain = |json: Box<RawValue>| Params { json: json.into(), caller: None, trace: TraceContext::default() };
+    let plain = |json: Box<RawValue>| Params { json: json.into(), caller: None, trace: None };
     let Some(raw) = params.filter(|raw| raw.get() != "null") else {
         return Ok(plain(empty_object()));
     };
@@ -134,7 +134,10 @@ pub(crate) fn split_params(params: Option<&RawValue>) -> Result<Params, CallErro
         meta.and_then(|meta| serde_json::from_str(meta.get()).ok()).unwrap_or_default();
     let text_of = |key: &str| meta.get(key).copied().and_then(text_value);
     let caller = text_of("source_device").or_else(|| named.and_then(text_value));
-    let trace = TraceContext { parent: text_of("traceparent"), state: text_of("tracestate") };
+    let trace = match (text_of("traceparent"), text_of("tracestate")) {
+        (None, None) => None,
+        (parent, state) => Some(Arc::new(TraceContext { parent, state })),
+    };
     let json = serde_json::value::to_raw_value(&fields).unwrap_or_else(|_| empty_object());
     Ok(Params { json: json.into(), caller, trace })
 }
@@ -177,6 +180,12 @@ struct ErrorData<'a> {
     code: &'a str,
     retryable: bool,
     request_id: &'a RawValue,
+}
+
+/// Encodes the reply to what was never read as a request, and so has no id.
+#[must_use]
+pub fn encode_refusal(error: CallError) -> Vec<u8> {
+    encode_reply(&crate::no_request_id(), &Err(error))
 }
 
 /// Encodes the reply to the request `id`.
@@ -325,7 +334,8 @@ mod tests {
         );
         assert_eq!(params.json.as_str(), r#"{"a":1}"#);
         assert_eq!(params.caller.as_deref(), Some("robot-1"), "the envelope's word outranks the caller's parameter");
-        assert_eq!(params.trace, TraceContext { parent: Some("00-x".into()), state: Some("s".into()) });
+        let trace = TraceContext { parent: Some("00-x".into()), state: Some("s".into()) };
+        assert_eq!(params.trace.as_deref(), Some(&trace));
 
         let params = split(r#"{"source_device":"robot-2"}"#);
         assert_eq!((params.json.as_str(), params.caller.as_deref()), ("{}", Some("robot-2")));

@@ -22,17 +22,16 @@ pub use client::{Client, ClientError};
 pub use device::DeviceCard;
 pub use dispatch::Dispatcher;
 pub use endpoint::{Endpoint, EndpointParts};
-pub use envelope::ReplyFault;
+pub use envelope::{ReplyFault, encode_refusal};
 pub use outbox::Outbox;
 pub use peers::Peers;
 pub use registration::ADVERTISEMENT_ENVELOPE_BYTES;
 pub use routes::{AdvertisedFunction, HostRoute, PluginRoutes, REQUEST_REGISTRATION, Route, RouteTable, Routes};
 
 use serde_json::value::RawValue;
-use std::sync::Arc;
 
 /// The request id of calls that nobody made over JSON-RPC.
 #[must_use]
-pub fn no_request_id() -> Arc<RawValue> {
-    RawValue::NULL.to_owned().into()
+pub fn no_request_id() -> Box<RawValue> {
+    RawValue::NULL.to_owned()
 }

@@ -4,7 +4,7 @@ use crate::device::timestamp_text;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use mortise_mesh::{Link, Mesh, Subjects};
-use mortise_model::{DeviceId, EventName, Json};
+use mortise_model::{DeviceId, EmittedName, Json};
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 struct Event {
     sequence: u64,
-    name: EventName,
+    name: EmittedName,
     message: Bytes,
 }
 
@@ -54,7 +54,7 @@ pub struct Outbox {
 impl Outbox {
     /// Queues an event with `payload`, a JSON object. Adds `event_id`, `ts` and a trace where the payload has none.
     /// Never blocks; when 10,000 events or 32 MiB wait the oldest are dropped and counted.
-    pub fn push(&self, name: EventName, payload: &Json) {
+    pub fn push(&self, name: EmittedName, payload: &Json) {
         let message = encode_event(&name, payload, SystemTime::now());
         let mut queue = self.lock();
         while queue.events.len() >= OUTBOX_EVENTS_MAX || queue.bytes + message.len() > OUTBOX_BYTES_MAX {
@@ -138,7 +138,7 @@ impl Outbox {
             tokio::pin!(changed);
             changed.as_mut().enable();
             if let Some(event) = self.lock().events.front() {
-                return (event.sequence, subjects.event(device, &event.name), event.message.clone());
+                return (event.sequence, subjects.event(device, event.name.event()), event.message.clone());
             }
             changed.await;
         }
@@ -159,7 +159,7 @@ impl Outbox {
     }
 }
 
-fn encode_event(name: &EventName, payload: &Json, now: SystemTime) -> Bytes {
+fn encode_event(name: &EmittedName, payload: &Json, now: SystemTime) -> Bytes {
     let mut params: IndexMap<Cow<'_, str>, Cow<'_, RawValue>> =
         serde_json::from_str::<IndexMap<Cow<'_, str>, &RawValue>>(payload.as_str())
             .unwrap_or_default()
@@ -197,9 +197,24 @@ mod tests {
     use super::*;
 
     fn event(payload: &str) -> serde_json::Value {
-        let name = EventName::new("motion").unwrap();
+        event_of("motion", payload)
+    }
+
+    fn event_of(name: &str, payload: &str) -> serde_json::Value {
+        let name = EmittedName::new(name).unwrap();
         let message = encode_event(&name, &Json::new(payload.to_owned()).unwrap(), SystemTime::UNIX_EPOCH);
         serde_json::from_slice(&message).unwrap()
+    }
+
+    /// Wire contract 8.1.
+    #[tokio::test]
+    async fn the_method_keeps_what_the_subject_drops() {
+        assert_eq!(event_of("event/motion", "{}")["method"], "event/motion");
+        let outbox = Outbox::default();
+        outbox.push(EmittedName::new("event/motion").unwrap(), &Json::of(&serde_json::json!({})));
+        let subjects = Subjects::new(mortise_model::Tenant::new("lab").unwrap());
+        let (_, subject, _) = outbox.first(&subjects, &DeviceId::new("d").unwrap()).await;
+        assert_eq!(subject.as_str(), "device-connect.lab.d.event.motion");
     }
 
     #[test]
@@ -227,7 +242,7 @@ mod tests {
     #[test]
     fn the_oldest_event_makes_room() {
         let outbox = Outbox::default();
-        let name = EventName::new("e").unwrap();
+        let name = EmittedName::new("e").unwrap();
         for n in 0..=OUTBOX_EVENTS_MAX {
             outbox.push(name.clone(), &Json::of(&serde_json::json!({"n": n})));
         }
@@ -240,7 +255,7 @@ mod tests {
     #[test]
     fn few_large_events_are_bounded_too() {
         let outbox = Outbox::default();
-        let name = EventName::new("e").unwrap();
+        let name = EmittedName::new("e").unwrap();
         let payload = Json::of(&serde_json::json!({"text": "x".repeat(1 << 20)}));
         for _ in 0..40 {
             outbox.push(name.clone(), &payload);

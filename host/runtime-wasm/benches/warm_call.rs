@@ -13,7 +13,7 @@ mod harness;
 use harness::{Folder, Plugin};
 use mortise_model::Json;
 use mortise_plugin::{Job, JobKind, Ticket};
-use mortise_rpc::{Outcome, TraceContext};
+use mortise_rpc::Outcome;
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
 use serde_json::json;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ fn submit(
         name: Arc::clone(name),
         params: params.clone(),
         caller: None,
-        trace: TraceContext::default(),
+        trace: None,
         deadline,
         depth: 0,
         ticket,

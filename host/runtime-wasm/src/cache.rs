@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// How much the folder may hold after start; the oldest files go first.
+/// How much the folder may hold; the oldest files go first.
 const CACHE_BYTES_MAX: u64 = 1 << 30;
 
 /// A reference file holds `sha256:` and 64 digits.
@@ -33,15 +33,24 @@ pub(crate) struct CodeCache {
     engine: u64,
     /// Compiled files whose content was found to match their name. Once in a process is enough: the folder is ours.
     verified: Mutex<HashSet<Digest>>,
+    /// How much the folder may hold.
+    bytes_max: u64,
+    /// How much it holds. A file written twice counts twice until the next sweep. Held while files are written: a
+    /// sweep would take what another thread has half written for a leftover.
+    bytes: Mutex<u64>,
 }
 
 impl CodeCache {
     /// Opens the folder, creates it where needed, bars it to others and sweeps it.
     pub(crate) fn open(dir: PathBuf, engine: u64) -> Result<Self, WasmError> {
+        Self::open_bounded(dir, engine, CACHE_BYTES_MAX)
+    }
+
+    fn open_bounded(dir: PathBuf, engine: u64, bytes_max: u64) -> Result<Self, WasmError> {
         let failed = |source| WasmError::CacheDir { path: dir.clone(), source };
         private_dir(&dir).map_err(failed)?;
-        sweep(&dir, CACHE_BYTES_MAX).map_err(failed)?;
-        Ok(Self { dir, engine, verified: Mutex::default() })
+        let bytes = sweep(&dir, bytes_max).map_err(failed)?;
+        Ok(Self { dir, engine, verified: Mutex::default(), bytes_max, bytes: Mutex::new(bytes) })
     }
 
     /// The compiled form of the code with that digest. Blocks on the disk.
@@ -49,6 +58,11 @@ impl CodeCache {
         let reference = self.reference(code);
         let compiled = read_reference(&reference)?;
         let path = self.compiled(compiled);
+        if !path.exists() {
+            // Swept, and its reference is younger.
+            remove(&reference);
+            return None;
+        }
         match self.verify(&path, compiled).and_then(|()| deserialise(engine, &path)) {
             Ok(component) => Some(component),
             Err(reason) => {
@@ -62,22 +76,36 @@ impl CodeCache {
         }
     }
 
-    /// Keeps the compiled form. A failure costs a compilation at the next start and is logged. Blocks on the disk.
+    /// Keeps the compiled form, and removes the oldest files where there would be too much. A failure costs a
+    /// compilation at the next start and is logged. Blocks on the disk.
     pub(crate) fn store(&self, code: Digest, component: &Component) {
         let compiled = match component.serialize() {
             Ok(compiled) => compiled,
             Err(error) => return tracing::warn!(%error, "compiled code cannot be serialised"),
         };
-        let digest = Digest::of(&compiled);
-        // The reference comes last: without it the compiled file is not looked at.
-        let written = write_atomically(&self.dir, &self.compiled(digest), &compiled)
-            .and_then(|()| write_atomically(&self.dir, &self.reference(code), digest.to_string().as_bytes()));
-        match written {
-            Ok(()) => {
-                self.verified().insert(digest);
-            }
-            Err(error) => tracing::warn!(%error, dir = %self.dir.display(), "compiled code cannot be cached"),
+        if let Err(error) = self.write(code, &compiled) {
+            tracing::warn!(%error, dir = %self.dir.display(), "compiled code cannot be cached");
         }
+    }
+
+    fn write(&self, code: Digest, compiled: &[u8]) -> io::Result<()> {
+        let size = compiled.len() as u64 + REFERENCE_BYTES_MAX;
+        if size > self.bytes_max {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has {size} bytes")));
+        }
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes.saturating_add(size) > self.bytes_max {
+            // Some more than has to go, so that the folder is not read for each file from here on.
+            *bytes = sweep(&self.dir, (self.bytes_max - size).min(self.bytes_max / 4 * 3))?;
+            self.verified().retain(|compiled| self.compiled(*compiled).exists());
+        }
+        *bytes = bytes.saturating_add(size);
+        let digest = Digest::of(compiled);
+        // The reference comes last: without it the compiled file is not looked at.
+        write_atomically(&self.dir, &self.compiled(digest), compiled)?;
+        write_atomically(&self.dir, &self.reference(code), digest.to_string().as_bytes())?;
+        self.verified().insert(digest);
+        Ok(())
     }
 
     fn verify(&self, path: &Path, digest: Digest) -> Result<(), String> {
@@ -154,9 +182,9 @@ fn private_dir(dir: &Path) -> io::Result<()> {
     builder.create(dir)
 }
 
-/// Removes what a crash left half written, and the oldest files above `bytes_max`. Files that the cache would not
-/// write are none of its business.
-fn sweep(dir: &Path, bytes_max: u64) -> io::Result<()> {
+/// Removes what a crash left half written, and the oldest files above `bytes_max`. Returns how many bytes are left.
+/// Files that the cache would not write are none of its business.
+fn sweep(dir: &Path, bytes_max: u64) -> io::Result<u64> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -175,14 +203,16 @@ fn sweep(dir: &Path, bytes_max: u64) -> io::Result<()> {
         }
     }
     files.sort_unstable_by(|a, b| b.cmp(a));
-    let mut kept: u64 = 0;
+    let (mut kept, mut full): (u64, bool) = (0, false);
     for (_, bytes, path) in files {
-        kept = kept.saturating_add(bytes);
-        if kept > bytes_max {
+        full = full || kept.saturating_add(bytes) > bytes_max;
+        if full {
             remove(&path);
+        } else {
+            kept += bytes;
         }
     }
-    Ok(())
+    Ok(kept)
 }
 
 /// Whether the cache would give a file that name.
@@ -316,9 +346,53 @@ mod tests {
             let modified = SystemTime::now() - std::time::Duration::from_secs(age_s);
             fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
         }
-        sweep(dir.path(), 15).unwrap();
+        assert_eq!(sweep(dir.path(), 15).unwrap(), 10);
         let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort_unstable();
         assert_eq!(left, [new.as_str(), foreign.as_str()]);
+    }
+
+    /// A component like no other.
+    fn component(engine: &Engine, number: u32) -> Component {
+        let text = format!("(component (core module (func (export \"f{number}\"))))");
+        Component::new(engine, wat::parse_str(text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_folder_never_holds_more_than_it_may_while_the_cache_is_in_use() {
+        let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
+        let held = || -> u64 {
+            let entries = fs::read_dir(dir.path().join("cache")).unwrap();
+            entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+        };
+        let one = component(&engine, 0).serialize().unwrap().len() as u64;
+        let bytes_max = one * 7 / 2;
+        let cache = CodeCache::open_bounded(dir.path().join("cache"), 1, bytes_max).unwrap();
+        let code = |number: u32| Digest::of(&number.to_le_bytes());
+        for number in 0..20 {
+            cache.store(code(number), &component(&engine, number));
+            assert!(held() <= bytes_max, "{} of {bytes_max}", held());
+            assert!(cache.load(&engine, code(number)).is_some(), "what was stored last is found");
+        }
+        assert!(held() >= 2 * one, "no more is removed than has to be, or little: {} of {bytes_max}", held());
+        assert!(cache.load(&engine, code(0)).is_none(), "the oldest is gone");
+        assert!(cache.verified().len() <= 4, "and nobody remembers it");
+
+        // After a restart it is as full as before.
+        let cache = CodeCache::open_bounded(dir.path().join("cache"), 1, bytes_max).unwrap();
+        for number in 20..23 {
+            cache.store(code(number), &component(&engine, number));
+        }
+        assert!(held() <= bytes_max, "{} of {bytes_max}", held());
+    }
+
+    #[test]
+    fn code_that_alone_is_too_much_is_not_kept_and_drives_nothing_out() {
+        let fixture = Fixture::new();
+        let held = fs::metadata(fixture.file("cwasm")).unwrap().len() + REFERENCE_BYTES_MAX;
+        let cache = CodeCache::open_bounded(fixture.dir.path().join("cache"), 1, held).unwrap();
+        cache.store(Digest::of(b"large"), &component(&fixture.engine, 1));
+        assert!(cache.load(&fixture.engine, Digest::of(b"large")).is_none());
+        assert!(cache.load(&fixture.engine, fixture.code).is_some());
     }
 }

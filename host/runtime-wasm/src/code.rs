@@ -5,7 +5,7 @@ use crate::cache::CodeCache;
 use crate::engine::{CompilePool, Engine};
 use crate::host;
 use crate::view::State;
-use mortise_model::Digest;
+use mortise_model::{ByteSize, Digest, one_line};
 use mortise_plugin::{Package, PrepareError};
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -79,7 +79,7 @@ impl CodeStore {
 
     /// Blocks on the disk.
     fn find(&self, path: &Path) -> Result<Found, Trouble> {
-        let bytes = read(path)?;
+        let bytes = read(path, CODE_BYTES_MAX)?;
         let digest = Digest::of(&bytes);
         if let Some(code) = self.in_use().get(&digest).and_then(Weak::upgrade) {
             return Ok(Found::Code(code));
@@ -95,7 +95,7 @@ impl CodeStore {
     /// Runs on the compile pool.
     fn compile(&self, bytes: &[u8], digest: Digest) -> Result<Arc<Code>, Unusable> {
         let component = Component::from_binary(self.engine.wasmtime(), bytes)
-            .map_err(|error| Unusable::plain(format!("it is no valid component: {}", one_line(&error))))?;
+            .map_err(|error| Unusable::plain(format!("it is no valid component: {}", said(&error))))?;
         let code = self.link(&component, digest)?;
         if let Some(cache) = &self.cache {
             cache.store(digest, &component);
@@ -107,7 +107,7 @@ impl CodeStore {
         check_exports(component)?;
         let linked = self.linker.instantiate_pre(component).map_err(|error| self.unknown_imports(component, &error))?;
         let plugin = PluginPre::new(linked)
-            .map_err(|error| Unusable::plain(format!("its `{GUEST}` is not ours: {}", one_line(&error))))?;
+            .map_err(|error| Unusable::plain(format!("its `{GUEST}` is not ours: {}", said(&error))))?;
         let code = Arc::new(Code { plugin });
         let mut in_use = self.in_use();
         in_use.retain(|_, code| code.strong_count() > 0);
@@ -124,7 +124,7 @@ impl CodeStore {
             .map(|(name, _)| format!("`{name}`"))
             .collect();
         let reason = if unknown.is_empty() {
-            format!("it imports what this host does not provide: {}", one_line(error))
+            format!("it imports what this host does not provide: {}", said(error))
         } else {
             format!("it imports what this host does not provide: {}", unknown.join(", "))
         };
@@ -152,12 +152,14 @@ impl Unusable {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
+fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Trouble> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(Trouble::Read)?;
-    file.take(CODE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(Trouble::Read)?;
-    if bytes.len() as u64 > CODE_BYTES_MAX {
-        return Err(Trouble::Unusable(Unusable::plain(format!("it has more than {} MiB", CODE_BYTES_MAX >> 20))));
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(Trouble::Read)?;
+    if bytes.len() as u64 > bytes_max {
+        let reason = format!("it has more than {}", ByteSize(bytes_max));
+        let hint = Some("build it in release mode, and without what it does not need to run");
+        return Err(Trouble::Unusable(Unusable { reason, hint }));
     }
     Ok(bytes)
 }
@@ -195,6 +197,37 @@ fn check_exports(component: &Component) -> Result<(), Unusable> {
     })
 }
 
-fn one_line(error: &wasmtime::Error) -> String {
-    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+/// What wasmtime says of the component, with everything below it.
+fn said(error: &wasmtime::Error) -> String {
+    one_line(&format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_read_up_to_its_limit_and_no_further() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plugin.wasm");
+        std::fs::write(&path, [7; 1024]).unwrap();
+        let Ok(bytes) = read(&path, 1024) else { panic!("as much as the limit is allowed") };
+        assert_eq!(bytes, [7; 1024]);
+        std::fs::write(&path, [7; 1025]).unwrap();
+        let Err(Trouble::Unusable(problem)) = read(&path, 1024) else { panic!("one byte more is not") };
+        assert_eq!(problem.reason, "it has more than 1KiB");
+        assert!(problem.hint.is_some());
+        assert_eq!(ByteSize(CODE_BYTES_MAX), ByteSize::mib(128));
+    }
+
+    #[test]
+    fn a_component_over_the_limit_is_refused_by_the_store() {
+        let engine = Arc::new(Engine::new(std::time::Duration::from_millis(1)).unwrap());
+        let store = CodeStore::new(engine, None, CompilePool::new(1).unwrap()).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // A hole: as long as the limit, and nothing on the disk.
+        file.as_file().set_len(CODE_BYTES_MAX + 1).unwrap();
+        let Err(Trouble::Unusable(problem)) = store.find(file.path()) else { panic!("it was not refused") };
+        assert_eq!(problem.reason, "it has more than 128MiB");
+    }
 }

@@ -1,5 +1,6 @@
 //! The driver's desk: what arrives, what waits, and what is overdue. It goes on working while a turn is under way.
 
+use crate::backlog::Backlog;
 use crate::engine::Engine;
 use crate::ledger::{Answer, Creditor};
 use crate::loss::{Loss, TurnLimit};
@@ -10,7 +11,6 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -47,8 +47,8 @@ pub(crate) struct Desk {
     waiting: VecDeque<Job>,
     /// The earliest deadline among them.
     waiting_due: Option<Instant>,
-    /// Jobs in the inbox and waiting, counted by those who submit them.
-    queued: Arc<AtomicUsize>,
+    /// Jobs in the inbox and waiting, counted in by those who submit them.
+    backlog: Arc<Backlog>,
     /// Calls that the guest has to be told are over.
     cancelled: VecDeque<u64>,
     /// When the `stop` hook has to be over, once told to stop.
@@ -63,7 +63,7 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) fn new(
         inbox: mpsc::Receiver<Message>,
-        queued: Arc<AtomicUsize>,
+        backlog: Arc<Backlog>,
         engine: Arc<Engine>,
         shared: Arc<Shared>,
     ) -> Self {
@@ -71,7 +71,7 @@ impl Desk {
             inbox,
             waiting: VecDeque::new(),
             waiting_due: None,
-            queued,
+            backlog,
             cancelled: VecDeque::new(),
             stop: None,
             abandoned: false,
@@ -145,7 +145,7 @@ impl Desk {
         if self.waiting.is_empty() {
             self.waiting_due = None;
         }
-        self.queued.fetch_sub(1, Ordering::Relaxed);
+        self.backlog.release(&job);
         Some(job)
     }
 
@@ -180,8 +180,8 @@ impl Desk {
                 std::mem::take(&mut self.waiting).into_iter().partition(|job| job.deadline <= now);
             self.waiting_due = waiting.iter().map(|job| job.deadline).min();
             self.waiting = waiting;
-            self.queued.fetch_sub(overdue.len(), Ordering::Relaxed);
             for job in overdue {
+                self.backlog.release(&job);
                 let failure = deadline_exceeded(job.kind, &job.name, &self.shared.limits);
                 job.ticket.answer(Err(failure));
             }
@@ -229,9 +229,9 @@ impl Desk {
 
     /// Answers every job that waits; the guest never saw them.
     pub(crate) fn dismiss_waiting(&mut self, failure: impl Fn() -> Failure) {
-        self.queued.fetch_sub(self.waiting.len(), Ordering::Relaxed);
         self.waiting_due = None;
         for job in self.waiting.drain(..) {
+            self.backlog.release(&job);
             job.ticket.answer(Err(failure()));
         }
     }

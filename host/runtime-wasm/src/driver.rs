@@ -19,7 +19,6 @@ use crate::outcome;
 use crate::view::Shared;
 use mortise_model::{Description, Failure};
 use mortise_plugin::{Job, JobKind};
-use mortise_rpc::TraceContext;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -243,12 +242,8 @@ impl Driver {
             ticket.answer(Err(deadline_exceeded(kind, &name, &self.shared.limits)));
             return Ok(());
         }
-        let call = OpenCall {
-            creditor: Creditor::Caller { kind, name: Arc::clone(&name), ticket },
-            deadline,
-            trace: (trace != TraceContext::default()).then(|| Arc::new(trace)),
-            depth,
-        };
+        let call =
+            OpenCall { creditor: Creditor::Caller { kind, name: Arc::clone(&name), ticket }, deadline, trace, depth };
         let kind = match kind {
             JobKind::Function => wit::CallKind::Function,
             JobKind::Routine => wit::CallKind::Routine,

@@ -50,17 +50,7 @@ impl Guest {
         engine: Arc<Engine>,
         limit: TurnLimit,
     ) -> Result<Self, Loss> {
-        let mut store = Store::new(code.plugin.engine(), State::new(shared, limit));
-        store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(CROSSING_BYTES_MAX);
-        store.set_epoch_deadline(FIRST_YIELD_TICKS);
-        store.epoch_deadline_callback(move |store| {
-            engine.beat();
-            if Instant::now() >= store.data().turn_limit.end {
-                return Ok(UpdateDeadline::Interrupt);
-            }
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
-        });
+        let mut store = store(engine, State::new(shared, limit));
         match code.plugin.instantiate_async(&mut store).await {
             Ok(plugin) => Ok(Self { plugin, parameters: String::new(), store }),
             Err(error) => Err(Loss::explain(&error, store.data())),
@@ -125,5 +115,72 @@ impl Guest {
 
     fn entered<T>(&self, result: wasmtime::Result<T>) -> Result<T, Loss> {
         result.map_err(|error| Loss::explain(&error, self.store.data()))
+    }
+}
+
+/// A store with every limit that does not depend on what the guest does.
+fn store(engine: Arc<Engine>, state: State) -> Store<State> {
+    let mut store = Store::new(engine.wasmtime(), state);
+    store.limiter(|state| &mut state.limiter);
+    store.set_hostcall_fuel(CROSSING_BYTES_MAX);
+    store.set_epoch_deadline(FIRST_YIELD_TICKS);
+    store.epoch_deadline_callback(move |store| {
+        engine.beat();
+        if Instant::now() >= store.data().turn_limit.end {
+            return Ok(UpdateDeadline::Interrupt);
+        }
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
+    store
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use wasmtime::component::{Component, Linker};
+
+    /// Gives a list that names the same megabyte `count` times.
+    const REPEATER: &str = r#"(component
+        (core module $m
+            (memory (export "memory") 32)
+            (func (export "run") (param $count i32) (result i32)
+                (local $i i32) (local $pair i32)
+                (local.set $pair (i32.const 1024))
+                (block $done (loop $next
+                    (br_if $done (i32.eq (local.get $i) (local.get $count)))
+                    (i32.store (local.get $pair) (i32.const 0x100000))
+                    (i32.store offset=4 (local.get $pair) (i32.const 0x100000))
+                    (local.set $pair (i32.add (local.get $pair) (i32.const 8)))
+                    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                    (br $next)))
+                (i32.store (i32.const 0) (i32.const 1024))
+                (i32.store (i32.const 4) (local.get $count))
+                (i32.const 0)))
+        (core instance $i (instantiate $m))
+        (func (export "run") (param "count" u32) (result (list string))
+            (canon lift (core func $i "run") (memory (core memory $i "memory")))))"#;
+
+    async fn lifted(count: u32) -> wasmtime::Result<usize> {
+        let engine = Arc::new(Engine::new(Duration::from_millis(1)).unwrap());
+        let component = Component::new(engine.wasmtime(), wat::parse_str(REPEATER).unwrap())?;
+        let span = Duration::from_secs(60);
+        let limit = TurnLimit { name: "limits.turn", span, end: Instant::now() + span };
+        let shared = crate::host::plugin::tests::view().shared;
+        let mut store = store(Arc::clone(&engine), State::new(shared, limit));
+        let instance = Linker::new(engine.wasmtime()).instantiate_async(&mut store, &component).await?;
+        let run = instance.get_typed_func::<(u32,), (Vec<String>,)>(&mut store, "run")?;
+        let (texts,) = run.call_async(&mut store, (count,)).await?;
+        Ok(texts.iter().map(String::len).sum())
+    }
+
+    #[tokio::test]
+    async fn a_guest_makes_the_host_allocate_no_more_than_one_crossing_may() {
+        assert_eq!(lifted(15).await.unwrap(), 15 << 20);
+        // A guest of 2 MiB, and a host that would hold 16 GiB.
+        for count in [17, 16_384] {
+            let error = lifted(count).await.unwrap_err();
+            assert!(format!("{error:#}").contains("fuel"), "{error:#}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The handle of a generation at work.
 
+use crate::backlog::{Backlog, Full, QUEUE_BYTES_MAX};
 use crate::desk::Message;
 use crate::driver::never_begun;
 use crate::view::Shared;
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use mortise_model::{Description, Failure};
 use mortise_plugin::{Health, Instance, Job};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -16,7 +17,7 @@ pub(crate) struct WasmInstance {
     pub(crate) description: Description,
     /// Has room for `limits.queue` jobs and one order to stop.
     pub(crate) inbox: mpsc::Sender<Message>,
-    pub(crate) queued: Arc<AtomicUsize>,
+    pub(crate) backlog: Arc<Backlog>,
     pub(crate) stopping: AtomicBool,
     /// Closed when the driver has ended.
     pub(crate) ended: watch::Receiver<()>,
@@ -36,17 +37,20 @@ impl Instance for WasmInstance {
                 format!("the parameters have {size} bytes, and `{}` can be given {bytes_max}", self.shared.plugin);
             return job.ticket.answer(Err(Failure::new("params_too_large", message)));
         }
-        let queue_max = self.shared.limits.queue;
-        if self.queued.fetch_add(1, Ordering::Relaxed) >= queue_max {
-            self.queued.fetch_sub(1, Ordering::Relaxed);
-            let message =
-                format!("`{}` has {queue_max} calls waiting, the limit of `limits.queue`", self.shared.plugin);
+        if let Err(full) = self.backlog.admit(&job) {
+            let (plugin, queue_max) = (&self.shared.plugin, self.shared.limits.queue);
+            let message = match full {
+                Full::Jobs => format!("`{plugin}` has {queue_max} calls waiting, the limit of `limits.queue`"),
+                Full::Bytes => {
+                    format!("the calls that wait for `{plugin}` would have more than {QUEUE_BYTES_MAX} bytes")
+                }
+            };
             return job.ticket.answer(Err(Failure::retryable("queue_full", message)));
         }
         if let Err(refused) = self.inbox.try_send(Message::Job(job)) {
-            self.queued.fetch_sub(1, Ordering::Relaxed);
-            // Closed: the count keeps it from being full.
+            // Closed: the backlog keeps it from being full.
             if let Message::Job(job) = refused.into_inner() {
+                self.backlog.release(&job);
                 job.ticket.answer(Err(never_begun()));
             }
         }
@@ -67,7 +71,7 @@ impl Instance for WasmInstance {
         Health {
             traps,
             last_trap,
-            queued: self.queued.load(Ordering::Relaxed),
+            queued: self.backlog.jobs(),
             running: ledger.running(),
             stray_outcomes: ledger.stray(),
         }

@@ -5,6 +5,7 @@
 //! is one instance and the ways into it; `host` is what the guest may ask of us.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod backlog;
 mod backoff;
 mod bindings;
 mod cache;

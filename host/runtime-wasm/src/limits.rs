@@ -109,6 +109,8 @@ impl ResourceLimiter for Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmtime::Store;
+    use wasmtime::component::{Component, Linker};
 
     #[test]
     fn all_memories_of_an_instance_share_one_limit_and_the_refusal_is_remembered() {
@@ -136,5 +138,30 @@ mod tests {
         assert!(limiter.table_growing(0, 10, None).unwrap());
         assert!(!limiter.table_growing(10, 11, None).unwrap());
         assert_eq!(limiter.refusal().as_deref(), Some("table limit of 10 elements reached"));
+    }
+
+    /// Instantiates a component of `count` core instances, each with what `fields` gives it.
+    fn instantiated(fields: &str, count: usize) -> Result<(), String> {
+        let engine = wasmtime::Engine::default();
+        let instances = "(core instance (instantiate $m))".repeat(count);
+        let text = format!("(component (core module $m {fields}) {instances})");
+        let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+        let mut store = Store::new(&engine, Limiter::new(&Limits::default()));
+        store.limiter(|limiter| limiter);
+        let instance = Linker::new(&engine).instantiate(&mut store, &component);
+        instance.map(drop).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_component_has_no_more_instances_memories_and_tables_than_it_may() {
+        for (fields, each, most, name) in [
+            ("", 1, INSTANCES_MAX, "instance"),
+            ("(memory 0)", 1, MEMORIES_MAX, "memory"),
+            ("(table 0 funcref) (table 0 funcref)", 2, TABLES_MAX, "table"),
+        ] {
+            assert_eq!(instantiated(fields, most / each), Ok(()), "{name}");
+            let refused = instantiated(fields, most / each + 1).unwrap_err();
+            assert!(refused.contains(name) && refused.contains("limit"), "{refused}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::STACK_BYTES;
 use crate::view::State;
-use mortise_model::{ByteSize, Failure};
+use mortise_model::{ByteSize, Failure, one_line};
 use wasmtime::{Trap, WasmBacktrace};
 
 /// An instance that cannot be entered any more: it trapped, or a turn took too long.
@@ -68,10 +68,6 @@ fn reason(error: &wasmtime::Error, trap: Option<&Trap>) -> String {
             None => one_line(&error.root_cause().to_string()),
         },
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The runtime of type `wasm`.
 
+use crate::backlog::{Backlog, QUEUE_BYTES_MAX};
 use crate::cache::CodeCache;
 use crate::code::CodeStore;
 use crate::desk::{Desk, Message};
@@ -12,7 +13,7 @@ use mortise_model::{ByteSize, RuntimeKind};
 use mortise_plugin::{Instance, Package, PrepareError, Runtime, Services};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
@@ -134,14 +135,14 @@ impl Runtime for WasmRuntime {
         let code = self.code.load(package).await?;
 
         let shared = Arc::new(Shared::new(services));
-        let queued = Arc::new(AtomicUsize::new(0));
+        let backlog = Arc::new(Backlog::new(shared.limits.queue, QUEUE_BYTES_MAX));
         // One place more than there may be jobs: the order to stop always fits.
         let places = shared.limits.queue.saturating_add(1).min(Semaphore::MAX_PERMITS);
         let (inbox, receiver) = mpsc::channel::<Message>(places);
         let (ended_sender, ended) = watch::channel(());
         let (proven_sender, proven) = oneshot::channel();
         let engine = Arc::clone(&self.engine);
-        let desk = Desk::new(receiver, Arc::clone(&queued), Arc::clone(&engine), Arc::clone(&shared));
+        let desk = Desk::new(receiver, Arc::clone(&backlog), Arc::clone(&engine), Arc::clone(&shared));
         let driver = Driver::new(desk, code, Arc::clone(&shared), engine, ended_sender, permit);
         self.drivers.spawn(driver.drive(proven_sender));
 
@@ -149,7 +150,7 @@ impl Runtime for WasmRuntime {
         match proven.await {
             Ok(Ok(description)) => {
                 let stopping = AtomicBool::new(false);
-                Ok(Arc::new(WasmInstance { description, inbox, queued, stopping, ended, shared }))
+                Ok(Arc::new(WasmInstance { description, inbox, backlog, stopping, ended, shared }))
             }
             Ok(Err(refusal)) => Err(refused(refusal, package)),
             Err(_) => Err(code_error(package, "the host failed while it prepared the plugin".to_owned())),

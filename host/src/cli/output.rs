@@ -64,6 +64,11 @@ impl CommandError {
         Self { status: ExitStatus::Failed, error: error.into(), code: None, hints: Vec::new() }
     }
 
+    /// A refusal with its stable word and its cure: exit 1.
+    pub fn refused(error: impl Into<anyhow::Error>, code: &str, hint: impl Into<String>) -> Self {
+        Self { code: Some(code.to_owned()), ..Self::failed(error) }.hint(hint)
+    }
+
     /// A wrong call: exit 2.
     pub fn usage(message: impl Into<String>) -> Self {
         let message: String = message.into();

@@ -3,15 +3,13 @@
 use super::guest;
 use super::output::CommandError;
 use super::progress::Progress;
+use crate::config::ARCHIVE_BYTES_MAX;
 use crate::config::env::Environment;
 use anyhow::{Context as _, anyhow};
 use mortise_delivery::{ArchiveLimits, Inspected, Report};
-use mortise_model::{Digest, Manifest, PluginId, RuntimeKind};
+use mortise_model::{Digest, Manifest, ManifestError, PluginId, RuntimeKind};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-
-/// More does not fit into one request of the control socket, in base64.
-pub(super) const ARCHIVE_BYTES_MAX: u64 = 40 << 20;
 
 const MANIFEST: &str = "manifest.json";
 
@@ -26,6 +24,24 @@ pub(super) struct Package {
     pub(super) digest: Digest,
     /// What its author should know.
     pub(super) warnings: Vec<String>,
+    /// Its id and version as the check found them; none without a check.
+    pub(super) told: Told,
+}
+
+/// What a plugin says of itself.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The manifest's, else the folder's name.
+    pub(super) id: Option<String>,
+    /// The manifest's.
+    pub(super) version: Option<String>,
+}
+
+impl From<&Report> for Told {
+    fn from(report: &Report) -> Self {
+        let version = report.manifest.as_ref().and_then(|manifest| manifest.get("version")?.as_str());
+        Self { id: report.plugin_id.clone(), version: version.map(str::to_owned) }
+    }
 }
 
 impl Package {
@@ -49,9 +65,9 @@ impl Package {
     }
 
     fn of_archive(path: &Path, id: Option<PluginId>, skip_validate: bool) -> Result<Self, CommandError> {
-        let warnings = if skip_validate { Vec::new() } else { sound(check(path))?.warnings };
+        let report = if skip_validate { None } else { Some(sound(check(path))?) };
         let bytes = std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
-        Self::new(id, bytes, warnings)
+        Self::new(id, bytes, report)
     }
 
     fn of_folder(
@@ -64,29 +80,39 @@ impl Package {
         let built = if is_crate(path) { Some(BuiltCrate::build(path, env, progress)?) } else { None };
         let folder = built.as_ref().map_or(Cow::Borrowed(path), |built| Cow::Owned(built.folder()));
         progress.stage("packing".to_owned());
-        let warnings = if skip_validate { Vec::new() } else { sound(check(&folder))?.warnings };
+        let report = if skip_validate { None } else { Some(sound(check(&folder))?) };
         let id = match id {
             Some(id) => id,
             None => folder_id(&folder)?,
         };
-        let bytes = mortise_delivery::pack(&folder, &id, &ArchiveLimits::default().tree)?;
-        Self::new(Some(id), bytes, warnings)
+        let packed = mortise_delivery::pack(&folder, &id, &ArchiveLimits::default().tree);
+        let bytes = packed.map_err(|error| {
+            let (code, hint) = (error.code(), error.hint());
+            CommandError::refused(error, code, hint)
+        })?;
+        Self::new(Some(id), bytes, report)
     }
 
-    fn new(plugin_id: Option<PluginId>, bytes: Vec<u8>, warnings: Vec<String>) -> Result<Self, CommandError> {
+    fn new(plugin_id: Option<PluginId>, bytes: Vec<u8>, report: Option<Report>) -> Result<Self, CommandError> {
         if bytes.len() as u64 > ARCHIVE_BYTES_MAX {
             let error =
                 anyhow!("the archive has {} bytes, more than the {ARCHIVE_BYTES_MAX} that can be sent", bytes.len());
-            return Err(CommandError::failed(error));
+            return Err(CommandError::refused(error, "bundle_too_large", "leave out what is not needed to run"));
         }
         let digest = Digest::of(&bytes);
-        Ok(Self { plugin_id, bytes, digest, warnings })
+        let told = report.as_ref().map(Told::from).unwrap_or_default();
+        let warnings = report.map(|report| report.warnings).unwrap_or_default();
+        Ok(Self { plugin_id, bytes, digest, warnings, told })
     }
 }
 
 /// Checks the plugin at `path`, a folder or an archive, without running any of it.
 pub(super) fn check(path: &Path) -> Report {
-    mortise_delivery::validate(path, ARCHIVE_BYTES_MAX, &ArchiveLimits::default(), Some(&inspect))
+    let mut report = mortise_delivery::validate(path, ARCHIVE_BYTES_MAX, &ArchiveLimits::default(), Some(&inspect));
+    if !report.ok && is_crate(path) {
+        report.hints.push("this is a Rust crate: `mortise pack` builds it and checks what comes out".to_owned());
+    }
+    report
 }
 
 /// Looks at what is told by the files alone. Functions are known only to a plugin that runs.
@@ -96,16 +122,18 @@ fn inspect(folder: &Path, manifest: &Manifest) -> Inspected {
         && let Err(error) = guest::check_component(&folder.join(&manifest.entry_point))
     {
         inspected.errors.push(error.chain());
+        inspected.hints.extend(error.hints);
     }
     inspected
 }
 
-/// `report` if it holds no errors, else all of them joined by `; ` (wire contract 10.11).
+/// `report` if it holds no errors, else all of them joined by `; ` (wire contract 10.11), with their cures.
 fn sound(report: Report) -> Result<Report, CommandError> {
     if report.ok {
         return Ok(report);
     }
-    Err(CommandError::failed(anyhow::Error::msg(report.errors.join("; "))))
+    let error = anyhow::Error::msg(report.errors.join("; "));
+    Err(CommandError { hints: report.hints, ..CommandError::failed(error) })
 }
 
 /// The manifest's id, else the folder's name.
@@ -117,11 +145,11 @@ fn folder_id(folder: &Path) -> Result<PluginId, CommandError> {
         .ok()
         .and_then(|manifest| manifest.get("id")?.as_str().map(str::to_owned));
     let name = || root.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    Ok(PluginId::new(named.unwrap_or_else(name))?)
+    PluginId::new(named.unwrap_or_else(name)).map_err(|error| malformed(error.into()))
 }
 
 /// Whether the folder is a Rust crate that has to be built first.
-pub(super) fn is_crate(path: &Path) -> bool {
+fn is_crate(path: &Path) -> bool {
     path.join("Cargo.toml").is_file()
 }
 
@@ -171,11 +199,17 @@ impl BuiltCrate {
 
 /// The manifest of a crate; its id may be left to the folder's name.
 fn parse_manifest(bytes: &[u8], folder_name: &str) -> Result<Manifest, CommandError> {
-    use mortise_model::ManifestError;
+    let named = |name| -> Result<Manifest, ManifestError> { Manifest::parse(bytes, Some(&PluginId::new(name)?)) };
     match Manifest::parse(bytes, None) {
-        Err(ManifestError::MissingId) => Ok(Manifest::parse(bytes, Some(&PluginId::new(folder_name)?))?),
-        parsed => Ok(parsed?),
+        Err(ManifestError::MissingId) => named(folder_name),
+        parsed => parsed,
     }
+    .map_err(malformed)
+}
+
+fn malformed(error: ManifestError) -> CommandError {
+    let (code, hint) = (error.code(), error.hint());
+    CommandError::refused(error, code, hint)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), CommandError> {

@@ -19,6 +19,11 @@ impl Progress {
         Self { bar }
     }
 
+    /// Draws nothing: for steps of something that draws itself.
+    pub(super) fn none() -> Self {
+        Self { bar: None }
+    }
+
     /// Begins a stage of unknown length.
     pub(super) fn stage(&self, text: String) {
         if let Some(bar) = &self.bar {

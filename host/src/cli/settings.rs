@@ -3,6 +3,7 @@
 use super::args::{ConnectionArgs, RunArgs};
 use super::output::{CommandError, ExitStatus};
 use crate::config::{ClientFlags, ConfigErrors, HostFlags};
+use mortise_model::chain;
 
 impl From<&RunArgs> for HostFlags {
     fn from(args: &RunArgs) -> Self {
@@ -26,6 +27,11 @@ impl From<&RunArgs> for HostFlags {
             discovery_mode: args.discovery_mode.clone(),
             zenoh_scouting_interface: args.zenoh_scouting_interface.clone(),
             install_source_roots: args.install_source_roots.clone(),
+            install_allow_http: args.install_allow_http,
+            install_allow_private: args.install_allow_private,
+            install_ca_files: args.install_ca_files.clone(),
+            keep_versions: args.keep_versions.clone(),
+            probation: args.probation.clone(),
             availability: args.availability.clone(),
             heartbeat_ttl: args.heartbeat_ttl.clone(),
             log_level: args.log_level.clone(),
@@ -52,18 +58,8 @@ impl From<&ConnectionArgs> for ClientFlags {
 
 /// Everything wrong with a configuration as one failure: exit 2 when only the call was wrong, else 64.
 pub(super) fn config_failure(errors: &ConfigErrors) -> CommandError {
-    let chains: Vec<_> = errors.iter().map(chain).collect();
+    let chains: Vec<_> = errors.iter().map(|error| chain(error)).collect();
     let hints = errors.iter().filter_map(crate::config::ConfigError::hint).collect();
     let status = if errors.is_usage() { ExitStatus::Usage } else { ExitStatus::Config };
     CommandError { status, error: anyhow::Error::msg(chains.join("; ")), code: None, hints }
-}
-
-fn chain(error: &crate::config::ConfigError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

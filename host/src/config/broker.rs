@@ -1,5 +1,10 @@
 //! Which mesh, where, and as whom (wire contract 2.3, 9.1, 9.3, 9.5).
 
+mod zenoh;
+
+pub use self::zenoh::is_peer_mode;
+
+use self::zenoh::is_peer_url;
 use super::credentials::{Credentials, Section, origin_of};
 use super::env;
 use super::error::{ConfigError, ConfigWarning};
@@ -33,12 +38,6 @@ impl MeshConfig {
         };
         urls.iter().map(|url| format!("`{}`", masked_url(url))).collect::<Vec<_>>().join(", ")
     }
-}
-
-/// Whether there is no router: peers find one another (wire contract 2.3).
-#[must_use]
-pub fn is_peer_mode(zenoh: &ZenohConfig) -> bool {
-    zenoh.urls.iter().all(|url| is_peer_url(url))
 }
 
 /// The transports.
@@ -110,8 +109,13 @@ pub(super) fn resolve(
     }
     let tls = resolve_tls(resolver, section, credentials);
     match backend.value {
-        Backend::Nats => resolve_nats(resolver, role, urls, section, credentials, tls).map(MeshConfig::Nats),
-        Backend::Zenoh => resolve_zenoh(resolver, urls, flags.scouting_interface, tls).map(MeshConfig::Zenoh),
+        Backend::Nats => {
+            let reason = "the backend is `nats`";
+            zenoh::scouting_without_effect(resolver, flags.scouting_interface, reason);
+            resolver.without_effect("", None, &env::ZENOH_LISTEN, reason);
+            resolve_nats(resolver, role, urls, section, credentials, tls).map(MeshConfig::Nats)
+        }
+        Backend::Zenoh => Some(MeshConfig::Zenoh(zenoh::resolve(resolver, urls, flags.scouting_interface, tls))),
     }
 }
 
@@ -212,11 +216,6 @@ fn portal_url(role: Role, backend: Backend, credentials: Option<&Credentials>) -
         Role::Client => credentials.is_some(),
     };
     (portal && backend == Backend::Nats).then(|| Sourced::new(vec![PORTAL_URL.to_owned()], Origin::Default))
-}
-
-/// `zenoh://` alone names no broker: it asks for peer mode (wire contract 2.3).
-fn is_peer_url(url: &str) -> bool {
-    url.to_ascii_lowercase().strip_prefix("zenoh://").is_some_and(|rest| rest.chars().all(|c| c == '/'))
 }
 
 /// Registry mode is not built yet: it is refused, never taken for device-to-device (wire contract 5.1).
@@ -356,38 +355,6 @@ fn check_authentication(
         },
     };
     resolver.errors.push(error);
-}
-
-fn resolve_zenoh(
-    resolver: &mut Resolver<'_>,
-    urls: Option<Sourced<Vec<String>>>,
-    scouting_interface: Option<&str>,
-    tls: TlsConfig,
-) -> Option<ZenohConfig> {
-    for url in urls.iter().flat_map(|urls| &urls.value) {
-        let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-        if !matches!(scheme.as_deref(), None | Some("zenoh" | "zenoh+tls")) {
-            let (url, origin) = (masked_url(url), urls.as_ref().map_or(Origin::Default, |urls| urls.origin.clone()));
-            resolver.errors.push(ConfigError::BrokerUrl { url, origin, backend: "Zenoh" });
-        }
-    }
-    let listen = resolver.env(&[&env::ZENOH_LISTEN]);
-    if let Some(listen) = &listen {
-        resolver.show("zenoh_listen", &listen.value, &listen.origin);
-    }
-    let multihop = resolver.switch("", false, &[&env::ZENOH_GOSSIP_MULTIHOP]);
-    let interface =
-        resolver.text("--zenoh-scouting-interface", scouting_interface, &[&env::MORTISE_ZENOH_SCOUTING_INTERFACE]);
-    if let Some(interface) = &interface {
-        resolver.show("zenoh_scouting_interface", &interface.value, &interface.origin);
-    }
-    Some(ZenohConfig {
-        urls: urls.map(|urls| urls.value).unwrap_or_default(),
-        listen: listen.map(|listen| list(&listen.value).collect()).unwrap_or_default(),
-        gossip_multihop: multihop.is_some_and(|multihop| multihop.value),
-        scouting_interface: interface.map(|interface| interface.value),
-        tls: used(tls),
-    })
 }
 
 /// None when nothing is set, which leaves the transport's defaults.

@@ -3,6 +3,7 @@
 use super::error::ConfigError;
 use super::setting::{Origin, Sourced};
 use mortise_mesh::{Pem, Secret};
+use mortise_model::glob;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -158,34 +159,16 @@ fn from_text(path: PathBuf, text: &str) -> Result<Credentials, ConfigError> {
     Ok(Credentials { path, device_id: None, tenant: None, nats: Some(section), zenoh: None })
 }
 
-/// The newest file in `folder` whose name matches `glob`; of equally old ones the last by name.
-pub(super) fn newest(folder: &Path, glob: &str) -> Option<PathBuf> {
+/// The newest file in `folder` whose name matches `pattern`; of equally old ones the last by name.
+pub(super) fn newest(folder: &Path, pattern: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(folder).ok()?;
     let candidates = entries.filter_map(|entry| {
         let entry = entry.ok()?;
         let metadata = std::fs::metadata(entry.path()).ok()?;
-        let matches = metadata.is_file() && glob_matches(glob, entry.file_name().to_str()?);
+        let matches = metadata.is_file() && glob(pattern, entry.file_name().to_str()?);
         matches.then(|| (metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path()))
     });
     candidates.max().map(|(_, path)| path)
-}
-
-/// Whether `name` matches `glob`, in which `*` stands for any characters and `?` for one.
-fn glob_matches(glob: &str, name: &str) -> bool {
-    let mut rest = glob.chars();
-    match rest.next() {
-        None => name.is_empty(),
-        Some('*') => {
-            let tail = rest.as_str();
-            name.char_indices().any(|(at, _)| glob_matches(tail, name.get(at..).unwrap_or_default()))
-                || glob_matches(tail, "")
-        }
-        Some(wanted) => {
-            let mut name_rest = name.chars();
-            name_rest.next().is_some_and(|c| wanted == '?' || wanted == c)
-                && glob_matches(rest.as_str(), name_rest.as_str())
-        }
-    }
 }
 
 /// Which file a search or a setting found, for messages.

@@ -57,12 +57,13 @@ env_table! {
     NATS_URL: "URL", "none";
     /// Zenoh endpoints, read when neither of the two above is set; selects the backend `zenoh`.
     ZENOH_CONNECT: "comma list of URLs", "none";
-    /// Endpoints that Zenoh listens on.
+    /// Endpoints that Zenoh listens on. No effect with NATS.
     ZENOH_LISTEN: "comma list of endpoints", "Zenoh's own";
-    /// Whether Zenoh's gossip crosses more than one hop.
+    /// Whether gossip among Zenoh peers crosses more than one hop. No effect with a broker.
     ZENOH_GOSSIP_MULTIHOP: "boolean", "`false`";
-    /// Network interface that Zenoh's multicast scouting is limited to (`--zenoh-scouting-interface`).
-    MORTISE_ZENOH_SCOUTING_INTERFACE: "interface name or address", "Zenoh's own choice";
+    /// The one network interface that Zenoh peers are scouted on, and listened on unless `ZENOH_LISTEN` says where
+    /// (`--zenoh-scouting-interface`). No effect with a broker.
+    MORTISE_ZENOH_SCOUTING_INTERFACE: "interface name or address", "all of them";
     /// How devices find one another (`--discovery-mode`).
     DEVICE_CONNECT_DISCOVERY_MODE: "`d2d`, `p2p`, `infra`", "`infra` with a broker, else `d2d`";
     /// Skips the start-up checks of NATS authentication and of the device id against the credentials file
@@ -79,9 +80,10 @@ env_table! {
     DEVICE_CONNECT_PORTAL: "boolean", "`false`";
     /// The same, read when `DEVICE_CONNECT_PORTAL` is not set.
     DC_PLUGIN_PORTAL: "boolean", "–";
-    /// Where portal mode looks for the newest credentials file (`--portal-credentials-dir`).
+    /// Where portal mode, and the `deploy` commands in any mode, look for the newest credentials file
+    /// (`--portal-credentials-dir`).
     PORTAL_CREDENTIALS_DIR: "path, `~` allowed", "`~/.config/device-connect`";
-    /// Which files it considers (`--portal-credentials-glob`).
+    /// Which files portal mode considers (`--portal-credentials-glob`).
     PORTAL_CREDENTIALS_GLOB: "file name with `*` and `?`", "`*.creds.json`";
     /// NATS user JWT, used when the credentials file holds none.
     NATS_JWT: "secret", "none";
@@ -106,6 +108,31 @@ env_table! {
     DC_PLUGIN_INSTALL_REQUIRE_DIGEST: "boolean", "`false`";
     /// Folders on this machine from which callers on the mesh may install with `install_plugin` (`--install-source-root`).
     MORTISE_INSTALL_SOURCE_ROOTS: "paths separated by `:`", "none";
+    /// Hosts that plugins may be fetched from, each with everything below it; ports play no part.
+    DC_PLUGIN_INSTALL_URL_ALLOWLIST: "comma list of host names and addresses", "every host";
+    /// Whether plugins may be fetched over plain `http` (`--install-allow-http`). The host's own artifacts always may.
+    MORTISE_INSTALL_ALLOW_HTTP: "boolean", "`false`";
+    /// Whether plugins may be fetched from addresses of private networks and of this machine
+    /// (`--install-allow-private`).
+    MORTISE_INSTALL_ALLOW_PRIVATE: "boolean", "`false`";
+    /// Certificate authorities that are trusted beside the system's when plugins are fetched (`--install-ca-file`).
+    MORTISE_INSTALL_CA_FILES: "paths to PEM separated by `:`", "none";
+    /// How many earlier versions of each plugin are kept for a rollback (`--keep-versions`).
+    MORTISE_KEEP_VERSIONS: "1 to 100", "2";
+    /// How long after an upgrade a version that keeps failing is rolled back by the host itself (`--probation`).
+    MORTISE_PROBATION: "duration up to `24h`; `0s` for never", "`30s`";
+
+    /// Whether published plugins are served over HTTP (`--artifact-serve`). There is no authentication.
+    DC_PLUGIN_ARTIFACT_SERVE: "boolean", "`false`";
+    /// Folder of the published plugins.
+    DC_PLUGIN_ARTIFACT_DIR: "path, `~` allowed", "`<capabilities_dir>/.artifacts`";
+    /// Where the artifact server listens.
+    DC_PLUGIN_ARTIFACT_HOST: "address or name of this machine", "`127.0.0.1`";
+    /// Port of the artifact server.
+    DC_PLUGIN_ARTIFACT_PORT: "0 to 65535; 0 lets the system choose", "8790";
+    /// With what URLs of artifacts begin, where clients do not reach the server at its own host and port.
+    DC_PLUGIN_ARTIFACT_PUBLIC_URL: "URL", "`http://<host>:<port>`";
+
     /// Base of the documentation links in the authoring guide.
     DC_PLUGIN_DOCS_BASE_URL: "URL", "the project's repository";
     /// Availability word of a host that is ready (`--availability`); the portal counts only `available` as online.
@@ -139,20 +166,13 @@ env_table! {
 
     /// Refused when true: containers are not built yet (`--enable-sidecars`).
     DC_PLUGIN_ENABLE_SIDECARS: "boolean", "`false`";
-    /// Refused when true: the artifact server is not built yet (`--artifact-serve`).
-    DC_PLUGIN_ARTIFACT_SERVE: "boolean", "`false`";
     /// Refused when true: dependencies of Python plugins are not installed yet.
     DC_PLUGIN_INSTALL_DEPENDENCIES: "boolean", "`false`";
 }
 
 /// Variables of the reference host that change nothing here, and why. `run` warns when one is set.
 pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("DC_PLUGIN_INSTALL_URL_ALLOWLIST", "nothing is installed by URL yet"),
     ("DC_PLUGIN_SIDECAR_NETWORK", "containers are not built yet"),
-    ("DC_PLUGIN_ARTIFACT_DIR", "the artifact server is not built yet"),
-    ("DC_PLUGIN_ARTIFACT_HOST", "the artifact server is not built yet"),
-    ("DC_PLUGIN_ARTIFACT_PORT", "the artifact server is not built yet"),
-    ("DC_PLUGIN_ARTIFACT_PUBLIC_URL", "the artifact server is not built yet"),
     ("DEVICE_CONNECT_REGISTER_TIMEOUT", "registry mode is not built yet"),
     ("DEVICE_CONNECT_REGISTER_JITTER", "registry mode is not built yet"),
     ("DEVICE_CONNECT_LOCAL_ZENOH_ROUTES", "nothing ever used it"),

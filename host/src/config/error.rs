@@ -145,6 +145,32 @@ pub enum ConfigError {
         /// Which one.
         missing: &'static str,
     },
+    /// A flag that would change nothing beside the other settings.
+    #[error("{origin} has no effect: {reason}")]
+    WithoutEffect {
+        /// The flag.
+        origin: Origin,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A host in the list of those that archives may be fetched from that no URL could ever have.
+    #[error("invalid value for {origin}")]
+    Allowlist {
+        /// Where it was set.
+        origin: Origin,
+        /// Which entry.
+        #[source]
+        source: mortise_delivery::HostPatternError,
+    },
+    /// A public URL of the artifact server that is none.
+    #[error("invalid value for {origin}")]
+    ArtifactUrl {
+        /// Where it was set.
+        origin: Origin,
+        /// What is wrong; never the URL itself.
+        #[source]
+        source: mortise_artifact::UrlBaseError,
+    },
     /// Something the reference host has and Mortise does not have yet.
     #[error("{feature} is not supported yet (asked for by {origin})")]
     Unsupported {
@@ -180,13 +206,17 @@ impl ConfigError {
             Self::AuthenticationHalf { .. } => "set both `NATS_JWT` and `NATS_NKEY_SEED`, or use a credentials file".into(),
             Self::TlsAuthorityMissing { .. } => "set `MESSAGING_TLS_CA_FILE` to the broker's CA certificate".into(),
             Self::TlsHalf { .. } => "set both `MESSAGING_TLS_CERT_FILE` and `MESSAGING_TLS_KEY_FILE`".into(),
+            Self::WithoutEffect { origin: Origin::Flag(flag), .. } => format!("leave `{flag}` out"),
+            Self::WithoutEffect { .. } => "leave it out".into(),
             Self::Unsupported { cure, .. } => (*cure).to_owned(),
+            Self::ArtifactUrl { source, .. } => source.hint(),
             Self::AuthenticationNotInFile { .. } => "name a file with a `nats` section, or NATS `.creds` text".into(),
             Self::NotUnicode(_)
             | Self::Value { .. }
             | Self::Number { .. }
             | Self::Id { .. }
             | Self::Log { .. }
+            | Self::Allowlist { .. }
             | Self::Path { .. }
             | Self::CredentialsRead { .. }
             | Self::CredentialsText { .. }
@@ -199,7 +229,10 @@ impl ConfigError {
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Number { .. } | Self::CredentialsMissing { .. } | Self::Unsupported { .. } => true,
+            Self::Number { .. }
+            | Self::CredentialsMissing { .. }
+            | Self::WithoutEffect { .. }
+            | Self::Unsupported { .. } => true,
             Self::Value { origin, .. } | Self::Id { origin, .. } | Self::Log { origin, .. } => {
                 matches!(origin, Origin::Flag(_))
             }
@@ -263,6 +296,12 @@ pub enum ConfigWarning {
     /// Wire contract 9.1: `ZENOH_CONNECT` forces the backend.
     #[error("`ZENOH_CONNECT` selects the backend `zenoh`, although {0} says `nats`")]
     BackendOverruled(Origin),
+    /// Wire contract 10.9: the artifact server asks nobody who they are.
+    #[error("the artifact server listens on `{host}`: whoever reaches it can fetch every published plugin")]
+    ArtifactsOpen {
+        /// As configured.
+        host: String,
+    },
     /// The credentials file has no section for the chosen backend.
     #[error("credentials file `{path}` has no section `{backend}`")]
     SectionMissing {
@@ -271,7 +310,8 @@ pub enum ConfigWarning {
         /// Chosen.
         backend: &'static str,
     },
-    /// A variable of the reference host that changes nothing here.
+    /// A variable that changes nothing: one of the reference host's that means nothing here, or one that means nothing
+    /// beside the other settings.
     #[error("`{name}` has no effect: {reason}")]
     WithoutEffect {
         /// The variable.

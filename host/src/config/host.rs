@@ -1,20 +1,19 @@
 //! The configuration of `run` (wire contract 9.1 to 9.5, 10.12).
 
+use super::artifact::{self, ArtifactConfig};
 use super::broker::{self, BrokerFlags, MeshConfig, Role};
 use super::env::{self, EnvVar, Environment};
 use super::error::{ConfigError, ConfigErrors, ConfigWarning};
 use super::identity;
+use super::install::{self, InstallConfig};
 use super::setting::{Origin, Resolver, Setting, Sourced};
-use mortise_model::{ByteSize, DeviceId, Tenant};
+use mortise_model::{DeviceId, Tenant};
 use mortise_telemetry::{LogConfig, LogFormat, LogLevel};
 use std::path::PathBuf;
 use std::time::Duration;
 
 const CAPABILITIES_DIR_DEFAULT: &str = "capabilities";
 const STATE_FOLDER: &str = ".mortise";
-const PLUGIN_BYTES_MAX_DEFAULT: u64 = 10 << 20;
-/// Base64 in one request of the control socket must hold it.
-const PLUGIN_BYTES_MAX_BOUND: u64 = 40 << 20;
 const HEARTBEAT_TTL_DEFAULT: Duration = Duration::from_secs(15);
 const DOCS_BASE_URL_DEFAULT: &str = "https://github.com/mortise-host/mortise/blob/main";
 
@@ -41,6 +40,11 @@ pub struct HostFlags {
     pub discovery_mode: Option<String>,
     pub zenoh_scouting_interface: Option<String>,
     pub install_source_roots: Vec<String>,
+    pub install_allow_http: bool,
+    pub install_allow_private: bool,
+    pub install_ca_files: Vec<String>,
+    pub keep_versions: Option<String>,
+    pub probation: Option<String>,
     pub availability: Option<String>,
     pub heartbeat_ttl: Option<String>,
     pub log_level: Option<String>,
@@ -62,8 +66,10 @@ pub struct HostConfig {
     pub state_dir: PathBuf,
     /// Whether plugins found at start are loaded.
     pub auto_load: bool,
-    /// What an install may bring, and from where.
+    /// What an install may bring, from where, and what is kept of it.
     pub install: InstallConfig,
+    /// Published plugins.
+    pub artifacts: ArtifactConfig,
     /// Base of documentation links, without a slash at its end.
     pub docs_base_url: String,
     /// Availability of a host that is ready: `idle` or `available`.
@@ -74,17 +80,6 @@ pub struct HostConfig {
     pub log: LogConfig,
     /// To be logged once logging works.
     pub warnings: Vec<ConfigWarning>,
-}
-
-/// What an install may bring, and from where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstallConfig {
-    /// Of an archive as sent, before it is unpacked.
-    pub plugin_bytes_max: ByteSize,
-    /// Whether an install without a digest is refused.
-    pub require_digest: bool,
-    /// Folders from which callers on the mesh may install; absolute. The operator may from anywhere.
-    pub source_roots: Vec<PathBuf>,
 }
 
 /// A resolved configuration and who said what.
@@ -158,7 +153,9 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
     } else {
         shown_switch(r, "auto_load", "", false, &[&env::DC_PLUGIN_AUTO_LOAD], true)
     };
-    let install = resolve_install(flags, r);
+    let install = install::resolve(flags, r);
+    let serve = artifact::resolve_serve(flags.artifact_serve, r);
+    let artifacts = artifact::resolve(artifact::Place::default(), serve, capabilities_dir.as_deref(), r);
     let docs = r.env(&[&env::DC_PLUGIN_DOCS_BASE_URL]);
     let docs = docs.unwrap_or_else(|| Sourced::new(DOCS_BASE_URL_DEFAULT.to_owned(), Origin::Default));
     r.show("docs_base_url", &docs.value, &docs.origin);
@@ -182,6 +179,7 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
         state_dir: state_dir?,
         auto_load,
         install: install?,
+        artifacts: artifacts?,
         docs_base_url: docs.value.trim_end_matches('/').to_owned(),
         availability: availability?,
         heartbeat_ttl: heartbeat_ttl?,
@@ -191,7 +189,7 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
 }
 
 /// A switch with its default, shown. A value that does not parse is an error, and the default goes on.
-fn shown_switch(
+pub(super) fn shown_switch(
     r: &mut Resolver<'_>,
     name: &'static str,
     flag: &'static str,
@@ -220,13 +218,6 @@ fn refuse_unbuilt(flags: &HostFlags, r: &mut Resolver<'_>) {
         sidecars,
     );
     refuse("--sidecar-network", flags.sidecar_network.is_some(), &[], "running sidecar containers", sidecars);
-    refuse(
-        "--artifact-serve",
-        flags.artifact_serve,
-        &[&env::DC_PLUGIN_ARTIFACT_SERVE],
-        "serving artifacts",
-        "send plugins with `mortise deploy install`",
-    );
     refuse(
         "",
         false,
@@ -278,10 +269,7 @@ pub(super) fn resolve_folders(
     state_flag: Option<&str>,
     r: &mut Resolver<'_>,
 ) -> (Option<PathBuf>, Option<PathBuf>) {
-    let capabilities = r
-        .text("--capabilities-dir", capabilities_flag, &[&env::DC_PLUGIN_CAPABILITIES_DIR, &env::CAPABILITIES_DIR])
-        .unwrap_or_else(|| Sourced::new(CAPABILITIES_DIR_DEFAULT.to_owned(), Origin::Default));
-    let capabilities = r.path(capabilities);
+    let capabilities = resolve_capabilities_dir(capabilities_flag, r);
     let state = match r.text("--state-dir", state_flag, &[&env::MORTISE_STATE_DIR]) {
         Some(state) => r.path(state),
         None => capabilities.as_ref().map(|folder| Sourced::new(folder.value.join(STATE_FOLDER), Origin::Default)),
@@ -294,33 +282,12 @@ pub(super) fn resolve_folders(
     (capabilities.map(|folder| folder.value), state.map(|folder| folder.value))
 }
 
-fn resolve_install(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<InstallConfig> {
-    let bytes = match r.env(&[&env::DC_PLUGIN_MAX_PLUGIN_BYTES]) {
-        Some(text) => r.bytes(text, 1..=PLUGIN_BYTES_MAX_BOUND, "a size between `1` and `40MiB`"),
-        None => Some(Sourced::new(PLUGIN_BYTES_MAX_DEFAULT, Origin::Default)),
-    };
-    let require_digest =
-        shown_switch(r, "install_require_digest", "", false, &[&env::DC_PLUGIN_INSTALL_REQUIRE_DIGEST], false);
-    let source_roots = resolve_source_roots(&flags.install_source_roots, r);
-    let bytes = bytes?;
-    r.show("install_plugin_bytes_max", bytes.value, &bytes.origin);
-    Some(InstallConfig { plugin_bytes_max: ByteSize(bytes.value), require_digest, source_roots })
-}
-
-fn resolve_source_roots(flag: &[String], r: &mut Resolver<'_>) -> Vec<PathBuf> {
-    let named = if flag.is_empty() {
-        r.env(&[&env::MORTISE_INSTALL_SOURCE_ROOTS])
-            .map(|text| text.map(|text| text.split(':').map(str::to_owned).collect::<Vec<_>>()))
-    } else {
-        Some(Sourced::new(flag.to_vec(), Origin::Flag("--install-source-root")))
-    };
-    let Some(Sourced { value, origin }) = named else { return Vec::new() };
-    let given = value.into_iter().filter(|path| !path.trim().is_empty());
-    let roots: Vec<_> =
-        given.filter_map(|path| r.path(Sourced::new(path, origin.clone()))).map(|path| path.value).collect();
-    let shown = roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>();
-    r.show("install_source_roots", shown.join(":"), &origin);
-    roots
+/// The capabilities folder alone; not shown.
+pub(super) fn resolve_capabilities_dir(flag: Option<&str>, r: &mut Resolver<'_>) -> Option<Sourced<PathBuf>> {
+    let folder = r
+        .text("--capabilities-dir", flag, &[&env::DC_PLUGIN_CAPABILITIES_DIR, &env::CAPABILITIES_DIR])
+        .unwrap_or_else(|| Sourced::new(CAPABILITIES_DIR_DEFAULT.to_owned(), Origin::Default));
+    r.path(folder)
 }
 
 fn resolve_availability(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<&'static str> {

@@ -15,6 +15,12 @@ const PORTAL_GLOB_DEFAULT: &str = "*.creds.json";
 
 /// Wire contract 9.5: the flags, then the variables, then in portal mode the newest file of a folder.
 pub(super) fn resolve_credentials(flags: &HostFlags, portal: bool, r: &mut Resolver<'_>) -> Option<Credentials> {
+    if !portal {
+        let reason = "only portal mode (`--portal`) searches a folder for credentials";
+        let (folder, glob) = (flags.portal_credentials_dir.as_deref(), flags.portal_credentials_glob.as_deref());
+        r.without_effect("--portal-credentials-dir", folder, &env::PORTAL_CREDENTIALS_DIR, reason);
+        r.without_effect("--portal-credentials-glob", glob, &env::PORTAL_CREDENTIALS_GLOB, reason);
+    }
     let named = r.text("--portal-credentials", flags.portal_credentials.as_deref(), &[]).or_else(|| {
         r.text(
             "--nats-credentials-file",

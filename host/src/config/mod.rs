@@ -3,6 +3,7 @@
 //! [`mod@env`] is the only place that reads the environment. Everything wrong is reported at once: exit 64 for a bad
 //! configuration, 2 for a wrong call of the program.
 
+mod artifact;
 mod broker;
 mod client;
 mod credentials;
@@ -10,14 +11,17 @@ pub mod env;
 mod error;
 mod host;
 mod identity;
+mod install;
 mod quantity;
 mod setting;
 
 #[cfg(test)]
 mod tests;
 
+pub use artifact::{ArtifactConfig, ArtifactFlags, resolve_artifacts};
 pub use broker::{MeshConfig, is_peer_mode};
 pub use client::{ClientConfig, ClientFlags, resolve_client};
 pub use error::{ConfigError, ConfigErrors, ConfigWarning};
-pub use host::{HostConfig, HostFlags, HostResolution, InstallConfig, resolve_host};
+pub use host::{HostConfig, HostFlags, HostResolution, resolve_host};
+pub use install::{ARCHIVE_BYTES_MAX, InstallConfig};
 pub use setting::{Origin, Setting, Sourced};

@@ -1,5 +1,6 @@
 //! Values as they are written in flags and variables: truth, durations, sizes.
 
+use mortise_model::{ByteSize, TimeSpan};
 use std::time::Duration;
 
 /// `1`, `true`, `yes`, `on` and their opposites, in any case (wire contract 9.1).
@@ -11,35 +12,20 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// A number and its unit: `250ms`, `30s`, `2m`, `1h`. Fractions are fine. `bare_seconds` allows the number alone.
+/// A time span with its unit, as manifests have it: `250ms`, `30s`, `2m`, `1h`. `bare_seconds` allows a number alone,
+/// whole or not.
 pub(super) fn parse_duration(text: &str, bare_seconds: bool) -> Option<Duration> {
     let text = text.trim();
-    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits_end);
-    let factor = match unit.trim() {
-        "" if bare_seconds => 1.0,
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * factor).ok()
+    if bare_seconds && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Duration::try_from_secs_f64(text.parse().ok()?).ok();
+    }
+    text.parse::<TimeSpan>().ok().map(|span| span.0)
 }
 
-/// A whole number of bytes, or of `KiB`, `MiB`, `GiB`.
+/// A size with its unit, as manifests have it: `512B`, `16MiB`. A number alone counts bytes, as in the reference host.
 pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
-    let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits_end);
-    let factor = match unit.trim() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    text.parse().ok().or_else(|| text.parse::<ByteSize>().ok().map(|size| size.0))
 }
 
 #[cfg(test)]
@@ -62,12 +48,14 @@ mod tests {
     #[test]
     fn durations_carry_a_unit() {
         assert_eq!(parse_duration("250ms", false), Some(Duration::from_millis(250)));
-        assert_eq!(parse_duration("1.5s", false), Some(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("2 m", false), Some(Duration::from_secs(120)));
-        assert_eq!(parse_duration("1h", false), Some(Duration::from_secs(3600)));
-        assert_eq!(parse_duration("60", true), Some(Duration::from_secs(60)));
-        for bad in ["60", "", "s", "-1s", "1d", "1e3s", "1.2.3s"] {
-            assert_eq!(parse_duration(bad, false), None, "{bad}");
+        assert_eq!(parse_duration(" 2m ", false), Some(Duration::from_secs(120)));
+        assert_eq!(parse_duration("1h", true), Some(Duration::from_secs(3600)));
+        for (bare, milliseconds) in [("60", 60_000), ("7.5", 7500)] {
+            assert_eq!(parse_duration(bare, true), Some(Duration::from_millis(milliseconds)));
+            assert_eq!(parse_duration(bare, false), None, "{bare}");
+        }
+        for bad in ["", "s", ".", "-1s", "1d", "1e3", "1.2.3", "1.5s", "99999999999999999999999"] {
+            assert_eq!((parse_duration(bad, false), parse_duration(bad, true)), (None, None), "{bad}");
         }
     }
 
@@ -75,7 +63,7 @@ mod tests {
     fn sizes_are_whole_and_do_not_overflow() {
         assert_eq!(parse_bytes("10485760"), Some(10 << 20));
         assert_eq!(parse_bytes("16MiB"), Some(16 << 20));
-        for bad in ["", "MiB", "1.5MiB", "10MB", "-1", "99999999999999999999", "17179869184GiB"] {
+        for bad in ["", "MiB", "1.5MiB", "10MB", "-1", "16 MiB", "99999999999999999999", "17179869184GiB"] {
             assert_eq!(parse_bytes(bad), None, "{bad}");
         }
     }

@@ -98,6 +98,22 @@ impl<'a> Resolver<'a> {
         None
     }
 
+    /// Notes a setting that changes nothing beside the others: as a flag, somebody asked for it and is refused; as a
+    /// variable, it may be there for other programs, and is warned about.
+    pub(super) fn without_effect(
+        &mut self,
+        flag: &'static str,
+        value: Option<&str>,
+        variable: &EnvVar,
+        reason: &'static str,
+    ) {
+        match self.text(flag, value, &[variable]).map(|text| text.origin) {
+            Some(Origin::Env(name)) => self.warnings.push(ConfigWarning::WithoutEffect { name, reason }),
+            Some(origin) => self.errors.push(ConfigError::WithoutEffect { origin, reason }),
+            None => {}
+        }
+    }
+
     /// Whether a variable outside the table is set.
     pub(super) fn is_set(&self, name: &'static str) -> bool {
         !matches!(self.env.read(name), Ok(None))
@@ -155,6 +171,19 @@ impl<'a> Resolver<'a> {
         expected: &'static str,
     ) -> Option<Sourced<Duration>> {
         match parse_duration(&text.value, bare_seconds).filter(|value| bounds.contains(value)) {
+            Some(value) => Some(Sourced::new(value, text.origin)),
+            None => self.fail(ConfigError::Number { origin: text.origin, value: text.value, expected }),
+        }
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn count(
+        &mut self,
+        text: Sourced<String>,
+        bounds: std::ops::RangeInclusive<usize>,
+        expected: &'static str,
+    ) -> Option<Sourced<usize>> {
+        match text.value.parse().ok().filter(|value| bounds.contains(value)) {
             Some(value) => Some(Sourced::new(value, text.origin)),
             None => self.fail(ConfigError::Number { origin: text.origin, value: text.value, expected }),
         }

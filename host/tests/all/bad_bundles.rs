@@ -180,14 +180,14 @@ fn codes() -> Vec<Bad> {
     ]
 }
 
-/// Everything below the capabilities folder except the host's own state, with what is in it.
+/// Everything below the capabilities folder except the host's own state and its artifact store, with what is in it.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         for entry in std::fs::read_dir(next).unwrap() {
             let path = entry.unwrap().path();
-            if path.file_name().is_some_and(|name| name == ".mortise") {
+            if path.file_name().is_some_and(|name| name == ".mortise" || name == ".artifacts") {
                 continue;
             }
             if path.is_dir() {

@@ -47,7 +47,6 @@ fn a_bad_configuration_ends_with_64_and_tells_everything() {
 fn features_that_are_not_built_end_with_2_and_a_cure() {
     for (arguments, name, value) in [
         (["run", "--enable-sidecars"], "HOME", "/"),
-        (["run", "--artifact-serve"], "HOME", "/"),
         (["run", "--allow-insecure"], "NATS_URL", "nats://127.0.0.1:1"),
         (["run", "--portal"], "PORTAL_CREDENTIALS_DIR", "/nowhere"),
         (["run", "--no-auto-load"], "DC_PLUGIN_MAX_PLUGIN_BYTES", "many"),
@@ -209,6 +208,9 @@ fn validate_judges_without_running() {
     let report = json_of(&ended.out);
     assert_eq!((&report["ok"], &report["plugin_id"]), (&json!(false), &json!("p-1")));
     assert!(report["errors"][0].as_str().unwrap().contains("component"), "{}", ended.out);
+    assert!(report["hints"][0].as_str().unwrap().contains("#[tenon::plugin]"), "{}", ended.out);
+    let ended = run(mortise().arg("validate").arg(&plugin));
+    assert!(ended.out.contains("\nhint: a crate has to use `#[tenon::plugin]`"), "{}", ended.out);
 
     std::fs::remove_file(plugin.join("manifest.json")).unwrap();
     let ended = run(mortise().arg("validate").arg(&plugin));
@@ -218,6 +220,86 @@ fn validate_judges_without_running() {
         "{}",
         ended.out
     );
+    std::fs::write(plugin.join("Cargo.toml"), "").unwrap();
+    let ended = run(mortise().arg("validate").arg(&plugin));
+    assert!(ended.out.contains("\nhint: this is a Rust crate: `mortise pack`"), "{}", ended.out);
+}
+
+/// What is refused before anything is sent or written comes with its cure, whichever step refuses it.
+#[test]
+fn what_cannot_be_packed_is_refused_with_the_cure() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("p.tar.gz");
+    let plugin = plugin_folder(folder.path());
+    let refused = || {
+        let mut failures = Vec::new();
+        for mut command in [mortise(), mortise()] {
+            match failures.len() {
+                0 => command.args(["pack", "--json", "-o"]).arg(&output),
+                _ => command.args(["deploy", "install", "--json", "--state-dir", "/nowhere"]),
+            };
+            let ended = run(command.arg(&plugin));
+            assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
+            failures.push(json_of(&ended.out));
+        }
+        assert!(!output.exists());
+        failures
+    };
+    std::fs::write(plugin.join("manifest.json"), MANIFEST.replace("entry_point", "entrypoint")).unwrap();
+    for failure in refused() {
+        assert_eq!(failure["hint"], "did you mean `entry_point`?", "{failure}");
+    }
+    std::fs::write(plugin.join("manifest.json"), MANIFEST).unwrap();
+    std::fs::write(plugin.join("plugin.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    for failure in refused() {
+        assert!(failure["hint"].as_str().unwrap().contains("#[tenon::plugin]"), "{failure}");
+    }
+    // A crate is looked at before it is built.
+    std::fs::write(plugin.join("Cargo.toml"), "").unwrap();
+    for (manifest, code, hint) in [
+        (MANIFEST.replace("entry_point", "entrypoint"), "manifest_unknown_key", "did you mean `entry_point`?"),
+        ("{".to_owned(), "manifest_not_json", "check the file with a JSON parser"),
+    ] {
+        std::fs::write(plugin.join("manifest.json"), manifest).unwrap();
+        for failure in refused() {
+            assert_eq!((&failure["code"], &failure["hint"]), (&json!(code), &json!(hint)), "{failure}");
+        }
+    }
+    std::fs::remove_file(plugin.join("Cargo.toml")).unwrap();
+    std::fs::write(plugin.join("manifest.json"), MANIFEST).unwrap();
+    std::fs::write(plugin.join("plugin.wasm"), COMPONENT).unwrap();
+    std::os::unix::fs::symlink("plugin.wasm", plugin.join("link")).unwrap();
+    let ended =
+        run(mortise().args(["deploy", "install", "--skip-validate", "--json", "--state-dir", "/nowhere"]).arg(&plugin));
+    let failure = json_of(&ended.out);
+    assert_eq!(failure["code"], "folder_link", "{failure}");
+    assert!(failure["hint"].is_string(), "{failure}");
+}
+
+/// Whatever keeps a host from starting says what to do about it.
+#[test]
+fn a_host_that_cannot_start_says_the_cure() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a-file");
+    std::fs::write(&file, "no folder").unwrap();
+    let deep = folder.path().join("d".repeat(100));
+    for (capabilities, state, error, hint) in [
+        (
+            file.join("below"),
+            folder.path().join("s"),
+            "failed to create the capabilities folder `",
+            "--capabilities-dir",
+        ),
+        (folder.path().join("c"), file, "failed to lock `", "--state-dir"),
+        (folder.path().join("c"), deep, "failed to open the control socket `", "a shorter path"),
+    ] {
+        let ended =
+            run(mortise().args(["run", "--state-dir"]).arg(&state).arg("--capabilities-dir").arg(&capabilities));
+        assert_eq!(ended.code, 1, "{}", ended.err);
+        let lines = ended.err.lines().skip_while(|line| !line.starts_with(&format!("error: {error}")));
+        let hints: Vec<_> = lines.skip(1).filter(|line| line.starts_with("hint: ")).collect();
+        assert!(hints.len() == 1 && hints[0].contains(hint), "{}", ended.err);
+    }
 }
 
 #[test]

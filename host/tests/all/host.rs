@@ -33,6 +33,9 @@ pub(crate) enum Way {
 /// What hosts are started on: a folder, a device on a mesh of its own. Kept, with all logs, when the test fails.
 pub(crate) struct Site {
     folder: TempDir,
+    capabilities: PathBuf,
+    /// None: where the host puts it by itself.
+    state: Option<PathBuf>,
     pub(crate) device: String,
     pub(crate) tenant: String,
     /// None: Zenoh.
@@ -52,8 +55,16 @@ impl Site {
     fn new(broker: Option<Arc<Broker>>) -> Self {
         let name = format!("e2e-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("capabilities")).unwrap();
-        Self { folder, device: format!("{name}-device"), tenant: name, broker }
+        let capabilities = folder.path().join("capabilities");
+        std::fs::create_dir(&capabilities).unwrap();
+        Self { folder, capabilities, state: None, device: format!("{name}-device"), tenant: name, broker }
+    }
+
+    /// With folders that do not exist yet.
+    pub(crate) fn with_missing_folders(mut self, capabilities: &str, state: Option<&str>) -> Self {
+        self.capabilities = self.folder.path().join(capabilities);
+        self.state = state.map(|state| self.folder.path().join(state));
+        self
     }
 
     /// Another device on the same mesh.
@@ -68,11 +79,11 @@ impl Site {
     }
 
     pub(crate) fn capabilities(&self) -> PathBuf {
-        self.folder.path().join("capabilities")
+        self.capabilities.clone()
     }
 
     pub(crate) fn state(&self) -> PathBuf {
-        self.capabilities().join(".mortise")
+        self.state.clone().unwrap_or_else(|| self.capabilities.join(".mortise"))
     }
 
     pub(crate) fn broker(&self) -> &Broker {
@@ -90,7 +101,10 @@ impl Site {
         command
             .args(["run", "--device-id", &self.device, "--tenant", &self.tenant, "--log-level", "debug"])
             .arg("--capabilities-dir")
-            .arg(self.capabilities());
+            .arg(&self.capabilities);
+        if let Some(state) = &self.state {
+            command.arg("--state-dir").arg(state);
+        }
         match &self.broker {
             Some(broker) => {
                 command.args(["--messaging-url", &broker.url(), "--discovery-mode", "d2d", "--allow-insecure"])

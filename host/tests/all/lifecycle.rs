@@ -5,18 +5,31 @@ use crate::host::{Host, Site, Way, function_names};
 use crate::shape::assert_shape;
 use serde_json::{Value, json};
 
-/// What a host without plugins advertises, in the reference's order (wire contract 6.4). `install_plugin` is for mesh
-/// callers only where the operator names folders.
-const HOST_FUNCTIONS: [&str; 9] = [
+/// What a host without plugins advertises: the reference's functions in its order (wire contract 6.4), then ours.
+/// `install_plugin` is for mesh callers only where the operator names folders.
+const HOST_FUNCTIONS: [&str; 21] = [
+    "get_plugin_artifact_url",
     "get_plugin_authoring_guide",
     "get_plugin_template",
     "get_status",
     "install_plugin_from_bundle",
+    "install_plugin_from_manifest",
+    "install_plugin_from_url",
+    "list_plugin_artifacts",
     "list_plugin_examples",
     "list_plugins",
     "load_plugin",
+    "publish_plugin_artifact",
     "reload_plugin",
     "unload_plugin",
+    // Ours, by name.
+    "append_plugin_upload",
+    "begin_plugin_upload",
+    "commit_plugin_upload",
+    "get_plugin_operation",
+    "list_plugin_versions",
+    "rollback_plugin",
+    "uninstall_plugin",
 ];
 
 fn with_host_functions(plugins: &[&str]) -> Vec<String> {
@@ -63,7 +76,7 @@ async fn comes_and_goes(site: Site, way: Way) {
     assert_eq!((&reply["plugin_id"], &reply["installed_to"]), (&json!("hello-world"), &json!(folder)));
     assert_eq!((&reply["load_result"]["status"], &reply["load_result"]["plugin"]), (&json!("success"), &summary));
     assert_eq!(reply["digest"], digest_of(&archive));
-    let installed = reply["generation"].as_u64().unwrap();
+    let installed = reply["incarnation"].as_u64().unwrap();
     advertises(&host, &["hello_world"]).await;
     check_status(&host, &site, way, &["hello-world"]).await;
     check_list(&host, &site, way, &summary).await;
@@ -75,7 +88,8 @@ async fn comes_and_goes(site: Site, way: Way) {
 
     let reply = host.result(way, "reload_plugin", json!({"plugin_id": "hello-world"})).await;
     assert_eq!((&reply["status"], &reply["plugin"]), (&json!("success"), &summary));
-    assert!(reply["generation"].as_u64().unwrap() > installed, "{reply}");
+    assert!(reply["incarnation"].as_u64().unwrap() > installed, "{reply}");
+    assert_eq!(reply["generation"], 1, "the same files are the same generation");
     advertises(&host, &["hello_world"]).await;
 
     let reply = host.result(way, "unload_plugin", json!({"plugin_id": "hello-world"})).await;

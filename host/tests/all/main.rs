@@ -30,6 +30,7 @@ mod names;
 mod outage;
 mod process;
 mod swaps;
+mod versions;
 
 use std::time::{Duration, Instant};
 

@@ -2,8 +2,11 @@
 
 use crate::bundle::{Plugin, bundle};
 use crate::host::{Site, Way};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,8 +23,27 @@ async fn a_second_host_on_the_same_folder_is_refused_and_the_first_goes_on() {
     let state = site.state();
     let reason = format!("`{}` is in use by the host `{}` (pid {})", state.display(), site.device, host.pid());
     assert!(refused.err.contains(&reason), "{}", refused.err);
+    assert!(refused.err.contains("\nhint: stop that host, or "), "{}", refused.err);
     assert_eq!(host.result(Way::Control, "increment", json!({})).await, 1);
     host.stop().await;
+}
+
+/// Both folders are made when they are missing, wherever they lie, and only the state folder is closed to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_folders_are_created() {
+    for (capabilities, state) in [("apart/plugins", Some("elsewhere/state")), ("together", None)] {
+        let site = Site::on_nats().with_missing_folders(capabilities, state);
+        // Made by nobody but the operating system's rules.
+        let ordinary = site.path().join("ordinary");
+        std::fs::create_dir(&ordinary).unwrap();
+        let host = site.start().await;
+        let mode = |folder: &Path| std::fs::metadata(folder).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&site.capabilities()), mode(&site.state())), (mode(&ordinary), 0o700));
+        assert_eq!(host.call("list_plugins", json!({})).await["available"], json!([]));
+        host.install(&Plugin::assembled("counter")).await;
+        assert!(site.capabilities().join("counter/manifest.json").is_file());
+        host.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,7 +165,8 @@ async fn nothing_is_loaded_where_the_operator_says_so() {
     }
 }
 
-/// One plugin is still starting, another is being installed, and the host ends in time all the same.
+/// One plugin is still starting, another is being installed: whoever installs it gets an answer, and the host ends in
+/// time all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_stops_while_plugins_are_starting() {
     let site = Site::on_nats();
@@ -152,12 +175,22 @@ async fn a_host_stops_while_plugins_are_starting() {
     let host = site.start().await;
     host.wait_for_loaded(&["counter"]).await;
     let install = bundle(&Plugin::of("slow-too", "slow-start").tarball());
-    host.tell(json!({"id": 1, "method": "install_plugin_from_bundle", "params": install}).to_string()).await;
-    crate::until("the install is under way", async || {
-        std::fs::read_dir(site.state().join("staging")).unwrap().count() == 1
-    })
-    .await;
-    host.stop().await;
+    let request = json!({"id": 1, "method": "install_plugin_from_bundle", "params": install}).to_string();
+    let (peer, subject) = (host.peer.clone(), format!("device-connect.{}.{}.cmd", site.tenant, site.device));
+    let installing = peer.request(&subject, request.into(), crate::LONG);
+    let stop = async {
+        crate::until("the install is under way", async || {
+            site.state().join("generations/slow-too").exists()
+                || std::fs::read_dir(site.state().join("staging")).unwrap().next().is_some()
+        })
+        .await;
+        host.stop().await;
+    };
+    let (reply, ()) = tokio::join!(installing, stop);
+    let reply: Value = serde_json::from_slice(&reply.unwrap()).unwrap();
+    let result = &reply["result"];
+    assert_eq!((&result["status"], &result["code"]), (&json!("error"), &json!("stopping")), "{reply}");
+    assert!(result["hint"].is_string(), "{reply}");
     assert!(!site.capabilities().join("slow-too").exists());
 }
 
@@ -189,4 +222,37 @@ async fn calls_under_way_are_answered_at_the_end() {
     let (short, long, ()) = tokio::join!(short, long, stop);
     assert_eq!(short["result"], 500);
     assert_eq!((&long["error"]["code"], &long["error"]["data"]["code"]), (&json!(-32000), &json!("stopped")), "{long}");
+}
+
+/// Whoever had sent a call when the host stopped taking calls is answered; whoever sends one later hears at once that
+/// nobody is there. Nobody waits in vain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_stops_in_a_flood_of_calls_leaves_none_unanswered() {
+    const ASKING: usize = 128;
+    let site = Site::on_nats();
+    site.put(&Plugin::assembled("counter"));
+    let host = site.start().await;
+    host.wait_for_loaded(&["counter"]).await;
+    let answered = Arc::new(AtomicUsize::new(0));
+    let subject = format!("device-connect.{}.{}.cmd", site.tenant, site.device);
+    let asking: Vec<_> = (0..ASKING)
+        .map(|id| {
+            let (peer, subject, answered) = (host.peer.clone(), subject.clone(), Arc::clone(&answered));
+            let request = json!({"id": id, "method": "increment"}).to_string();
+            tokio::spawn(async move {
+                loop {
+                    match peer.request(&subject, request.clone().into(), crate::LONG).await {
+                        Ok(_) => answered.fetch_add(1, Ordering::Relaxed),
+                        Err(error) => return error,
+                    };
+                }
+            })
+        })
+        .collect();
+    crate::until("there is a flood", async || answered.load(Ordering::Relaxed) > 10 * ASKING).await;
+    host.stop().await;
+    for task in asking {
+        let error = task.await.unwrap();
+        assert!(error.contains("no responders"), "{error}");
+    }
 }

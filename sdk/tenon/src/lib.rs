@@ -21,7 +21,7 @@
 //! }
 //! ```
 //!
-//! Build it as a `cdylib` for `wasm32-unknown-unknown` or `wasm32-wasip2`; `mortise pack` does so. One component holds
+//! Build it as a `cdylib` for `wasm32-unknown-unknown`, as `mortise pack` does, or for `wasm32-wasip2`. One component holds
 //! one plugin. [`plugin`](macro@plugin) tells what the block may contain.
 //!
 //! # What a plugin can do
@@ -39,6 +39,11 @@
 //!
 //! `std::time::SystemTime` and `Instant` panic on `wasm32-unknown-unknown`, which has no clock; [`now`] and
 //! [`monotonic`] work everywhere. There are no threads, no sockets and no files beyond what the host grants.
+//!
+//! On `wasm32-wasip2` `std` has clocks and random numbers, and what it prints becomes lines of the plugin's log; files,
+//! sockets, arguments and variables are there and empty or denied. `std::thread::sleep` blocks every call of the
+//! plugin and counts as computing: one that lasts longer than `limits.turn` costs the instance, as does
+//! `std::process::exit`. Wait with [`sleep`].
 //!
 //! # Testing
 //!

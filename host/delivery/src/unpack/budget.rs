@@ -1,14 +1,15 @@
 //! Counts what comes out of an archive and stops it at the limits.
 
 use super::{ArchiveError, ArchiveLimits};
+use crate::member::shown;
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
 
 /// Unpacked bytes below which the ratio does not matter: small texts compress well.
 const RATIO_GRACE_BYTES: u64 = 1 << 20;
 
-/// Bytes that one member's metadata (long names, extended headers) may have: they are read into memory.
-const METADATA_BYTES_MAX: u64 = 64 << 10;
+/// Bytes that one extended header (a long name, say) may have: it is read into memory.
+pub(super) const METADATA_BYTES_MAX: u64 = 64 << 10;
 
 /// What one archive may still bring. Shared by all readers of that archive.
 #[derive(Debug)]
@@ -16,36 +17,23 @@ pub(super) struct Budget {
     limits: ArchiveLimits,
     packed: u64,
     unpacked: Cell<u64>,
-    /// Left for metadata while an archive's library looks for the next member; none while content is read.
-    metadata: Cell<Option<u64>>,
     /// The limit that a reader ran into, until somebody asks: libraries pass on `io::Error`s only.
     broken: RefCell<Option<ArchiveError>>,
 }
 
 impl Budget {
     pub(super) fn new(limits: ArchiveLimits, packed: u64) -> Self {
-        Self { limits, packed, unpacked: Cell::new(0), metadata: Cell::new(None), broken: RefCell::new(None) }
-    }
-
-    /// Runs what looks for the next member, with a small budget of its own.
-    pub(super) fn metadata<T>(&self, next: impl FnOnce() -> T) -> T {
-        self.metadata.set(Some(METADATA_BYTES_MAX));
-        let result = next();
-        self.metadata.set(None);
-        result
+        Self { limits, packed, unpacked: Cell::new(0), broken: RefCell::new(None) }
     }
 
     /// What a library's error means: the limit that a reader ran into, or damaged data.
     pub(super) fn explain(&self, error: &dyn std::error::Error) -> ArchiveError {
-        self.broken.take().unwrap_or_else(|| ArchiveError::Corrupt { reason: error.to_string() })
+        // The text may quote the archive.
+        let corrupt = || ArchiveError::Corrupt { reason: shown(error.to_string().as_bytes()) };
+        self.broken.take().unwrap_or_else(corrupt)
     }
 
     fn spend(&self, bytes: u64) -> Result<(), ArchiveError> {
-        if let Some(left) = self.metadata.get() {
-            let left =
-                left.checked_sub(bytes).ok_or(ArchiveError::MetadataTooLarge { bytes_max: METADATA_BYTES_MAX })?;
-            self.metadata.set(Some(left));
-        }
         let unpacked = self.unpacked.get().saturating_add(bytes);
         self.unpacked.set(unpacked);
         let (bytes_max, ratio_max) = (self.limits.tree.bytes_max, self.limits.ratio_max);

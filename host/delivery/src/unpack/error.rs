@@ -28,6 +28,83 @@ pub enum ArchiveError {
         /// As there are.
         actual: u64,
     },
+    /// A member whose content is not what its checksum says.
+    #[error("corrupt archive: `{name}` does not match its checksum")]
+    Checksum {
+        /// The member.
+        name: String,
+    },
+    /// Another number of members than the archive says.
+    #[error("corrupt archive: it has {actual} members, expected {expected}")]
+    MemberCount {
+        /// As the archive says.
+        expected: usize,
+        /// As there are.
+        actual: usize,
+    },
+    /// Bytes in front of the first member, as in programs that extract themselves.
+    #[error("archive begins with data that belongs to no member")]
+    LeadingData,
+    /// Bytes between members.
+    #[error("archive has data that belongs to no member at byte {offset}")]
+    StrayData {
+        /// Where.
+        offset: u64,
+    },
+    /// Bytes behind what a reader has any reason to read.
+    #[error("archive goes on after {after}")]
+    TrailingData {
+        /// What should have been the end.
+        after: &'static str,
+    },
+    /// Bytes behind a member's own end, within what it takes in the archive.
+    #[error("file in archive has data behind its end: {name}")]
+    HiddenData {
+        /// The member.
+        name: String,
+    },
+    /// Several gzip files, one behind the other: some readers see the first, others all.
+    #[error("archive is several gzip files in one")]
+    SeveralGzips,
+    /// Two places that may both be the end of a zip file.
+    #[error("archive has two ends, one in the other's comment")]
+    AmbiguousEnd,
+    /// Members that share bytes.
+    #[error("file in archive overlaps another: {name}")]
+    Overlap {
+        /// The later of the two.
+        name: String,
+    },
+    /// A member that is described twice and differently.
+    #[error("headers in archive disagree: {name}")]
+    HeadersDisagree {
+        /// The member.
+        name: String,
+    },
+    /// Two extended headers where only one can count.
+    #[error("repeated header in archive: {name}")]
+    RepeatedHeader {
+        /// What the first one says.
+        name: String,
+    },
+    /// A header that would change every member behind it, for readers that heed it.
+    #[error("global header in archive sets `{key}`")]
+    GlobalHeader {
+        /// What it sets.
+        key: String,
+    },
+    /// A name that is neither ASCII nor marked as UTF-8: other readers take it for another.
+    #[error("name in archive is not marked as UTF-8: {name}")]
+    NameEncoding {
+        /// The member, its name read as UTF-8.
+        name: String,
+    },
+    /// The variety of zip files for more than 4 GiB.
+    #[error("zip64 archive")]
+    Zip64,
+    /// One part of a zip file in several.
+    #[error("archive is one part of several")]
+    SeveralDisks,
     /// A member that may not be named so.
     #[error("unsafe path in archive: {name}")]
     UnsafePath {
@@ -42,8 +119,8 @@ pub enum ArchiveError {
         /// The member.
         name: String,
     },
-    /// Two members that are one file where case does not count.
-    #[error("paths in archive differ in case only: {other} and {name}")]
+    /// Two members that are one file where case, or the way an accent is written, does not count.
+    #[error("paths in archive are one path to some file systems: {other} and {name}")]
     CaseCollision {
         /// The member.
         name: String,
@@ -127,12 +204,30 @@ impl ArchiveError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotGzip | Self::NotZip | Self::Corrupt { .. } | Self::Truncated { .. } => "archive_corrupt",
+            Self::NotGzip
+            | Self::NotZip
+            | Self::Corrupt { .. }
+            | Self::Truncated { .. }
+            | Self::Checksum { .. }
+            | Self::MemberCount { .. } => "archive_corrupt",
+            Self::LeadingData
+            | Self::StrayData { .. }
+            | Self::TrailingData { .. }
+            | Self::HiddenData { .. }
+            | Self::SeveralGzips
+            | Self::AmbiguousEnd
+            | Self::Overlap { .. }
+            | Self::HeadersDisagree { .. }
+            | Self::RepeatedHeader { .. }
+            | Self::GlobalHeader { .. }
+            | Self::NameEncoding { .. } => "archive_ambiguous",
             Self::UnsafePath { .. } => "archive_unsafe_path",
             Self::Duplicate { .. } | Self::CaseCollision { .. } | Self::FileAsFolder { .. } => "archive_path_conflict",
             Self::SymbolicLink { .. } | Self::HardLink { .. } => "archive_link",
             Self::SpecialFile { .. } => "archive_special_file",
-            Self::Encrypted { .. } | Self::Compression { .. } => "archive_unsupported",
+            Self::Encrypted { .. } | Self::Compression { .. } | Self::Zip64 | Self::SeveralDisks => {
+                "archive_unsupported"
+            }
             Self::TooManyMembers { .. }
             | Self::UnpackedTooLarge { .. }
             | Self::RatioTooHigh { .. }
@@ -148,7 +243,28 @@ impl ArchiveError {
         match self {
             Self::NotGzip => "send a .tar.gz, or pass format \"zip\" for a zip file".to_owned(),
             Self::NotZip => "send a .zip, or pass format \"tar.gz\" for a gzip tar".to_owned(),
-            Self::Corrupt { .. } | Self::Truncated { .. } => "make the archive again and send all of it".to_owned(),
+            Self::Corrupt { .. } | Self::Truncated { .. } | Self::Checksum { .. } | Self::MemberCount { .. } => {
+                "make the archive again and send all of it".to_owned()
+            }
+            Self::LeadingData | Self::StrayData { .. } | Self::TrailingData { .. } | Self::HiddenData { .. } => {
+                "send the archive alone, as the archiver wrote it: nothing before, between or behind its files"
+                    .to_owned()
+            }
+            Self::SeveralGzips => "pack everything into one tar, and that into one gzip file".to_owned(),
+            Self::AmbiguousEnd => "pack without a comment".to_owned(),
+            Self::Overlap { .. }
+            | Self::HeadersDisagree { .. }
+            | Self::RepeatedHeader { .. }
+            | Self::GlobalHeader { .. } => {
+                "make the archive again, with another archiver if need be: readers would differ in what it holds"
+                    .to_owned()
+            }
+            Self::NameEncoding { .. } => {
+                "send a .tar.gz, or name the file in ASCII: not every archiver marks names (`zip` on Linux does not)"
+                    .to_owned()
+            }
+            Self::Zip64 => "pack to a file and not to a pipe, or send a .tar.gz".to_owned(),
+            Self::SeveralDisks => "pack into one file".to_owned(),
             Self::UnsafePath { fault, .. } => {
                 format!("{fault}: every path must be relative, of plain components, inside the plugin's folder")
             }

@@ -32,11 +32,12 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes a file and returns its size. `explain` says what a failed read means.
+    /// Writes a file and returns its size. Of its mode only the owner's right to execute counts. `explain` says what a
+    /// failed read means.
     pub(crate) fn file(
         &mut self,
         raw: &[u8],
-        executable: bool,
+        mode: u32,
         content: &mut dyn Read,
         explain: &dyn Fn(std::io::Error) -> ArchiveError,
     ) -> Result<u64, ArchiveError> {
@@ -48,7 +49,7 @@ impl Sink {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(failed("create", folder))?;
         }
-        let mode = if executable { 0o755 } else { 0o644 };
+        let mode = if mode & 0o100 != 0 { 0o755 } else { 0o644 };
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)

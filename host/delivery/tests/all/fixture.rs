@@ -1,12 +1,11 @@
 //! A host's folders, with something beside them that must never change.
 
+pub(crate) use crate::archive::MANIFEST;
 use mortise_delivery::{ArchiveError, ArchiveFormat, ArchiveLimits, StageError, StagedPlugin, Staging};
 use mortise_model::PluginId;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-
-pub(crate) const MANIFEST: &str = r#"{"id": "demo", "entry_point": "plugin.wasm"}"#;
 
 pub(crate) struct Fixture {
     outer: TempDir,
@@ -39,7 +38,13 @@ impl Fixture {
 
     /// Stages an archive that must be refused, and checks that nothing of it is left anywhere.
     pub(crate) fn refuse(&self, bytes: &[u8]) -> ArchiveError {
-        let error = match self.stage(bytes, None) {
+        self.refuse_as(bytes, ArchiveFormat::detect("auto", None, bytes))
+    }
+
+    /// The same for an archive whose first bytes do not tell what it is.
+    pub(crate) fn refuse_as(&self, bytes: &[u8], format: ArchiveFormat) -> ArchiveError {
+        let staged = StagedPlugin::from_archive(bytes, format, None, &self.limits, &self.staging);
+        let error = match staged {
             Err(StageError::Archive(error)) => error,
             other => panic!("expected an archive error, got {other:?}"),
         };

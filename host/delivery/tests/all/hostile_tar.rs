@@ -103,6 +103,125 @@ fn members_that_get_in_each_others_way() {
 }
 
 #[test]
+fn names_that_are_one_name_to_some_file_system() {
+    for (one, other) in [("\u{e9}", "e\u{301}"), ("stra\u{df}e", "STRASSE"), ("a\u{200b}", "a"), ("\u{17f}", "S")] {
+        let error = refuse(RawTar::plugin().file(one, b"1").file(other, b"2"));
+        assert!(matches!(&error, ArchiveError::CaseCollision { other, .. } if other == one), "{error:?}");
+    }
+    let error = refuse(RawTar::plugin().file("a\u{202e}gpj.exe", b"x"));
+    assert!(matches!(error, ArchiveError::UnsafePath { fault: PathFault::TextDirection, .. }), "{error:?}");
+    assert_eq!(error.to_string(), "unsafe path in archive: a\\u{202e}gpj.exe");
+}
+
+#[test]
+fn names_that_only_other_systems_mind() {
+    // Devices of Windows, and its drives: this host does not run there, and `aux.py` is a fair name for a module.
+    let fixture = Fixture::new();
+    let tar = ["aux.py", "CON", "c:x", "a*b", "~"].iter().fold(RawTar::plugin(), |tar, name| tar.file(name, b""));
+    assert!(fixture.stage(&tar.gz(), None).is_ok());
+}
+
+#[test]
+fn modes_are_normalised() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let table = [("setuid", 0o4755, 0o755), ("group", 0o610, 0o644), ("all", 0o7777, 0o755), ("none", 0, 0o644)];
+    let tar =
+        table.iter().fold(RawTar::plugin(), |tar, (name, mode, _)| tar.member_with_mode(name, b'0', "", b"x", *mode));
+    let fixture = Fixture::new();
+    let staged = fixture.stage(&tar.member_with_mode("dir/", b'5', "", b"", 0o1777).gz(), None).unwrap();
+    let mode = |path: &str| std::fs::metadata(staged.root().join(path)).unwrap().permissions().mode() & 0o7777;
+    for (name, _, expected) in table {
+        assert_eq!(mode(name), expected, "{name}");
+    }
+    assert_eq!(mode("dir"), 0o755);
+}
+
+#[test]
+fn extended_headers_that_leave_a_choice() {
+    // Two names, or two sizes, for one member: which one counts would be the reader's choice.
+    let both = RawTar::plugin().member("././@LongLink", b'L', "", b"one").pax(b'x', "path", "two").file("three", b"x");
+    let error = refuse(both);
+    assert!(matches!(&error, ArchiveError::HeadersDisagree { name } if name == "two"), "{error:?}");
+    let error = refuse(RawTar::plugin().pax(b'x', "size", "512").file("a", b"x"));
+    assert!(matches!(&error, ArchiveError::HeadersDisagree { name } if name == "a"), "{error:?}");
+    for kind in [b'L', b'K'] {
+        let twice = RawTar::plugin().member("long", kind, "", b"one").member("long", kind, "", b"two").file("a", b"x");
+        let error = refuse(twice);
+        assert!(matches!(&error, ArchiveError::RepeatedHeader { name } if name == "one"), "{error:?}");
+    }
+    let error = refuse(RawTar::plugin().pax(b'x', "path", "one").pax(b'x', "path", "two").file("a", b"x"));
+    assert!(matches!(&error, ArchiveError::RepeatedHeader { name } if name == "one"), "{error:?}");
+    for key in ["path", "size"] {
+        let twice = format!("{0} {key}=1\n{0} {key}=2\n", key.len() + 5);
+        let error = refuse(RawTar::plugin().member("pax", b'x', "", twice.as_bytes()).file("a", b"x"));
+        assert!(matches!(&error, ArchiveError::RepeatedHeader { name } if name == "1"), "{error:?}");
+    }
+    for key in ["path", "linkpath", "size", "hdrcharset", "GNU.sparse.major"] {
+        let error = refuse(RawTar::plugin().pax(b'g', key, "1").file("a", b"x"));
+        assert!(matches!(&error, ArchiveError::GlobalHeader { key: got } if got == key), "{error:?}");
+    }
+    // Each of them describes the member behind it, so there has to be one.
+    for tar in [
+        RawTar::plugin().pax(b'x', "path", "a"),
+        RawTar::plugin().member("long", b'L', "", b"a"),
+        RawTar::plugin().member("long", b'K', "", b"a"),
+        RawTar::plugin().pax(b'x', "path", "b").pax(b'g', "comment", "x").file("a", b"x"),
+    ] {
+        let error = refuse(tar);
+        let reason = "an extended header is not followed by its member";
+        assert!(matches!(&error, ArchiveError::Corrupt { reason: got } if got == reason), "{error:?}");
+    }
+    let error = refuse(RawTar::plugin().member("pax", b'x', "", b"rubbish\n").file("a", b"x"));
+    assert!(matches!(error, ArchiveError::Corrupt { .. }), "{error:?}");
+}
+
+#[test]
+fn extended_headers_that_agree() {
+    let long = "n".repeat(150);
+    let fixture = Fixture::new();
+    let tar = RawTar::plugin()
+        .member("././@LongLink", b'L', "", format!("{long}\0").as_bytes())
+        .pax(b'x', "path", &long)
+        .file("short", b"x")
+        .pax(b'x', "size", "1")
+        .file("a", b"x");
+    let staged = fixture.stage(&tar.gz(), None).unwrap();
+    assert_eq!(crate::fixture::names(staged.root()), ["a", "manifest.json", &long, "plugin.wasm"]);
+}
+
+#[test]
+fn headers_of_the_oldest_variety_extend_nothing() {
+    for kind in [b'L', b'K', b'x', b'g'] {
+        let mut tar = RawTar::plugin();
+        tar.old_header("extended", kind, 0);
+        let error = refuse(tar.file("a", b"x"));
+        assert!(matches!(error, ArchiveError::SpecialFile { kind: "of unknown type", .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn what_follows_the_end() {
+    let fixture = Fixture::new();
+    let good = RawTar::plugin().gz();
+    let error = fixture.refuse(&[good.as_slice(), b"x"].concat());
+    assert!(matches!(error, ArchiveError::TrailingData { after: "the gzip data" }), "{error:?}");
+    let error = fixture.refuse(&[good.as_slice(), &[0; 512]].concat());
+    assert!(matches!(error, ArchiveError::TrailingData { after: "the gzip data" }), "{error:?}");
+    let error = fixture.refuse(&[good.as_slice(), &RawTar::default().file("hidden", b"x").gz()].concat());
+    assert!(matches!(error, ArchiveError::SeveralGzips), "{error:?}");
+    let mut hidden = RawTar::plugin().bytes();
+    hidden.resize(hidden.len() + 1024, 0);
+    hidden.extend(RawTar::default().file("hidden", b"x").bytes());
+    let error = fixture.refuse(&gzip(&hidden));
+    assert!(matches!(error, ArchiveError::TrailingData { after: "the end of the tar" }), "{error:?}");
+    // Tars are padded to the size of a tape's block, and some archivers write no end at all.
+    let mut padded = RawTar::plugin().bytes();
+    assert!(fixture.stage(&gzip(&padded), None).is_ok());
+    padded.resize(10 << 10, 0);
+    assert!(fixture.stage(&gzip(&padded), None).is_ok());
+}
+
+#[test]
 fn more_than_a_plugin_may_have() {
     let with = |tree: TreeLimits| {
         let mut fixture = Fixture::new();
@@ -112,10 +231,10 @@ fn more_than_a_plugin_may_have() {
     let fixture = with(TreeLimits { bytes_max: 100 << 10, ..TreeLimits::default() });
     let error = fixture.refuse(&RawTar::plugin().file("big", &noise(100 << 10)).gz());
     assert!(matches!(error, ArchiveError::UnpackedTooLarge { bytes_max: 102_400 }), "{error:?}");
-    // What lies behind the end of the tar counts as well.
+    // What pads the tar counts as well.
     let mut bytes = RawTar::plugin().bytes();
     bytes.resize(bytes.len() + 1024, 0);
-    bytes.extend_from_slice(&noise(100 << 10));
+    bytes.resize(bytes.len() + (100 << 10), 0);
     let error = fixture.refuse(&gzip(&bytes));
     assert!(matches!(error, ArchiveError::UnpackedTooLarge { bytes_max: 102_400 }), "{error:?}");
 
@@ -133,9 +252,17 @@ fn more_than_a_plugin_may_have() {
     let error = refuse(RawTar::plugin().file("bomb", &vec![0; 20 << 20]));
     assert!(matches!(error, ArchiveError::RatioTooHigh { ratio_max: 200 }), "{error:?}");
 
-    let huge = vec![b'n'; 100 << 10];
+    // Exactly what an extended header may have passes, and is too long for a name.
+    let long = vec![b'n'; 64 << 10];
+    let error = refuse(RawTar::plugin().member("././@LongLink", b'L', "", &long).file("a", b""));
+    assert!(matches!(error, ArchiveError::UnsafePath { fault: PathFault::PathTooLong { .. }, .. }), "{error:?}");
+    let huge = vec![b'n'; (64 << 10) + 1];
     let error = refuse(RawTar::plugin().member("././@LongLink", b'L', "", &huge).file("a", b""));
     assert!(matches!(error, ArchiveError::MetadataTooLarge { bytes_max: 65_536 }), "{error:?}");
+    for kind in [b'K', b'g'] {
+        let error = refuse(RawTar::plugin().member("huge", kind, "", &huge).file("a", b""));
+        assert!(matches!(error, ArchiveError::MetadataTooLarge { bytes_max: 65_536 }), "{error:?}");
+    }
     let error = refuse(RawTar::plugin().member("pax", b'x', "", &huge).file("a", b""));
     assert!(matches!(error, ArchiveError::MetadataTooLarge { bytes_max: 65_536 }), "{error:?}");
 }
@@ -149,6 +276,22 @@ fn exactly_the_limits_pass() {
     assert!(fixture.stage(&bytes, None).is_ok());
     fixture.limits.tree.bytes_max -= 1;
     assert!(matches!(fixture.refuse(&bytes), ArchiveError::UnpackedTooLarge { .. }));
+
+    fixture.limits = ArchiveLimits::default();
+    // 32 components, one of 255 bytes, 1,024 bytes in all.
+    let deep = format!("{}/{}", vec!["d"; 31].join("/"), "n".repeat(255));
+    let long = format!("{}/{}/n", vec!["d".repeat(255); 3].join("/"), "n".repeat(254));
+    let tar = RawTar::plugin().pax(b'x', "path", &deep).file("a", b"").pax(b'x', "path", &long).file("b", b"");
+    assert!(fixture.stage(&tar.gz(), None).is_ok());
+    // 200 times the packed size, as nearly as a compressor allows, and more.
+    let zeros = RawTar::plugin().file("zeros", &vec![0; 2 << 20]);
+    let noisy = |noise_bytes| {
+        let tar = RawTar::plugin().file("noise", &noise(noise_bytes)).file("zeros", &vec![0; 4 << 20]);
+        tar.gz()
+    };
+    assert!(matches!(fixture.refuse(&zeros.gz()), ArchiveError::RatioTooHigh { ratio_max: 200 }));
+    assert!(fixture.stage(&noisy(20_000), None).is_ok());
+    assert!(matches!(fixture.refuse(&noisy(10_000)), ArchiveError::RatioTooHigh { ratio_max: 200 }));
 }
 
 #[test]
@@ -168,7 +311,10 @@ fn damage() {
     assert!(matches!(fixture.refuse(b""), ArchiveError::NotGzip));
     assert!(matches!(fixture.refuse(b"hello"), ArchiveError::NotGzip));
     assert!(matches!(fixture.refuse(&RawTar::plugin().bytes()), ArchiveError::NotGzip));
-    assert!(matches!(fixture.refuse(&gzip(&noise(2048))), ArchiveError::Corrupt { .. }));
+    let error = fixture.refuse(&gzip(&noise(2048)));
+    assert!(matches!(error, ArchiveError::Corrupt { .. }), "{error:?}");
+    // The library quotes the header that it cannot read.
+    assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
 
     // A header that promises more than there is, in a gzip that is whole.
     let mut cut = RawTar::plugin();

@@ -184,6 +184,8 @@ mod tests {
         assert_eq!(value(&session, "scouting/multicast/enabled"), true);
         assert_eq!(value(&session, "scouting/gossip/enabled"), true);
         assert_eq!(value(&session, "scouting/gossip/multihop"), true);
+        // Opening a session waits for nobody.
+        assert_eq!(value(&session, "open/return_conditions/connect_scouted"), false);
         assert_eq!(value(&session, "connect/endpoints"), json!([]));
     }
 

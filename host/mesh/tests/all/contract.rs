@@ -17,6 +17,7 @@ pub(crate) async fn check(server: &dyn Mesh, client: &dyn Mesh) {
     nobody_answers(server, client).await;
     sinks_may_panic_and_spawn(server, client).await;
     a_dropped_guard_ends_its_subscription(server, client).await;
+    a_closed_subscription_has_handed_on_what_came_before(server, client).await;
     closing_ends_everything(server, client).await;
 }
 
@@ -177,6 +178,34 @@ async fn a_dropped_guard_ends_its_subscription(server: &dyn Mesh, client: &dyn M
     // The same subject can be served again.
     let _again = server.serve(&command, echo()).await.unwrap();
     eventually("an answer", LIMIT, async || client.request(&command, Bytes::new(), LIMIT).await.ok()).await;
+}
+
+async fn a_closed_subscription_has_handed_on_what_came_before(server: &dyn Mesh, client: &dyn Mesh) {
+    let command = subject(format!("{}.d1.cmd", tenant()));
+    let (sink, mut served) = inbox();
+    let guard = server.serve(&command, sink).await.unwrap();
+    eventually("a first message", LIMIT, async || {
+        client.publish(&command, Bytes::from_static(b"first")).await.unwrap();
+        tokio::time::timeout(SILENCE, served.recv()).await.ok()
+    })
+    .await;
+    while served.try_recv().is_ok() {}
+    // From the serving side itself: what it sends reaches the mesh before the end of its subscription does.
+    for number in 0..100 {
+        server.publish(&command, Bytes::from(format!("{number}"))).await.unwrap();
+    }
+    guard.close().await;
+    let seen: Vec<Bytes> = std::iter::from_fn(|| served.try_recv().ok()).map(|message| message.payload).collect();
+    let numbers: Vec<&Bytes> = seen.iter().filter(|payload| *payload != "first").collect();
+    assert!(numbers.iter().enumerate().all(|(index, number)| **number == format!("{index}")), "{numbers:?}");
+    assert_eq!(numbers.len(), 100);
+    eventually("the end of serving", LIMIT, async || {
+        match client.request(&command, Bytes::new(), Duration::from_millis(200)).await {
+            Err(MeshError::NoResponders(_)) => Some(()),
+            _ => None,
+        }
+    })
+    .await;
 }
 
 async fn closing_ends_everything(server: &dyn Mesh, client: &dyn Mesh) {

@@ -11,6 +11,7 @@ use mortise_mesh::{Link, Mesh, MeshError, Message, NatsAuth, NatsMesh, Secret};
 use nkeys::{KeyPair, KeyPairType};
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,6 +169,49 @@ async fn replies_arrive_even_when_they_outrun_the_outgoing_queue() {
     for task in asking {
         tokio::time::timeout(LIMIT, task).await.unwrap().unwrap();
     }
+}
+
+/// Whoever has sent a request before its subject is served no more gets an answer; whoever sends one later hears at
+/// once that nobody answers. There is no third kind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn closing_a_subscription_in_a_flood_of_requests_loses_none() {
+    const ASKING: usize = 256;
+    let broker = NatsServer::start("");
+    let (server, client) = (broker.connect().await, Arc::new(broker.connect().await));
+    for round in 0..20 {
+        let command = subject(format!("d{round}.cmd"));
+        let answered = Arc::new(AtomicUsize::new(0));
+        let served = server.serve(&command, echo()).await.unwrap();
+        let asking: Vec<_> = (0..ASKING)
+            .map(|_| {
+                let (client, command, answered) = (Arc::clone(&client), command.clone(), Arc::clone(&answered));
+                tokio::spawn(async move {
+                    loop {
+                        match client.request(&command, Bytes::from_static(b"hello"), LIMIT).await {
+                            Ok(_) => answered.fetch_add(1, Ordering::Relaxed),
+                            Err(error) => return error,
+                        };
+                    }
+                })
+            })
+            .collect();
+        eventually("a flood", LIMIT, async || (answered.load(Ordering::Relaxed) > 4 * ASKING).then_some(())).await;
+        served.close().await;
+        for task in asking {
+            let error = task.await.unwrap();
+            assert!(matches!(error, MeshError::NoResponders(_)), "round {round}: {error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_a_subscription_without_a_broker_does_not_hang() {
+    let mut broker = NatsServer::start("");
+    let mesh = broker.connect().await;
+    let served = mesh.serve(&subject("d.cmd"), echo()).await.unwrap();
+    broker.kill();
+    link_is(&mesh, LIMIT, |link| *link == Link::Down).await;
+    tokio::time::timeout(Duration::from_secs(1), served.close()).await.expect("half a second at most");
 }
 
 /// A JSON web token as NATS has them: signed with the key of its issuer.

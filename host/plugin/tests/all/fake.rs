@@ -2,16 +2,17 @@
 
 use async_trait::async_trait;
 use mortise_model::{
-    Cadence, Description, DeviceId, Digest, EventName, Failure, FunctionDef, FunctionName, Json, Manifest, PluginId,
+    Cadence, Description, DeviceId, Digest, EmittedName, Failure, FunctionDef, FunctionName, Json, Manifest, PluginId,
     RoutineDef, RuntimeKind, Tenant,
 };
 use mortise_plugin::{
-    Backend, Health, Instance, Invocation, Job, JobKind, Package, PrepareError, Registry, RegistryParts, Runtime,
-    Services,
+    Backend, Health, Instance, Invocation, Job, JobKind, NameClaims, Package, PrepareError, Registry, RegistryConfig,
+    RegistryParts, Runtime, Services,
 };
-use mortise_rpc::{Call, DeviceCard, Dispatcher, Origin, Outcome, Responder, Routes, TraceContext};
+use mortise_rpc::{Call, DeviceCard, Dispatcher, Origin, Outcome, Responder, Routes};
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -165,7 +166,7 @@ impl Backend for Events {
         json("[]")
     }
 
-    fn emit(&self, event: EventName, payload: Json) {
+    fn emit(&self, event: EmittedName, payload: Json) {
         self.seen.lock().unwrap().push((event.to_string(), payload.to_value()));
         self.changed.notify_waiters();
     }
@@ -178,6 +179,10 @@ impl Events {
 }
 
 pub(crate) fn host() -> Host {
+    host_with(RegistryConfig::default())
+}
+
+pub(crate) fn host_with(config: RegistryConfig) -> Host {
     let card = DeviceCard {
         id: DeviceId::new("host-1").unwrap(),
         tenant: Tenant::new("lab").unwrap(),
@@ -197,6 +202,8 @@ pub(crate) fn host() -> Host {
         runtimes: vec![Arc::<FakeRuntime>::clone(&runtime)],
         backend: Arc::<Events>::clone(&events),
         message_bytes_max: bytes,
+        names: NameClaims::default(),
+        config,
     });
     let dispatcher = Dispatcher::new(Arc::new(card), routes.clone());
     Host { registry, runtime, routes, dispatcher, events, message_bytes_max }
@@ -227,19 +234,10 @@ impl Host {
 
     /// Calls `method` without waiting.
     pub(crate) fn begin_call(&self, method: &str) -> tokio::sync::oneshot::Receiver<Outcome> {
-        let request_id = mortise_rpc::no_request_id();
-        let (responder, receiver) = Responder::local(Arc::clone(&request_id));
-        self.dispatcher.dispatch(Call {
-            method: method.into(),
-            params: json("{}"),
-            caller: None,
-            trace: TraceContext::default(),
-            origin: Origin::Control,
-            request_id,
-            deadline: None,
-            depth: 0,
-            responder,
-        });
+        let (responder, receiver) = Responder::local(mortise_rpc::no_request_id());
+        let (params, origin) = (json("{}"), Origin::Control);
+        let call = Call { params, caller: None, trace: None, origin, deadline: None, depth: 0, responder };
+        self.dispatcher.dispatch(method, call);
         receiver
     }
 
@@ -266,7 +264,14 @@ pub(crate) fn plugin(id: &str) -> PluginId {
 pub(crate) fn package(id: &str) -> Package {
     let manifest = format!(r#"{{"id": "{id}", "version": "1", "entry_point": "plugin.wasm"}}"#);
     let manifest = Manifest::parse(manifest.as_bytes(), None).unwrap();
-    Package { id: plugin(id), manifest: Arc::new(manifest), root: PathBuf::new(), tree: Digest::of(b"") }
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    Package {
+        id: plugin(id),
+        manifest: Arc::new(manifest),
+        root: PathBuf::new(),
+        tree: Digest::of(b""),
+        generation: NEXT.fetch_add(1, Ordering::Relaxed),
+    }
 }
 
 /// Waits for `condition`, for at most five seconds.

@@ -2,10 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod fake;
+mod services;
 
-use fake::{Plan, host, package, plugin, until};
-use mortise_plugin::{ActivateError, NameOwner, PrepareError};
-use mortise_rpc::RpcCode;
+use fake::{Plan, host, host_with, json, package, plugin, until};
+use mortise_plugin::{ActivateError, NameOwner, PrepareError, RegistryConfig};
+use mortise_rpc::{LocalCall, RpcCode};
 use std::task::Poll;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
@@ -25,8 +26,8 @@ async fn a_loaded_plugin_is_callable_both_ways_and_gone_after_its_unload() {
     assert_eq!(host.advertised(), ["echo", "ping"]);
 
     let operation = host.registry.begin(&plugin("a")).await.unwrap();
-    assert!(operation.remove().await.is_some());
-    assert!(operation.remove().await.is_none(), "it is not loaded any more");
+    assert!(operation.remove().await.unwrap().is_some());
+    assert!(operation.remove().await.unwrap().is_none(), "it is not loaded any more");
     assert_eq!(host.call("ping").await.unwrap_err().rpc, RpcCode::UnknownMethod);
     assert_eq!(host.call("a.ping").await.unwrap_err().rpc, RpcCode::UnknownMethod);
     assert!(host.advertised().is_empty() && host.registry.snapshot().is_empty());
@@ -50,7 +51,7 @@ async fn a_bare_name_stays_with_its_first_owner_and_passes_on_when_it_goes() {
     host.load("a", serving("a2", &["ping"])).await;
     assert_eq!(host.text("ping").await, "a2 ping", "a reload keeps the name");
 
-    let removed = host.registry.begin(&plugin("a")).await.unwrap().remove().await.unwrap();
+    let removed = host.registry.begin(&plugin("a")).await.unwrap().remove().await.unwrap().unwrap();
     assert_eq!((removed.passed[0].function.as_str(), &removed.passed[0].owner), ("ping", &plugin("b")));
     assert_eq!(host.text("ping").await, "b1 ping");
     assert_eq!(host.advertised(), ["own", "ping"]);
@@ -146,7 +147,7 @@ async fn routines_of_a_hot_loaded_plugin_run_and_stop_with_it() {
     until(&host.instance(1).submitted, |ticks| *ticks >= 3).await;
     assert_eq!(*host.instance(0).submitted.borrow(), ticks, "the old generation ticks no more");
 
-    host.registry.begin(&plugin("a")).await.unwrap().remove().await.unwrap();
+    host.registry.begin(&plugin("a")).await.unwrap().remove().await.unwrap().unwrap();
     until(&host.instance(1).shut_down, |ended| *ended).await;
 }
 
@@ -208,9 +209,9 @@ async fn what_the_mesh_cannot_advertise_is_refused_before_it_serves() {
 async fn a_third_swap_waits_while_two_generations_drain() {
     let host = host();
     let holding = |name| Plan { holds: true, ..serving(name, &["ping"]) };
-    let mut calls = Vec::new();
+    let (mut calls, mut third) = (Vec::new(), 0);
     for (index, name) in ["one", "two", "three"].into_iter().enumerate() {
-        host.load("a", holding(name)).await;
+        third = host.load("a", holding(name)).await.generation;
         calls.push(host.begin_call("ping"));
         until(&host.instance(index).submitted, |count| *count == 1).await;
     }
@@ -222,9 +223,10 @@ async fn a_third_swap_waits_while_two_generations_drain() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    assert!(!swap.is_finished() && host.registry.snapshot()[0].running.as_ref().unwrap().sequence() == 3);
+    let serving = |host: &fake::Host| host.registry.snapshot()[0].running.as_ref().unwrap().generation();
+    assert!(!swap.is_finished() && serving(&host) == third);
     host.instance(0).release();
-    assert_eq!(swap.await.unwrap().unwrap().sequence, 4);
+    assert!(swap.await.unwrap().unwrap().generation > third);
     host.instance(1).release();
     host.instance(2).release();
     for (call, name) in calls.into_iter().zip(["one", "two", "three"]) {
@@ -246,6 +248,8 @@ async fn a_shutdown_ends_every_plugin_and_answers_what_still_runs() {
     host.plan(serving("c1", &[]));
     let error = operation.prepare(package("c")).await.unwrap_err();
     assert!(matches!(error, PrepareError::Refused(ActivateError::Stopping)), "{error}");
+    let error = operation.remove().await.map(drop).unwrap_err();
+    assert!(matches!(error, ActivateError::Stopping), "{error}");
     assert_eq!(host.call("echo").await.unwrap_err().rpc, RpcCode::UnknownMethod, "no route is left");
 }
 
@@ -259,4 +263,93 @@ async fn a_shutdown_does_not_wait_for_calls_of_an_older_generation() {
     tokio::time::timeout(Duration::from_secs(5), ended).await.unwrap();
     assert_eq!(call.await.unwrap().unwrap_err().code, "stopped");
     assert!(*host.instance(0).shut_down.borrow() && *host.instance(1).shut_down.borrow());
+}
+
+/// Loads three generations that each hold a call: two drain, one serves.
+async fn three_busy_generations(host: &fake::Host) -> Vec<tokio::sync::oneshot::Receiver<mortise_rpc::Outcome>> {
+    let mut calls = Vec::new();
+    for (index, name) in ["one", "two", "three"].into_iter().enumerate() {
+        host.load("a", Plan { holds: true, ..serving(name, &["ping"]) }).await;
+        calls.push(host.begin_call("ping"));
+        until(&host.instance(index).submitted, |count| *count == 1).await;
+    }
+    calls
+}
+
+#[tokio::test]
+async fn a_swap_is_refused_when_older_generations_drain_for_too_long() {
+    let config = RegistryConfig { drain_wait: Duration::from_millis(120), ..RegistryConfig::default() };
+    let host = host_with(config);
+    let calls = three_busy_generations(&host).await;
+    host.plan(serving("four", &["ping"]));
+    let operation = host.registry.begin(&plugin("a")).await.unwrap();
+    let prepared = operation.prepare(package("a")).await.unwrap();
+    let error = operation.activate(prepared).await.unwrap_err();
+    assert!(matches!(&error, ActivateError::Busy(id) if *id == plugin("a")), "{error}");
+    until(&host.instance(3).dropped, |dropped| *dropped).await;
+    for (index, (call, name)) in calls.into_iter().zip(["one", "two", "three"]).enumerate() {
+        host.instance(index).release();
+        assert_eq!(call.await.unwrap().unwrap().to_value(), format!("{name} ping"), "nothing else has changed");
+    }
+}
+
+#[tokio::test]
+async fn an_unload_gives_calls_under_way_their_grace_and_then_answers_them() {
+    let config = RegistryConfig { unload_grace: Duration::from_millis(300), ..RegistryConfig::default() };
+    let host = host_with(config);
+    host.load("a", Plan { holds: true, ..serving("a1", &["ping"]) }).await;
+    let (mut cut, within) = (host.begin_call("ping"), host.begin_call("ping"));
+    until(&host.instance(0).submitted, |count| *count == 2).await;
+    let removed = tokio::time::Instant::now();
+    host.registry.begin(&plugin("a")).await.unwrap().remove().await.unwrap().unwrap();
+    assert_eq!(host.call("ping").await.unwrap_err().rpc, RpcCode::UnknownMethod);
+    let held = host.instance(0).held.lock().unwrap().pop().unwrap();
+    assert!(cut.try_recv().is_err() && !*host.instance(0).shut_down.borrow());
+    held.ticket.answer(Ok(json("1")));
+    assert_eq!(within.await.unwrap().unwrap().as_str(), "1");
+    assert_eq!(cut.await.unwrap().unwrap_err().code, "stopped");
+    assert!(removed.elapsed() >= config.unload_grace, "{:?}", removed.elapsed());
+}
+
+#[tokio::test]
+async fn an_unload_beside_two_draining_generations_answers_at_once() {
+    let config = RegistryConfig { unload_grace: Duration::from_secs(3600), ..RegistryConfig::default() };
+    let host = host_with(config);
+    let mut calls = three_busy_generations(&host).await;
+    host.registry.begin(&plugin("a")).await.unwrap().remove().await.unwrap().unwrap();
+    let last = tokio::time::timeout(Duration::from_secs(5), calls.pop().unwrap());
+    assert_eq!(last.await.expect("no grace").unwrap().unwrap_err().code, "stopped");
+    for (index, (call, name)) in calls.into_iter().zip(["one", "two"]).enumerate() {
+        host.instance(index).release();
+        assert_eq!(call.await.unwrap().unwrap().to_value(), format!("{name} ping"), "those keep their time");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_ends_at_shutdown_may_need_another_plugin() {
+    let host = host();
+    host.load("a", Plan { holds: true, ..serving("a1", &["ping"]) }).await;
+    host.load("b", serving("b1", &["echo"])).await;
+    let call = host.begin_call("ping");
+    let registry = host.registry.clone();
+    let shutdown = TaskTracker::new().spawn(async move { registry.shutdown(Duration::from_secs(3600)).await });
+    let refused = async {
+        loop {
+            match host.call("echo").await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => return error,
+            }
+        }
+    };
+    let refused = tokio::time::timeout(Duration::from_secs(5), refused).await.expect("no new calls from outside");
+    assert_eq!((refused.code.as_ref(), refused.retryable), ("stopping", true));
+    // What `a` does on behalf of the call that it still owes.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    let nested = LocalCall { method: "echo".into(), params: json("{}"), trace: None, deadline, depth: 1 };
+    assert_eq!(host.dispatcher.invoke(nested).await.unwrap().to_value(), "b1 echo");
+    assert!(!*host.instance(1).shut_down.borrow() && !shutdown.is_finished());
+    host.instance(0).release();
+    assert_eq!(call.await.unwrap().unwrap().to_value(), "a1 ping");
+    tokio::time::timeout(Duration::from_secs(5), shutdown).await.expect("nothing is left to wait for").unwrap();
+    assert_eq!(host.call("echo").await.unwrap_err().rpc, RpcCode::UnknownMethod);
 }

@@ -159,10 +159,10 @@ impl HostView {
         let (trace, depth) = match on_behalf_of.and_then(|call| ledger.under_way(call)) {
             Some(call) => {
                 deadline = deadline.min(call.deadline);
-                (call.trace.as_deref().cloned().unwrap_or_default(), call.depth)
+                (call.trace.clone(), call.depth)
             }
             // Plugins that call each other in a circle are stopped even if they do not say for whom they call.
-            None => (Default::default(), ledger.depth_max()),
+            None => (None, ledger.depth_max()),
         };
         drop(ledger);
         let services = Arc::clone(&self.shared.services);
@@ -199,13 +199,13 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::host::log::PluginLog;
     use crate::ops::Ops;
     use crate::view::Shared;
     use async_trait::async_trait;
-    use mortise_model::{DeviceId, EventName, Manifest, PluginId, Tenant};
+    use mortise_model::{DeviceId, EmittedName, Manifest, PluginId, Tenant};
     use mortise_plugin::{Backend, Services};
     use std::future::poll_fn;
 
@@ -221,10 +221,11 @@ mod tests {
             Json::of(&serde_json::json!([]))
         }
 
-        fn emit(&self, _: EventName, _: Json) {}
+        fn emit(&self, _: EmittedName, _: Json) {}
     }
 
-    fn view() -> HostView {
+    /// Of a plugin that may call everybody, and that nobody answers.
+    pub(crate) fn view() -> HostView {
         let id = PluginId::new("p").unwrap();
         let manifest = r#"{"id": "p", "version": "1", "entry_point": "p.wasm", "permissions": {"plugins": ["*"]}}"#;
         let manifest = Arc::new(Manifest::parse_installed(manifest.as_bytes(), &id).unwrap());

@@ -110,6 +110,27 @@ async fn a_full_queue_refuses_further_calls_and_serves_those_it_has() {
     assert_eq!(plugin.ok("echo", json!({"message": 4})).await, json!(4));
 }
 
+/// 64 MiB of parameters may wait, however few calls they belong to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_full_of_bytes_refuses_further_calls() {
+    let plugin = load("behave", json!({"limits": {"concurrency": 1}})).await;
+    let never = plugin.begin_within("never", json!({}), Duration::from_secs(3));
+    plugin.running(1).await;
+    let large = "x".repeat((8 << 20) - 100);
+    let waiting: Vec<_> =
+        (0..8).map(|_| plugin.begin_within("echo", json!({"message": large}), Duration::from_secs(2))).collect();
+    let error = plugin.err("echo", json!({"message": "x".repeat(2000)})).await;
+    assert_eq!((error.code.as_ref(), error.retryable), ("queue_full", true));
+    assert!(error.message.contains("67108864 bytes"), "{}", error.message);
+    // What is over gives its room back.
+    for call in waiting {
+        assert_eq!(call.err().await.code, "deadline_exceeded");
+    }
+    let after = plugin.begin("echo", json!({"message": "x".repeat(2000)}));
+    assert_eq!(never.err().await.code, "deadline_exceeded");
+    after.ok().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_enter_in_order_of_arrival() {
     let plugin = load("behave", json!({})).await;

@@ -1,7 +1,7 @@
 //! A runtime, plugins from `sdk/fixtures`, and a host that remembers what they asked of it.
 
 use async_trait::async_trait;
-use mortise_model::{DeviceId, Digest, EventName, Failure, Json, Manifest, PluginId, Tenant};
+use mortise_model::{DeviceId, Digest, EmittedName, Failure, Json, Manifest, PluginId, Tenant};
 use mortise_plugin::{
     Backend, Instance, Invocation, Job, JobKind, Package, PrepareError, Runtime as _, Services, Ticket,
 };
@@ -9,6 +9,7 @@ use mortise_rpc::{CallError, Outcome, TraceContext};
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -72,6 +73,7 @@ impl Folder {
             manifest: Arc::clone(&self.manifest),
             root: self.dir.path().to_owned(),
             tree: Digest::of(b"tree"),
+            generation: 1,
         };
         let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
         Ok(Plugin { instance, host, services })
@@ -111,7 +113,7 @@ impl Plugin {
             name: name.into(),
             params: Json::of(&params),
             caller: Some("caller-1".into()),
-            trace: TraceContext { parent: Some("00-trace".into()), state: None },
+            trace: Some(Arc::new(TraceContext { parent: Some("00-trace".into()), state: None })),
             deadline: Instant::now() + time,
             depth: 0,
             ticket,
@@ -168,6 +170,8 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) struct FakeHost {
     pub(crate) events: Mutex<Vec<(String, Value)>>,
     pub(crate) invocations: Mutex<Vec<Invocation>>,
+    /// `discover` panics, and with it the task that drives the plugin.
+    pub(crate) panics: AtomicBool,
 }
 
 #[async_trait]
@@ -184,10 +188,11 @@ impl Backend for FakeHost {
     }
 
     fn discover(&self) -> Json {
+        assert!(!self.panics.load(Ordering::Relaxed), "played: the host breaks");
         Json::of(&json!([{"device_id": "camera-1"}]))
     }
 
-    fn emit(&self, event: EventName, payload: Json) {
+    fn emit(&self, event: EmittedName, payload: Json) {
         self.events.lock().unwrap().push((event.to_string(), payload.to_value()));
     }
 }

@@ -31,6 +31,20 @@ async fn a_hook_that_fails_refuses_the_generation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_self_test_that_fails_is_named_and_leaves_nothing_running() {
+    let runtime = WasmRuntime::new(WasmConfig { instances_max: 1, ..WasmConfig::default() }).unwrap();
+    let failing = Folder::of("behave", json!({"config": {"self_test": "fail"}}));
+    let error = failing.prepare(&runtime).await.map(|_: Plugin| ()).unwrap_err();
+    assert!(error.to_string().starts_with("self_test failed"), "{error}");
+    runtime.ended().await;
+    let panicking = Folder::of("behave", json!({"config": {"self_test": "panic"}}));
+    let error = panicking.prepare(&runtime).await.map(|_: Plugin| ()).unwrap_err();
+    assert!(error.to_string().starts_with("self_test failed"), "{error}");
+    runtime.ended().await;
+    Folder::of("behave", json!({})).prepare(&runtime).await.expect("the one place is free");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_start_is_refused_at_its_limit() {
     let begin = Instant::now();
     let (hook, code, message) = refused("slow-start", json!({"limits": {"start_timeout": "200ms"}})).await;

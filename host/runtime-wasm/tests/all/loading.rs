@@ -1,12 +1,11 @@
 //! Code that can be loaded, code that cannot, and the cache.
 
-use crate::harness::{Folder, RUNTIME, guest};
+use crate::harness::{Folder, LONG, RUNTIME, guest};
 use mortise_plugin::PrepareError;
-use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
+use mortise_runtime_wasm::{WasmConfig, WasmError, WasmRuntime};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 async fn unusable(code: &[u8]) -> (String, Option<String>) {
     match Folder::new(code, json!({})).prepare(&RUNTIME).await.map(|_| ()) {
@@ -85,20 +84,38 @@ async fn answers(folder: &Folder, runtime: &WasmRuntime) -> Value {
     folder.prepare(runtime).await.unwrap().ok("fine", json!({})).await
 }
 
+/// What tells one writing of a file from the next: every compilation ends with new files under the old names.
+#[cfg(unix)]
+fn writings(cache: &Path) -> Vec<(PathBuf, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    cached(cache).into_iter().map(|path| (path.clone(), std::fs::metadata(path).unwrap().ino())).collect()
+}
+
+#[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn compiled_code_is_kept_and_damage_is_a_miss_that_heals() {
+async fn cached_code_is_not_compiled_again() {
     let (cache, folder) = (tempfile::tempdir().unwrap(), Folder::of("raw", json!({})));
-    let begin = Instant::now();
     assert_eq!(answers(&folder, &runtime(cache.path())).await, json!(true));
-    let cold = begin.elapsed();
+    let compiled = writings(cache.path());
+    assert_eq!(compiled.len(), 2, "{compiled:?}");
+    assert_eq!(answers(&folder, &runtime(cache.path())).await, json!(true));
+    assert_eq!(writings(cache.path()), compiled);
+
+    // The same measure sees a compilation.
+    for (path, _) in &compiled {
+        std::fs::rename(path, folder.dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    assert_eq!(answers(&folder, &runtime(cache.path())).await, json!(true));
+    let again = writings(cache.path());
+    assert_eq!(again.len(), 2);
+    assert!(again.iter().all(|writing| !compiled.contains(writing)), "{again:?} against {compiled:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_compiled_code_is_compiled_anew() {
+    let (cache, folder) = (tempfile::tempdir().unwrap(), Folder::of("raw", json!({})));
+    assert_eq!(answers(&folder, &runtime(cache.path())).await, json!(true));
     let files = cached(cache.path());
-    assert_eq!(files.len(), 2, "{files:?}");
-
-    let restarted = runtime(cache.path());
-    let begin = Instant::now();
-    assert_eq!(answers(&folder, &restarted).await, json!(true));
-    assert!(begin.elapsed() < cold, "{:?} is not less than {cold:?}", begin.elapsed());
-
     let compiled = files.iter().find(|path| path.extension().is_some_and(|e| e == "cwasm")).unwrap();
     let bytes = std::fs::read(compiled).unwrap();
     for damaged in [&bytes[..bytes.len() / 2], b""] {
@@ -110,17 +127,41 @@ async fn compiled_code_is_kept_and_damage_is_a_miss_that_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_of_code_in_use_needs_no_cache() {
-    let runtime = WasmRuntime::new(WasmConfig::default()).unwrap();
-    let folder = Folder::of("behave", json!({}));
-    let begin = Instant::now();
+async fn code_in_use_needs_neither_the_cache_nor_the_compiler() {
+    let (cache, folder) = (tempfile::tempdir().unwrap(), Folder::of("raw", json!({})));
+    let runtime = runtime(cache.path());
     let first = folder.prepare(&runtime).await.unwrap();
-    let cold = begin.elapsed();
-    let begin = Instant::now();
-    let second = folder.prepare(&runtime).await.unwrap();
-    println!("cold {cold:?}, again {:?}", begin.elapsed());
-    assert!(begin.elapsed() < cold / 4, "{:?} against {cold:?}", begin.elapsed());
-    drop((first, second));
+    cached(cache.path()).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    assert_eq!(answers(&folder, &runtime).await, json!(true));
+    assert!(cached(cache.path()).is_empty(), "it was taken from memory");
+
+    first.instance.shutdown(LONG).await;
+    drop(first);
+    runtime.ended().await;
+    assert_eq!(answers(&folder, &runtime).await, json!(true));
+    assert_eq!(cached(cache.path()).len(), 2, "nobody used it any more");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cache_of_another_user_is_refused() {
+    use std::os::unix::fs::MetadataExt as _;
+    const NOBODY: u32 = 65_534;
+    let own = tempfile::tempdir().unwrap();
+    // Only root can give a folder away; to anybody else, root's are foreign.
+    let foreign = match std::os::unix::fs::chown(own.path(), Some(NOBODY), None) {
+        Ok(()) => own.path(),
+        Err(_) => Path::new("/"),
+    };
+    let before = std::fs::metadata(foreign).unwrap().mode();
+    match WasmRuntime::new(WasmConfig { cache_dir: Some(foreign.to_owned()), ..WasmConfig::default() }).map(|_| ()) {
+        Err(WasmError::CacheDir { path, source }) => {
+            assert_eq!(path, foreign);
+            assert_eq!(source.to_string(), "the folder belongs to another user");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(std::fs::metadata(foreign).unwrap().mode(), before, "it was left alone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,9 @@
 //! Traps and runaway turns: they cost the instance, and nothing else.
 
-use crate::harness::{LONG, load, until};
+use crate::harness::{Folder, LONG, load, until};
+use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
 use serde_json::json;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,4 +124,35 @@ async fn repeated_traps_back_off_and_calls_wait_within_their_own_deadline() {
     assert_eq!(plugin.err("panic", json!({})).await.code, "trap");
     until("the instance is back", || plugin.instance.health().traps == 8).await;
     assert_eq!(plugin.ok("echo", json!({"message": 2})).await, json!(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_the_host_ends_one_plugin_and_leaves_nobody_waiting() {
+    let runtime = WasmRuntime::new(WasmConfig { instances_max: 2, ..WasmConfig::default() }).unwrap();
+    let manifest = json!({"permissions": {"mesh": {"discover": true}}});
+    let (folder, other) = (Folder::of("behave", manifest), Folder::of("behave", json!({})));
+    let plugin = folder.prepare(&runtime).await.unwrap();
+    let neighbour = other.prepare(&runtime).await.unwrap();
+    neighbour.ok("counters", json!({})).await;
+    let open = plugin.begin("never", json!({}));
+    plugin.running(1).await;
+
+    plugin.host.panics.store(true, Ordering::Relaxed);
+    // The second is behind the first: whether it had begun is a matter of time.
+    let (breaking, behind) = (plugin.begin("discover", json!({})), plugin.begin("echo", json!({"message": 1})));
+    for call in [open, breaking] {
+        let error = call.err().await;
+        assert_eq!((error.code.as_ref(), error.retryable), ("stopped", false));
+    }
+    assert_eq!(behind.err().await.code, "stopped");
+    let later = plugin.err("echo", json!({"message": 1})).await;
+    assert_eq!((later.code.as_ref(), later.retryable), ("stopped", true), "it never began");
+    tokio::time::timeout(LONG, plugin.instance.shutdown(LONG)).await.expect("there is nothing to wait for");
+    let health = plugin.instance.health();
+    assert_eq!((health.running, health.queued), (0, 0));
+
+    assert_eq!(neighbour.ok("counters", json!({})).await["calls"], json!(2), "the neighbour was left alone");
+    // Its place was given back, and its handle is of no consequence.
+    let successor = folder.prepare(&runtime).await.unwrap();
+    assert_eq!(successor.ok("echo", json!({"message": 2})).await, json!(2));
 }

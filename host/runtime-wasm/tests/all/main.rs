@@ -9,5 +9,7 @@ mod fairness;
 mod harness;
 mod lifecycle;
 mod loading;
+mod log;
 mod losses;
 mod ops;
+mod wasi;

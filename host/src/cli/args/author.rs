@@ -6,11 +6,11 @@ use std::path::PathBuf;
 /// Flags of `validate`.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// Plugin folder
-    #[arg(value_name = "DIR")]
+    /// Plugin folder, or an archive of one (.tar.gz or .zip)
+    #[arg(value_name = "PATH")]
     pub path: PathBuf,
 
-    /// Print JSON: ok, plugin_id, path, errors, warnings, rpc_methods, manifest
+    /// Print JSON: ok, plugin_id, path, errors, hints, warnings, rpc_methods, manifest
     #[arg(long)]
     pub json: bool,
 }

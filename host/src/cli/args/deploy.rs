@@ -51,7 +51,7 @@ pub struct ConnectionArgs {
     #[arg(long, value_name = "BACKEND", global = true, help_heading = "Host")]
     pub messaging_backend: Option<String>,
 
-    /// Limit Zenoh's multicast scouting to this network interface [env: MORTISE_ZENOH_SCOUTING_INTERFACE]
+    /// The one network interface, by name or address, that Zenoh peers are scouted and listened on; refused with a broker [env: MORTISE_ZENOH_SCOUTING_INTERFACE]
     #[arg(long, value_name = "INTERFACE", global = true, help_heading = "Host")]
     pub zenoh_scouting_interface: Option<String>,
 
@@ -90,6 +90,25 @@ pub enum DeployCommand {
         /// Plugin id.
         plugin_id: String,
     },
+    /// Make an earlier version of a plugin serve; the newer one serves until it runs.
+    Rollback {
+        /// Plugin id.
+        plugin_id: String,
+
+        /// Which of those that `deploy versions` lists [default: the one before the current one]
+        #[arg(long, value_name = "N")]
+        generation: Option<u64>,
+    },
+    /// List the versions of a plugin that the host keeps.
+    Versions {
+        /// Plugin id.
+        plugin_id: String,
+    },
+    /// Unload a plugin and remove its files and all its versions.
+    Uninstall {
+        /// Plugin id.
+        plugin_id: String,
+    },
     /// Show the host's status.
     Status,
     /// Call a function of the host and print its result.
@@ -100,13 +119,17 @@ pub enum DeployCommand {
 #[derive(Debug, Args)]
 pub struct InstallArgs {
     /// A plugin folder, a Rust plugin crate (built first), or an archive (.tar.gz, .tgz, .zip)
-    pub path: PathBuf,
+    pub path: Option<PathBuf>,
+
+    /// Let the host fetch the archive from there instead
+    #[arg(long, value_name = "URL", conflicts_with = "path")]
+    pub url: Option<String>,
 
     /// Install under this id [default: the manifest's, else the folder's name]
     #[arg(long, value_name = "ID")]
     pub plugin_id: Option<String>,
 
-    /// Expected SHA-256 of the archive, with or without `sha256:` [default: computed here]
+    /// Expected SHA-256 of the archive, with or without `sha256:` [default: computed here; with --url none]
     #[arg(long, value_name = "DIGEST")]
     pub digest: Option<String>,
 
@@ -115,7 +138,7 @@ pub struct InstallArgs {
     pub no_load: bool,
 
     /// Send the folder as it is, without checking it first
-    #[arg(long)]
+    #[arg(long, conflicts_with = "url")]
     pub skip_validate: bool,
 }
 

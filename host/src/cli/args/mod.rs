@@ -1,12 +1,14 @@
 //! What the command line may say. Parsing only: nothing here reads the environment or decides.
 #![allow(rustdoc::invalid_html_tags, reason = "these comments are help texts, printed as they are")]
 
+mod artifact;
 mod author;
 mod deploy;
 mod run;
 #[cfg(test)]
 mod tests;
 
+pub use artifact::{ArtifactArgs, ArtifactCommand, ListArgs, PublishArgs, ServeArgs, StoreArgs};
 pub use author::{NewArgs, PackArgs, ValidateArgs};
 pub use deploy::{ConnectionArgs, DeployArgs, DeployCommand, InstallArgs, InvokeArgs};
 pub use run::{ConfigArgs, ConfigCommand, RunArgs};
@@ -49,6 +51,8 @@ pub enum Command {
     New(NewArgs),
     /// Pack a plugin into the archive that `deploy install` sends; a Rust crate is built first.
     Pack(PackArgs),
+    /// Publish plugins for hosts to fetch, and serve them.
+    Artifact(ArtifactArgs),
     /// Show what the configuration amounts to.
     Config(Box<ConfigArgs>),
 }
@@ -63,6 +67,7 @@ impl Cli {
             Command::Validate(args) => args.json,
             Command::New(args) => args.json,
             Command::Pack(args) => args.json,
+            Command::Artifact(args) => args.json(),
             Command::Config(args) => args.command.json(),
         };
         if json { OutputFormat::Json } else { OutputFormat::Text }

@@ -37,6 +37,30 @@ pub struct RunArgs {
     #[arg(long = "install-source-root", value_name = "DIR", help_heading = "Plugins")]
     pub install_source_roots: Vec<String>,
 
+    /// Let plugins be fetched over plain http, not https alone [env: MORTISE_INSTALL_ALLOW_HTTP]
+    #[arg(long, help_heading = "Plugins")]
+    pub install_allow_http: bool,
+
+    /// Let plugins be fetched from addresses of private networks and of this machine [env: MORTISE_INSTALL_ALLOW_PRIVATE]
+    #[arg(long, help_heading = "Plugins")]
+    pub install_allow_private: bool,
+
+    /// PEM file of certificate authorities that are trusted beside the system's when plugins are fetched; may be repeated [env: MORTISE_INSTALL_CA_FILES]
+    #[arg(long = "install-ca-file", value_name = "FILE", help_heading = "Plugins")]
+    pub install_ca_files: Vec<String>,
+
+    /// Earlier versions of each plugin that are kept for a rollback, from 1 to 100 [env: MORTISE_KEEP_VERSIONS] [default: 2]
+    #[arg(long, value_name = "N", help_heading = "Plugins")]
+    pub keep_versions: Option<String>,
+
+    /// How long after an upgrade a version that keeps failing is rolled back by the host itself, up to 24h; 0s for never [env: MORTISE_PROBATION] [default: 30s]
+    #[arg(long, value_name = "DURATION", help_heading = "Plugins")]
+    pub probation: Option<String>,
+
+    /// Serve published plugins over HTTP, without authentication, at DC_PLUGIN_ARTIFACT_HOST and DC_PLUGIN_ARTIFACT_PORT [env: DC_PLUGIN_ARTIFACT_SERVE] [default: off; 127.0.0.1:8790]
+    #[arg(long, help_heading = "Plugins")]
+    pub artifact_serve: bool,
+
     /// Transport: nats or zenoh [env: MESSAGING_BACKEND] [default: told by the first broker URL, else zenoh]
     #[arg(long, value_name = "BACKEND", help_heading = "Mesh")]
     pub messaging_backend: Option<String>,
@@ -49,7 +73,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "MODE", value_parser = ["d2d", "p2p", "infra"], ignore_case = true, hide_possible_values = true, help_heading = "Mesh")]
     pub discovery_mode: Option<String>,
 
-    /// Limit Zenoh's multicast scouting to this network interface [env: MORTISE_ZENOH_SCOUTING_INTERFACE] [default: Zenoh's own choice]
+    /// The one network interface, by name or address, that Zenoh peers are scouted on, and listened on unless ZENOH_LISTEN says where; refused with a broker [env: MORTISE_ZENOH_SCOUTING_INTERFACE] [default: all of them]
     #[arg(long, value_name = "INTERFACE", help_heading = "Mesh")]
     pub zenoh_scouting_interface: Option<String>,
 
@@ -65,11 +89,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = "Credentials")]
     pub portal_credentials: Option<String>,
 
-    /// Which files portal mode considers when none is named [env: PORTAL_CREDENTIALS_GLOB] [default: *.creds.json]
+    /// Which files portal mode considers when none is named; refused without it [env: PORTAL_CREDENTIALS_GLOB] [default: *.creds.json]
     #[arg(long, value_name = "GLOB", help_heading = "Credentials")]
     pub portal_credentials_glob: Option<String>,
 
-    /// Where portal mode looks for the newest credentials file [env: PORTAL_CREDENTIALS_DIR] [default: ~/.config/device-connect]
+    /// Where portal mode looks for the newest credentials file; refused without it [env: PORTAL_CREDENTIALS_DIR] [default: ~/.config/device-connect]
     #[arg(long, value_name = "DIR", help_heading = "Credentials")]
     pub portal_credentials_dir: Option<String>,
 
@@ -92,10 +116,6 @@ pub struct RunArgs {
     /// Container network of sidecars. Not built yet: refused
     #[arg(long, value_name = "NETWORK", help_heading = "Not built yet")]
     pub sidecar_network: Option<String>,
-
-    /// Serve published artifacts over HTTP. Not built yet: refused [env: DC_PLUGIN_ARTIFACT_SERVE]
-    #[arg(long, help_heading = "Not built yet")]
-    pub artifact_serve: bool,
 }
 
 /// `config …`.

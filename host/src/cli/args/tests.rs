@@ -1,6 +1,6 @@
 //! The command line as its users meet it.
 
-use super::{Cli, Command, DeployArgs, DeployCommand};
+use super::{ArtifactCommand, Cli, Command, DeployArgs, DeployCommand};
 use crate::config::{ClientFlags, HostFlags};
 use clap::{CommandFactory as _, Parser as _};
 use expect_test::expect_file;
@@ -90,6 +90,42 @@ fn the_references_spellings_are_understood() {
 }
 
 #[test]
+fn an_install_is_from_a_path_or_a_url() {
+    let install = |line: &str| match deploy(line).command {
+        DeployCommand::Install(install) => install,
+        other => panic!("{line}: {other:?}"),
+    };
+    let args = install("mortise deploy install --url https://a.example/p.tgz --no-load");
+    assert_eq!((args.path, args.url.as_deref()), (None, Some("https://a.example/p.tgz")));
+    // Neither is a failure of the command, not of the call (wire contract 10.11).
+    assert!(install("mortise deploy install").path.is_none());
+}
+
+#[test]
+fn what_to_do_with_versions_is_said_in_words() {
+    let rollback = |line: &str| match deploy(line).command {
+        DeployCommand::Rollback { plugin_id, generation } => (plugin_id, generation),
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(rollback("mortise deploy rollback demo"), ("demo".to_owned(), None));
+    assert_eq!(rollback("mortise deploy rollback demo --generation 7 --json"), ("demo".to_owned(), Some(7)));
+    assert!(matches!(deploy("mortise deploy versions demo").command, DeployCommand::Versions { .. }));
+    assert!(matches!(deploy("mortise deploy uninstall demo").command, DeployCommand::Uninstall { .. }));
+}
+
+#[test]
+fn a_version_can_be_published_by_name() {
+    let Command::Artifact(args) = parse("mortise artifact publish ./p --version 1.2.3 --plugin-id q --json").command
+    else {
+        panic!("not `artifact`")
+    };
+    let Some(ArtifactCommand::Publish(args)) = args.command else { panic!("not `publish`") };
+    assert_eq!((args.version.as_deref(), args.plugin_id.as_deref(), args.json), (Some("1.2.3"), Some("q"), true));
+    let Command::Artifact(args) = parse("mortise artifact").command else { panic!("not `artifact`") };
+    assert!(args.command.is_none());
+}
+
+#[test]
 fn params_default_to_an_empty_object() {
     let args = deploy("mortise deploy invoke demo.ping");
     let DeployCommand::Invoke(invoke) = &args.command else { panic!("not `invoke`") };
@@ -107,6 +143,11 @@ fn wrong_calls_end_with_2() {
         "mortise deploy list extra",
         "mortise new",
         "mortise pack .",
+        "mortise deploy install ./p --url https://a.example/p.tgz",
+        "mortise deploy install --url https://a.example/p.tgz --skip-validate",
+        "mortise deploy rollback",
+        "mortise deploy rollback demo --generation one",
+        "mortise artifact dance",
     ] {
         assert_eq!(Cli::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
     }

@@ -3,14 +3,13 @@
 use crate::cli::output::CommandError;
 use crate::cli::progress::Progress;
 use anyhow::Context as _;
+use mortise_manage::ControlSocket;
 use serde_json::Value;
 use std::io::ErrorKind;
 use std::path::Path;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
-/// The longest line in either direction, its end included.
-const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// What is written at once, so that progress can be shown.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -22,7 +21,7 @@ pub(in crate::cli) struct ControlClient {
 impl ControlClient {
     /// Connects to the host that runs on `state_dir`; none if none does.
     pub(in crate::cli) async fn connect(state_dir: &Path) -> Result<Option<Self>, CommandError> {
-        let path = mortise_manage::ControlSocket::path_in(state_dir);
+        let path = ControlSocket::path_in(state_dir);
         match UnixStream::connect(&path).await {
             Ok(stream) => Ok(Some(Self { stream: BufReader::new(stream) })),
             // A host that was killed leaves its socket behind, and then nobody listens.
@@ -45,10 +44,11 @@ impl ControlClient {
         // JSON text holds no line break of its own.
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
-        if line.len() >= REQUEST_BYTES_MAX {
+        if line.len() as u64 > ControlSocket::LINE_BYTES_MAX {
             let error = anyhow::anyhow!(
-                "the request has {} bytes, more than the {REQUEST_BYTES_MAX} that a control socket takes",
-                line.len()
+                "the request has {} bytes, more than the {} that a control socket takes",
+                line.len(),
+                ControlSocket::LINE_BYTES_MAX
             );
             return Err(CommandError::failed(error));
         }
@@ -70,13 +70,13 @@ impl ControlClient {
 
     async fn read_line(&mut self) -> Result<Vec<u8>, CommandError> {
         let mut line = Vec::new();
-        let limit = u64::try_from(REQUEST_BYTES_MAX).unwrap_or(u64::MAX);
+        let limit = ControlSocket::LINE_BYTES_MAX;
         let read = (&mut self.stream).take(limit).read_until(b'\n', &mut line).await;
         read.context("failed to read the host's reply")?;
         match line.last() {
             Some(b'\n') => Ok(line),
-            Some(_) if line.len() == REQUEST_BYTES_MAX => {
-                Err(CommandError::failed(anyhow::anyhow!("the host's reply is longer than {REQUEST_BYTES_MAX} bytes")))
+            Some(_) if line.len() as u64 == limit => {
+                Err(CommandError::failed(anyhow::anyhow!("the host's reply is longer than {limit} bytes")))
             }
             _ => Err(CommandError::failed(anyhow::anyhow!("the host closed the connection without an answer"))),
         }

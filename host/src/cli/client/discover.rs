@@ -3,7 +3,7 @@
 use crate::cli::output::CommandError;
 use bytes::Bytes;
 use mortise_mesh::{Mesh, Message, Sink, Subjects, Subscription};
-use mortise_model::{DeviceId, Tenant};
+use mortise_model::{DeviceId, Tenant, is_truthy};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl Presence {
         Some(Self {
             device: DeviceId::new(value.get("device_id")?.as_str()?).ok()?,
             is_host: text("identity", "device_type").as_deref() == Some("plugin_host"),
-            departing: value.get("departing").and_then(Value::as_bool).unwrap_or(false),
+            departing: value.get("departing").is_some_and(is_truthy),
             description: text("identity", "model").or_else(|| text("identity", "description")).unwrap_or_default(),
         })
     }

@@ -1,6 +1,6 @@
 //! Any client's way in: a request on the host's `cmd` subject.
 
-use super::discover;
+use super::{CallFailure, discover};
 use crate::cli::output::CommandError;
 use crate::config::{ClientConfig, MeshConfig};
 use bytes::Bytes;
@@ -67,20 +67,29 @@ impl MeshClient {
         host: &DeviceId,
         request: &Value,
         timeout: Duration,
-    ) -> Result<Value, CommandError> {
+    ) -> Result<Value, CallFailure> {
         let subject = Subjects::new(self.tenant.clone()).command(host);
-        let payload = Bytes::from(serde_json::to_vec(request)?);
-        match self.mesh.request(&subject, payload, timeout).await {
+        let payload = serde_json::to_vec(request).map_err(|error| CallFailure::Final(error.into()))?;
+        match self.mesh.request(&subject, Bytes::from(payload), timeout).await {
             Ok(reply) => serde_json::from_slice(&reply).map_err(|error| {
-                CommandError::failed(anyhow::Error::new(error).context("the host's reply is not JSON"))
+                let error = anyhow::Error::new(error).context("the host's reply is not JSON");
+                CallFailure::Final(CommandError::failed(error))
             }),
             Err(error) => {
+                let lost = match &error {
+                    MeshError::NoResponders(_) | MeshError::Timeout { .. } | MeshError::Transport(_) => true,
+                    MeshError::TooLarge { .. }
+                    | MeshError::Connect { .. }
+                    | MeshError::Setting { .. }
+                    | MeshError::Closed => false,
+                };
                 let hint = hint(&error, host, &self.tenant);
                 let failure = CommandError::failed(error);
-                Err(match hint {
+                let failure = match hint {
                     Some(hint) => failure.hint(hint),
                     None => failure,
-                })
+                };
+                Err(if lost { CallFailure::Lost(failure) } else { CallFailure::Final(failure) })
             }
         }
     }

@@ -11,9 +11,29 @@ use super::output::CommandError;
 use super::progress::Progress;
 use crate::config::ClientConfig;
 use anyhow::Context as _;
+use mortise_manage::ControlSocket;
 use mortise_model::DeviceId;
 use rand::Rng as _;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// Why a call has no result.
+#[derive(Debug)]
+pub(super) enum CallFailure {
+    /// Nobody knows whether the host got the request: it may be sent again, if that does no harm.
+    Lost(CommandError),
+    /// There is an answer, or there was no request: sending it again changes nothing.
+    Final(CommandError),
+}
+
+impl CallFailure {
+    /// What the user reads.
+    pub(super) fn into_error(self) -> CommandError {
+        match self {
+            Self::Lost(error) | Self::Final(error) => error,
+        }
+    }
+}
 
 /// The host that a command is meant for.
 pub(super) enum HostClient {
@@ -51,29 +71,39 @@ impl HostClient {
         Ok(Self::Remote { mesh, host })
     }
 
-    /// Calls `method` and waits for its result.
+    /// The longest request that can be sent, in bytes.
+    pub(super) fn request_bytes_max(&self) -> usize {
+        match self {
+            Self::Local(_) => usize::try_from(ControlSocket::LINE_BYTES_MAX).unwrap_or(usize::MAX),
+            Self::Remote { mesh, .. } => mesh.mesh().payload_bytes_max().unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Calls `method` and waits for its result, for at most `timeout`.
     ///
     /// # Errors
-    /// [`CommandError`] with the host's own code and hint when it answers with an error.
+    /// [`CallFailure::Final`] with the host's own code and hint when it answers with an error.
     pub(super) async fn call(
         &mut self,
-        config: &ClientConfig,
         method: &str,
         params: Map<String, Value>,
+        timeout: Duration,
         progress: &Progress,
-    ) -> Result<Value, CommandError> {
+    ) -> Result<Value, CallFailure> {
         let request = json!({"jsonrpc": "2.0", "id": request_id(), "method": method, "params": params});
         let reply = match self {
             Self::Local(client) => {
                 let exchange = client.exchange(&request, progress);
-                tokio::time::timeout(config.timeout, exchange).await.map_err(|_| {
-                    let error = anyhow::anyhow!("the host did not answer within {:?}", config.timeout);
-                    CommandError::failed(error).hint("allow more with `--timeout`")
-                })??
+                // A socket loses nothing; and behind half a request no other can follow.
+                let reply = tokio::time::timeout(timeout, exchange).await.map_err(|_| {
+                    let error = anyhow::anyhow!("the host did not answer within {timeout:?}");
+                    CallFailure::Final(CommandError::failed(error).hint("allow more with `--timeout`"))
+                })?;
+                reply.map_err(CallFailure::Final)?
             }
-            Self::Remote { mesh, host } => mesh.request(host, &request, config.timeout).await?,
+            Self::Remote { mesh, host } => mesh.request(host, &request, timeout).await?,
         };
-        result_of(reply)
+        result_of(reply).map_err(CallFailure::Final)
     }
 
     /// Ends the connection in good order.

@@ -1,5 +1,6 @@
 //! One file for each command: `run(args, printer)` does the work and returns how it ended.
 
+pub(super) mod artifact;
 pub(super) mod config;
 pub(super) mod deploy;
 pub(super) mod new;

@@ -1,9 +1,12 @@
 //! `mortise run`.
 
+use crate::app::StartError;
 use crate::cli::args::RunArgs;
 use crate::cli::output::{CommandError, ExitStatus, Printer};
 use crate::cli::settings::config_failure;
 use crate::config::{HostFlags, env::ProcessEnvironment, resolve_host};
+use mortise_delivery::DiskError;
+use mortise_manage::{ControlError, DepotError, LockError};
 
 pub(in crate::cli) fn run(args: &RunArgs, _printer: &mut Printer) -> Result<ExitStatus, CommandError> {
     let resolution =
@@ -17,6 +20,21 @@ pub(in crate::cli) fn run(args: &RunArgs, _printer: &mut Printer) -> Result<Exit
     let outcome = runtime.block_on(crate::app::run_host(config));
     // Whatever still blocks a thread of the pool must not keep a stopped host from ending.
     runtime.shutdown_background();
-    outcome?;
+    outcome.map_err(with_cure)?;
     Ok(ExitStatus::Success)
+}
+
+/// What keeps a host from starting mostly has a cure, and only the room that it comes from knows it.
+fn with_cure(error: anyhow::Error) -> CommandError {
+    let told = error
+        .downcast_ref()
+        .map(|error: &StartError| (error.code(), error.hint()))
+        .or_else(|| error.downcast_ref().map(|error: &LockError| (error.code(), error.hint())))
+        .or_else(|| error.downcast_ref().map(|error: &ControlError| (error.code(), error.hint())))
+        .or_else(|| error.downcast_ref().map(|error: &DepotError| (error.code(), error.hint())))
+        .or_else(|| error.downcast_ref().map(|error: &DiskError| ("disk", error.hint())));
+    match told {
+        Some((code, hint)) => CommandError::refused(error, code, hint),
+        None => CommandError::failed(error),
+    }
 }

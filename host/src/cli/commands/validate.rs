@@ -19,8 +19,8 @@ pub(in crate::cli) fn run(args: &ValidateArgs, printer: &mut Printer) -> Result<
             for error in &report.errors {
                 printer.line(&format!("error: {error}"));
             }
-            if !report.ok && package::is_crate(&args.path) {
-                printer.hint("this is a Rust crate: `mortise pack` builds it and checks what comes out");
+            for hint in &report.hints {
+                printer.line(&format!("hint: {hint}"));
             }
         }
     }

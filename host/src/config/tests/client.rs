@@ -41,6 +41,15 @@ fn no_authentication_is_fine_for_a_client() {
 }
 
 #[test]
+fn a_client_is_told_of_a_flag_without_effect_as_well() {
+    let flags = ClientFlags { zenoh_scouting_interface: Some("lo".into()), ..ClientFlags::default() };
+    client(&flags, &[]);
+    let flags = ClientFlags { messaging_urls: vec!["nats://h".into()], ..flags };
+    let errors = resolve_client(&flags, &environment(&[])).unwrap_err();
+    assert!(errors.is_usage() && errors.to_string().contains("has no effect"), "{errors}");
+}
+
+#[test]
 fn the_timeout_is_seconds_or_a_duration() {
     let timeout = |text: &str| {
         resolve_client(&ClientFlags { timeout: Some(text.into()), ..ClientFlags::default() }, &environment(&[]))

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{MeshConfig, Origin};
+use crate::config::{ConfigWarning, MeshConfig, Origin};
 use std::time::Duration;
 
 const OPEN_NATS: [(&str, &str); 3] =
@@ -84,6 +84,12 @@ fn numbers_that_do_not_parse_are_wrong_calls() {
         ("DC_PLUGIN_MAX_PLUGIN_BYTES", "1GiB"),
         ("MORTISE_HEARTBEAT_TTL", "15"),
         ("MORTISE_HEARTBEAT_TTL", "1s"),
+        ("MORTISE_KEEP_VERSIONS", "0"),
+        ("MORTISE_KEEP_VERSIONS", "101"),
+        ("MORTISE_KEEP_VERSIONS", "all"),
+        ("MORTISE_PROBATION", "30"),
+        ("MORTISE_PROBATION", "25h"),
+        ("DC_PLUGIN_ARTIFACT_PORT", "65536"),
     ] {
         let (errors, usage) = bad(&HostFlags::default(), &[(name, value)]);
         assert!(usage && errors.len() == 1, "{name}={value}: {errors:?}");
@@ -146,17 +152,14 @@ fn zenoh_connect_overrules_a_named_backend_and_says_so() {
 fn what_is_not_built_is_refused_with_a_cure_and_exit_2() {
     let sidecars = HostFlags { enable_sidecars: true, ..HostFlags::default() };
     let network = HostFlags { sidecar_network: Some("n".into()), ..HostFlags::default() };
-    let serve = HostFlags { artifact_serve: true, ..HostFlags::default() };
     let infra = HostFlags { discovery_mode: Some("infra".into()), ..HostFlags::default() };
     let mqtt = HostFlags { messaging_urls: vec!["mqtts://h".into()], ..HostFlags::default() };
     let none = HostFlags::default();
     let nats = [("NATS_URL", "nats://h"), ("DEVICE_CONNECT_ALLOW_INSECURE", "1")];
-    let cases: [(&HostFlags, &[(&str, &str)]); 10] = [
+    let cases: [(&HostFlags, &[(&str, &str)]); 8] = [
         (&sidecars, &[]),
         (&network, &[]),
-        (&serve, &[]),
         (&none, &[("DC_PLUGIN_ENABLE_SIDECARS", "on")]),
-        (&none, &[("DC_PLUGIN_ARTIFACT_SERVE", "1")]),
         (&none, &[("DC_PLUGIN_INSTALL_DEPENDENCIES", "yes")]),
         (&mqtt, &[]),
         (&none, &[("MESSAGING_BACKEND", "mqtt")]),
@@ -172,7 +175,7 @@ fn what_is_not_built_is_refused_with_a_cure_and_exit_2() {
         }
     }
     // Switched off is not asked for, and `infra` without a broker is device-to-device all the same (5.1).
-    good(&none, &[("DC_PLUGIN_ENABLE_SIDECARS", "false"), ("DC_PLUGIN_ARTIFACT_SERVE", "0")]);
+    good(&none, &[("DC_PLUGIN_ENABLE_SIDECARS", "false")]);
     good(&infra, &[]);
     good(&infra, &[("MESSAGING_URLS", "zenoh://")]);
 }
@@ -228,9 +231,9 @@ fn ids_that_break_their_rules_are_refused_and_dots_warn() {
 
 #[test]
 fn variables_without_effect_are_named() {
-    let config = good(&HostFlags::default(), &[("DC_PLUGIN_ARTIFACT_PORT", "8790")]);
+    let config = good(&HostFlags::default(), &[("DEVICE_CONNECT_REGISTER_TIMEOUT", "5")]);
     assert_eq!(config.warnings.len(), 1);
-    assert!(config.warnings[0].to_string().contains("DC_PLUGIN_ARTIFACT_PORT"));
+    assert!(config.warnings[0].to_string().contains("DEVICE_CONNECT_REGISTER_TIMEOUT"));
 }
 
 #[test]
@@ -241,6 +244,49 @@ fn zenoh_takes_its_own_settings() {
     assert_eq!(zenoh.listen, ["tcp/127.0.0.1:0", "udp/127.0.0.1:1"]);
     assert!(zenoh.gossip_multihop);
     assert_eq!(zenoh.scouting_interface.as_deref(), Some("lo"));
+}
+
+const ROUTER: [(&str, &str); 2] = [("ZENOH_CONNECT", "tcp/z:7447"), ("DEVICE_CONNECT_DISCOVERY_MODE", "d2d")];
+
+#[test]
+fn a_flag_without_effect_is_refused_with_a_cure() {
+    let interface = HostFlags { zenoh_scouting_interface: Some("lo".into()), ..HostFlags::default() };
+    let folder = HostFlags { portal_credentials_dir: Some("/nowhere".into()), ..HostFlags::default() };
+    let glob = HostFlags { portal_credentials_glob: Some("*".into()), ..HostFlags::default() };
+    for (flags, variables, flag) in [
+        (&interface, OPEN_NATS.as_slice(), "--zenoh-scouting-interface"),
+        (&interface, &ROUTER, "--zenoh-scouting-interface"),
+        (&folder, &[], "--portal-credentials-dir"),
+        (&glob, &[], "--portal-credentials-glob"),
+    ] {
+        let errors = resolved(flags, variables).unwrap_err();
+        assert!(errors.is_usage(), "{errors}");
+        assert!(errors.to_string().starts_with(&format!("flag `{flag}` has no effect: ")), "{errors}");
+        assert_eq!(errors.iter().next().unwrap().hint(), Some(format!("leave `{flag}` out")));
+    }
+}
+
+#[test]
+fn a_variable_without_effect_is_warned_about() {
+    let zenoh =
+        [("MORTISE_ZENOH_SCOUTING_INTERFACE", "lo"), ("ZENOH_LISTEN", "tcp/a:1"), ("ZENOH_GOSSIP_MULTIHOP", "1")];
+    let portal = [("PORTAL_CREDENTIALS_DIR", "/nowhere"), ("PORTAL_CREDENTIALS_GLOB", "*")];
+    let warned = |variables: &[(&str, &str)]| -> Vec<&'static str> {
+        let warnings = good(&HostFlags::default(), variables).warnings;
+        let names = warnings.iter().filter_map(|warning| match warning {
+            ConfigWarning::WithoutEffect { name, .. } => Some(*name),
+            _ => None,
+        });
+        names.collect()
+    };
+    let (interface, listen, multihop) = ("MORTISE_ZENOH_SCOUTING_INTERFACE", "ZENOH_LISTEN", "ZENOH_GOSSIP_MULTIHOP");
+    assert_eq!(warned(&with(&OPEN_NATS, &zenoh)), [interface, multihop, listen]);
+    // A client of a router listens where it is told.
+    assert_eq!(warned(&with(&ROUTER, &zenoh)), [interface, multihop]);
+    assert_eq!(warned(&zenoh), [""; 0]);
+    assert_eq!(warned(&portal), ["PORTAL_CREDENTIALS_DIR", "PORTAL_CREDENTIALS_GLOB"]);
+    // Switched off is not asked for.
+    assert_eq!(warned(&with(&OPEN_NATS, &[("ZENOH_GOSSIP_MULTIHOP", "0")])), [""; 0]);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Configuration as tables: flags and environment in, result or errors out.
 
+mod artifact;
 mod client;
 mod credentials;
 mod host;
+mod install;
 mod reference;
 
 use super::env::Environment;

@@ -1,23 +1,49 @@
 //! `mortise deploy install`: what is sent.
 
-use super::Action;
+use super::{Action, Bundle};
 use crate::cli::args::InstallArgs;
 use crate::cli::output::{CommandError, ExitStatus, Printer};
 use crate::cli::package::Package;
 use crate::cli::progress::Progress;
 use crate::config::env::ProcessEnvironment;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use mortise_model::{Digest, PluginId};
 use serde_json::{Map, json};
+use std::path::Path;
 
 pub(super) fn action(args: &InstallArgs, printer: &mut Printer) -> Result<Action, CommandError> {
     let usage = |error: CommandError| CommandError { status: ExitStatus::Usage, ..error };
     let id = args.plugin_id.as_ref().map(PluginId::new).transpose().map_err(|error| usage(error.into()))?;
     let pinned = args.digest.as_deref().map(Digest::parse).transpose().map_err(|error| usage(error.into()))?;
+    match (&args.path, &args.url) {
+        (Some(path), _) => from_path(path, id, pinned, args, printer),
+        (None, Some(url)) => Ok(from_url(url, id.as_ref(), pinned, args)),
+        // Exit 1 and these words: wire contract 10.11.
+        (None, None) => Err(CommandError::failed(anyhow::anyhow!("plugin path or --url required"))),
+    }
+}
+
+/// Sends only what was given, and `load` (wire contract 10.11).
+fn from_url(url: &str, id: Option<&PluginId>, pinned: Option<Digest>, args: &InstallArgs) -> Action {
+    let mut params = Map::from_iter([("url".to_owned(), json!(url)), ("load".to_owned(), json!(!args.no_load))]);
+    if let Some(id) = id {
+        params.insert("plugin_id".to_owned(), json!(id.as_str()));
+    }
+    if let Some(digest) = pinned {
+        params.insert("digest".to_owned(), json!(digest.to_string()));
+    }
+    Action { summary: params.clone(), params, ..Action::plain("install_plugin_from_url") }
+}
+
+fn from_path(
+    path: &Path,
+    id: Option<PluginId>,
+    pinned: Option<Digest>,
+    args: &InstallArgs,
+    printer: &mut Printer,
+) -> Result<Action, CommandError> {
     let package = {
         let progress = Progress::new(printer);
-        Package::make(&args.path, id, args.skip_validate, &ProcessEnvironment, &progress)?
+        Package::make(path, id, args.skip_validate, &ProcessEnvironment, &progress)?
     };
     for warning in &package.warnings {
         printer.note(&format!("warning: {warning}"));
@@ -25,11 +51,7 @@ pub(super) fn action(args: &InstallArgs, printer: &mut Printer) -> Result<Action
     // A pinned digest is sent as it is: the host compares, and its refusal is the answer.
     let digest = pinned.unwrap_or(package.digest).to_string();
     let load = !args.no_load;
-    let mut params = Map::from_iter([
-        ("bundle_b64".to_owned(), json!(STANDARD.encode(&package.bytes))),
-        ("digest".to_owned(), json!(digest)),
-        ("load".to_owned(), json!(load)),
-    ]);
+    let mut params = Map::from_iter([("load".to_owned(), json!(load))]);
     if let Some(id) = &package.plugin_id {
         params.insert("plugin_id".to_owned(), json!(id.as_str()));
     }
@@ -39,5 +61,6 @@ pub(super) fn action(args: &InstallArgs, printer: &mut Printer) -> Result<Action
         ("archive_bytes".to_owned(), json!(package.bytes.len())),
         ("load".to_owned(), json!(load)),
     ]);
-    Ok(Action { params, summary, ..Action::plain("install_plugin_from_bundle") })
+    let bundle = Some(Bundle { bytes: package.bytes, digest });
+    Ok(Action { params, summary, bundle, ..Action::plain("install_plugin_from_bundle") })
 }

@@ -2,13 +2,16 @@
 
 mod install;
 mod report;
+mod upload;
 
 use crate::cli::args::{DeployArgs, DeployCommand};
-use crate::cli::client::HostClient;
+use crate::cli::client::{CallFailure, HostClient};
 use crate::cli::output::{CommandError, ExitStatus, Printer};
 use crate::cli::progress::Progress;
 use crate::cli::settings::config_failure;
 use crate::config::{ClientConfig, ClientFlags, env::ProcessEnvironment, resolve_client};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 /// One request to a host, decided on before anything is contacted.
@@ -20,6 +23,16 @@ struct Action {
     summary: Map<String, Value>,
     /// Whether the result is printed as JSON even for people.
     raw: bool,
+    /// An archive that goes with the parameters: in the same message if it fits, else in parts before it.
+    bundle: Option<Bundle>,
+}
+
+/// An archive on its way to a host.
+#[derive(Debug)]
+struct Bundle {
+    bytes: Vec<u8>,
+    /// As it is to be sent: the archive's own, or the one that the user expects.
+    digest: String,
 }
 
 pub(in crate::cli) fn run(args: &DeployArgs, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
@@ -34,6 +47,9 @@ pub(in crate::cli) fn run(args: &DeployArgs, printer: &mut Printer) -> Result<Ex
         DeployCommand::Load { plugin_id } => Action::on_plugin("load_plugin", plugin_id),
         DeployCommand::Unload { plugin_id } => Action::on_plugin("unload_plugin", plugin_id),
         DeployCommand::Reload { plugin_id } => Action::on_plugin("reload_plugin", plugin_id),
+        DeployCommand::Rollback { plugin_id, generation } => Action::rollback(plugin_id, *generation),
+        DeployCommand::Versions { plugin_id } => Action::on_plugin("list_plugin_versions", plugin_id),
+        DeployCommand::Uninstall { plugin_id } => Action::on_plugin("uninstall_plugin", plugin_id),
         DeployCommand::Status => Action::plain("get_status"),
         DeployCommand::Invoke(invoke) => Action::invoke(&invoke.function, &invoke.params)?,
     };
@@ -47,12 +63,21 @@ pub(in crate::cli) fn run(args: &DeployArgs, printer: &mut Printer) -> Result<Ex
 
 impl Action {
     fn plain(method: &str) -> Self {
-        Self { method: method.to_owned(), params: Map::new(), summary: Map::new(), raw: false }
+        Self { method: method.to_owned(), params: Map::new(), summary: Map::new(), raw: false, bundle: None }
     }
 
     fn on_plugin(method: &str, plugin_id: &str) -> Self {
         let params = Map::from_iter([("plugin_id".to_owned(), json!(plugin_id))]);
         Self { summary: params.clone(), params, ..Self::plain(method) }
+    }
+
+    fn rollback(plugin_id: &str, generation: Option<u64>) -> Self {
+        let mut action = Self::on_plugin("rollback_plugin", plugin_id);
+        if let Some(generation) = generation {
+            action.params.insert("generation".to_owned(), json!(generation));
+            action.summary.insert("generation".to_owned(), json!(generation));
+        }
+        action
     }
 
     fn invoke(function: &str, params: &str) -> Result<Self, CommandError> {
@@ -66,6 +91,28 @@ impl Action {
     }
 }
 
+/// Sends a request as it is, or in parts where it would not fit into one message.
+async fn send(
+    client: &mut HostClient,
+    config: &ClientConfig,
+    action: Action,
+    progress: &Progress,
+) -> Result<Value, CommandError> {
+    let Action { method, mut params, bundle, .. } = action;
+    if let Some(bundle) = bundle {
+        let bytes_max = client.request_bytes_max();
+        if !upload::fits(&bundle, &params, bytes_max) {
+            progress.sending(bundle.bytes.len());
+            let calls = upload::Calls { client, config, progress };
+            return upload::install(&bundle, params, bytes_max, calls).await;
+        }
+        params.insert("bundle_b64".to_owned(), json!(STANDARD.encode(&bundle.bytes)));
+        params.insert("digest".to_owned(), json!(bundle.digest));
+    }
+    progress.stage(format!("calling `{method}`"));
+    client.call(&method, params, config.timeout, progress).await.map_err(CallFailure::into_error)
+}
+
 /// Sends the request and waits for its result. Ctrl-C ends the waiting, not what the host does.
 fn perform(config: &ClientConfig, action: Action, printer: &Printer) -> Result<Value, CommandError> {
     let runtime = super::client_runtime()?;
@@ -73,8 +120,7 @@ fn perform(config: &ClientConfig, action: Action, printer: &Printer) -> Result<V
     let outcome = runtime.block_on(async {
         let work = async {
             let mut client = HostClient::connect(config, &progress).await?;
-            progress.stage(format!("calling `{}`", action.method));
-            let result = client.call(config, &action.method, action.params, &progress).await;
+            let result = send(&mut client, config, action, &progress).await;
             client.close().await;
             result
         };

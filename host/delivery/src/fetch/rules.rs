@@ -1,0 +1,112 @@
+//! Which URLs may be asked, the first one and each that a redirect leads to.
+
+use super::{AddressClass, FetchConfig, FetchError};
+use reqwest::Url;
+use std::net::IpAddr;
+
+/// Parses and checks the URL that a caller gave.
+pub(super) fn parse(text: &str, config: &FetchConfig) -> Result<Url, FetchError> {
+    let url = Url::parse(text.trim()).map_err(|_| FetchError::InvalidUrl { url: redacted_text(text) })?;
+    check(&url, config)?;
+    Ok(url)
+}
+
+/// Where a redirect leads, checked like the URL that it came from.
+pub(super) fn redirected(from: &Url, location: &str, config: &FetchConfig) -> Result<Url, FetchError> {
+    let to = from.join(location).map_err(|_| FetchError::RedirectMalformed { url: redacted(from) })?;
+    if from.scheme() == "https" && to.scheme() == "http" {
+        return Err(FetchError::Downgrade { from: redacted(from), to: redacted(&to) });
+    }
+    check(&to, config)?;
+    Ok(to)
+}
+
+fn check(url: &Url, config: &FetchConfig) -> Result<(), FetchError> {
+    let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
+        return Err(FetchError::InvalidUrl { url: redacted(url) });
+    };
+    let host = bare(host);
+    if !config.allowlist.is_empty() && !config.allowlist.iter().any(|pattern| pattern.admits(url)) {
+        return Err(FetchError::HostNotAllowed { host: host.to_owned() });
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if config.allow_http => {}
+        "http" => return Err(FetchError::PlainHttp { url: redacted(url) }),
+        scheme => return Err(FetchError::Scheme { scheme: scheme.to_owned(), url: redacted(url) }),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(FetchError::UserInfo { url: redacted(url) });
+    }
+    // Names are checked when they have been resolved; addresses are connected to as they are.
+    match host.parse().map(|address: IpAddr| (address, AddressClass::of(address))) {
+        Ok((address, class)) if !class.admitted(config.allow_private) => {
+            Err(FetchError::Address { host: host.to_owned(), address, class })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A host without the brackets of IPv6.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// The URL without what may carry secrets: user information, query, fragment.
+pub(super) fn redacted(url: &Url) -> String {
+    redacted_text(url.as_str())
+}
+
+/// The same for text that may be no URL.
+fn redacted_text(text: &str) -> String {
+    let text = text.trim();
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), text),
+    };
+    // Where the authority ends is a guess when this is no URL: up to the last `@`, anything may be a password.
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    crate::member::shown(format!("{scheme}{rest}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_into_the_private_network_is_refused() {
+        let config = FetchConfig::default();
+        let from = parse("https://example.com/a", &config).unwrap();
+        for location in [
+            "https://10.0.0.1/",
+            "//192.168.1.1/",
+            "https://127.1/",
+            "https://2130706433/",
+            "https://[::1]/",
+            "https://[::ffff:10.0.0.1]/",
+            "https://[64:ff9b::10.0.0.1]/",
+            "https://[fd00::1]/",
+            "https://100.64.0.1/",
+            "https://0.0.0.0/",
+        ] {
+            let error = redirected(&from, location, &config).unwrap_err();
+            assert!(matches!(error, FetchError::Address { .. }), "{location}: {error:?}");
+        }
+        assert_eq!(redirected(&from, "//8.8.8.8/b", &config).unwrap().as_str(), "https://8.8.8.8/b");
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        for (text, shown) in [
+            ("https://a.test/b?token=secret", "https://a.test/b"),
+            ("https://a.test/b#secret", "https://a.test/b"),
+            ("https://us:secret@a.test/b", "https://a.test/b"),
+            ("https://us:se/cret@a.test/b", "https://a.test/b"),
+            ("us:secret@a.test", "a.test"),
+            (" a\nb ", "a\\nb"),
+        ] {
+            assert_eq!(redacted_text(text), shown);
+        }
+    }
+}

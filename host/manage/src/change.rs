@@ -1,0 +1,246 @@
+//! The one way in which another generation of a plugin comes to serve: prepare it beside the old one, write the record,
+//! swap, and then tidy up.
+//!
+//! Until the record is written nothing has changed, and whatever fails leaves nothing behind. From the record on the new
+//! generation is the plugin: a host that ends before the swap comes back with it, proven already.
+
+use crate::depot::{Depot, DepotError, Recorded, package_of};
+use crate::manager::Manager;
+use crate::refusal::{Refusal, chain};
+use mortise_delivery::{DeliveryError, FolderError, GenerationFolder, GenerationGuard, StageError, TreeError};
+use mortise_model::{Digest, PluginId};
+use mortise_plugin::{ActivateError, Activated, Busy, Operation, PrepareError, Prepared};
+use mortise_store::Source;
+use std::path::PathBuf;
+use tracing::warn;
+
+/// Which words a failure begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Load,
+    Reload,
+    RollBack,
+}
+
+impl Verb {
+    pub(crate) fn failed(self, id: &str) -> String {
+        match self {
+            Self::Load => format!("Failed to load plugin '{id}'"),
+            Self::Reload => format!("Failed to reload plugin '{id}'"),
+            Self::RollBack => format!("Failed to roll back plugin '{id}'"),
+        }
+    }
+}
+
+/// What should serve next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// A generation that no record names yet.
+    New { guard: GenerationGuard, source: Source, archive: Option<Digest> },
+    /// One that a record names.
+    Kept(GenerationFolder),
+}
+
+/// A generation that is proven and does not serve yet.
+pub(crate) struct Proven {
+    next: Next,
+    prepared: Prepared,
+}
+
+/// A change that happened.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) activated: Activated,
+    /// Where the working copy's edits lie now that were in the way.
+    pub(crate) edits: Option<PathBuf>,
+    /// What could not be tidied up, one sentence each.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Why nothing has changed.
+#[derive(Debug)]
+pub(crate) enum ChangeError {
+    Prepare(PrepareError),
+    Activate(ActivateError),
+    Depot(DepotError),
+}
+
+impl From<DepotError> for ChangeError {
+    fn from(error: DepotError) -> Self {
+        Self::Depot(error)
+    }
+}
+
+impl Next {
+    fn folder(&self) -> &GenerationFolder {
+        match self {
+            Self::New { guard, .. } => guard.folder(),
+            Self::Kept(folder) => folder,
+        }
+    }
+}
+
+impl Manager {
+    /// Starts and proves a generation beside the one that serves.
+    pub(crate) async fn prove(&self, operation: &Operation, next: Next) -> Result<Proven, ChangeError> {
+        let prepared = operation.prepare(package_of(next.folder())).await.map_err(ChangeError::Prepare);
+        match prepared {
+            Ok(prepared) => Ok(Proven { next, prepared }),
+            Err(error) => {
+                // Removing its files blocks.
+                self.on_disk(move |_| {
+                    drop(next);
+                    Ok(())
+                })
+                .await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a proven generation the plugin's, on disk and in the routes.
+    pub(crate) async fn adopt(&self, operation: &Operation, proven: Proven) -> Result<Changed, ChangeError> {
+        let Proven { next, prepared } = proven;
+        let recorded = self
+            .on_disk(move |depot| match next {
+                Next::New { guard, source, archive } => {
+                    depot.record(guard, source, archive, None, Some(mortise_store::Desired::Loaded))
+                }
+                Next::Kept(folder) => depot.choose(folder),
+            })
+            .await?;
+        match operation.activate(prepared).await {
+            Ok(activated) => {
+                let mut changed = Changed { activated, edits: None, warnings: Vec::new() };
+                match self.settle(recorded).await {
+                    Ok(edits) => changed.edits = edits,
+                    Err(error) => {
+                        warn!(plugin = %operation.id(), error = chain(&error), "failed to tidy up after a change");
+                        changed.warnings.push(format!("the working copy could not be put right: {}", chain(&error)));
+                    }
+                }
+                Ok(changed)
+            }
+            Err(error) => {
+                if let Err(error) = self.on_disk(move |depot| depot.withdraw(&recorded)).await {
+                    warn!(plugin = %operation.id(), error = chain(&error), "failed to take a record back");
+                }
+                Err(ChangeError::Activate(error))
+            }
+        }
+    }
+
+    /// Has the working copy show a generation, and forgets what is kept no longer.
+    pub(crate) async fn settle(&self, recorded: Recorded) -> Result<Option<PathBuf>, DepotError> {
+        let registry = self.registry.clone();
+        self.on_disk(move |depot| depot.settle(&recorded, || registry.names().as_ref().clone())).await
+    }
+
+    /// Runs what blocks on a thread that may.
+    pub(crate) async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Depot) -> Result<T, DepotError> + Send + 'static,
+    ) -> Result<T, DepotError> {
+        let depot = self.depot.clone();
+        match tokio::task::spawn_blocking(move || work(&depot)).await {
+            Ok(result) => result,
+            Err(error) => Err(DepotError::Internal(error.to_string())),
+        }
+    }
+}
+
+/// What a failed change is answered with.
+pub(crate) fn change_refusal(id: &PluginId, error: &ChangeError, verb: Verb) -> Refusal {
+    match error {
+        ChangeError::Prepare(error) => prepare_refusal(id, error, verb),
+        ChangeError::Activate(error) => activate_refusal(id, error, verb),
+        ChangeError::Depot(error) => depot_refusal(id, error, verb),
+    }
+}
+
+/// The reference says no more than that it failed when the folder or the manifest is missing; anything else it raises
+/// with the reason, and so the reason is in the message.
+pub(crate) fn depot_refusal(id: &PluginId, error: &DepotError, verb: Verb) -> Refusal {
+    let message = verb.failed(id.as_str());
+    let detail = chain(error);
+    let missing = matches!(
+        error,
+        DepotError::Delivery(DeliveryError::Stage(StageError::Folder(
+            FolderError::NoManifest
+                | FolderError::NoEntryPoint { .. }
+                | FolderError::Tree(TreeError::NotFound { .. } | TreeError::NotAFolder { .. })
+        )))
+    );
+    let message = if missing { message } else { format!("{message}: {detail}") };
+    Refusal::new(error.code(), message).with("plugin_id", id.as_str()).detail(detail).hint(error.hint())
+}
+
+fn prepare_refusal(id: &PluginId, error: &PrepareError, verb: Verb) -> Refusal {
+    let message = format!("{}: {}", verb.failed(id.as_str()), chain(error));
+    let refusal = Refusal::new(prepare_code(error), message).with("plugin_id", id.as_str()).detail(chain(error));
+    match error {
+        PrepareError::Code { hint: Some(hint), .. } => refusal.hint(hint.clone()),
+        PrepareError::Refused(error) => refusal.hint(activate_hint(error)),
+        _ => refusal.hint(prepare_hint(error)),
+    }
+}
+
+fn activate_refusal(id: &PluginId, error: &ActivateError, verb: Verb) -> Refusal {
+    let message = format!("{}: {error}", verb.failed(id.as_str()));
+    Refusal::new(activate_code(error), message)
+        .with("plugin_id", id.as_str())
+        .detail(error.to_string())
+        .hint(activate_hint(error))
+}
+
+pub(crate) fn busy(error: &Busy) -> Refusal {
+    Refusal::new("busy", error.to_string()).with("plugin_id", error.plugin.as_str()).hint("try again in a moment")
+}
+
+pub(crate) fn stopping(error: &ActivateError) -> Refusal {
+    Refusal::new(activate_code(error), error.to_string()).hint(activate_hint(error))
+}
+
+fn prepare_code(error: &PrepareError) -> &'static str {
+    match error {
+        PrepareError::NoRuntime(_) => "no_runtime",
+        PrepareError::Read { .. } => "disk",
+        PrepareError::Code { .. } => "invalid_code",
+        PrepareError::Description(_) => "invalid_description",
+        PrepareError::Hook { .. } => "hook_failed",
+        PrepareError::Unsupported { .. } => "unsupported",
+        PrepareError::Refused(error) => activate_code(error),
+        PrepareError::Limit { .. } => "limit_reached",
+    }
+}
+
+fn prepare_hint(error: &PrepareError) -> &'static str {
+    match error {
+        PrepareError::NoRuntime(_) => "this host runs plugins of type `wasm`: build the plugin as a component",
+        PrepareError::Read { .. } => "see that the file is in the plugin's folder and can be read",
+        PrepareError::Code { .. } => "build the plugin against the world that this host serves",
+        PrepareError::Description(_) => "correct what the plugin describes of itself; nothing was changed",
+        PrepareError::Hook { .. } => "correct the plugin and try again; nothing was changed",
+        PrepareError::Unsupported { .. } => "leave it out of the plugin",
+        PrepareError::Refused(error) => activate_hint(error),
+        PrepareError::Limit { .. } => "unload a plugin, or raise the limit",
+    }
+}
+
+fn activate_code(error: &ActivateError) -> &'static str {
+    match error {
+        ActivateError::AdvertisementFull { .. } => "advertisement_full",
+        ActivateError::Busy(_) => "busy",
+        ActivateError::Stopping => "stopping",
+    }
+}
+
+fn activate_hint(error: &ActivateError) -> &'static str {
+    match error {
+        ActivateError::AdvertisementFull { .. } => {
+            "unload a plugin, or shorten the descriptions and schemas of its functions"
+        }
+        ActivateError::Busy(_) => "try again when the calls under way have ended",
+        ActivateError::Stopping => "call again when the host is back",
+    }
+}

@@ -1,0 +1,373 @@
+//! What is installed: the record of each plugin, its generations, the archives they came in, and the working copies that
+//! operators see.
+//!
+//! The record and its generation are the truth, and nothing runs from a working copy. A record is written last: whatever
+//! a crash leaves behind without one is swept at the next start, and a working copy that differs is put right.
+
+mod error;
+mod recovery;
+
+pub use error::DepotError;
+pub use recovery::Recovered;
+
+use jiff::Timestamp;
+use mortise_delivery::{
+    ArchiveStore, GenerationError, GenerationFolder, GenerationGuard, Generations, Repaired, StagedPlugin, Staging,
+    TreeLimits, WorkingCopies, WorkingCopyState,
+};
+use mortise_model::{Digest, Json, PluginId};
+use mortise_plugin::{NameClaims, Package};
+use mortise_store::{Desired, GenerationRecord, PluginRecord, Source, Store};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Generations before the current one that are kept for a rollback, where the operator says nothing else.
+pub const RETENTION: usize = 2;
+
+/// Everything that is installed. Clones share it; everything blocks. Callers serialise what they do with one plugin.
+#[derive(Debug, Clone)]
+pub struct Depot {
+    store: Store,
+    archives: ArchiveStore,
+    generations: Generations,
+    copies: WorkingCopies,
+    staging: Staging,
+    retention: usize,
+}
+
+/// The current generation of a plugin that is installed.
+#[derive(Debug, Clone)]
+pub(crate) struct Installed {
+    pub(crate) number: u64,
+    pub(crate) generation: GenerationRecord,
+}
+
+/// A plugin's record, and those of its generations by number.
+pub(crate) type Versions = (PluginRecord, BTreeMap<u64, GenerationRecord>);
+
+/// Which of a plugin's files should be loaded.
+#[derive(Debug)]
+pub(crate) enum ToLoad {
+    /// The recorded generation's: the working copy holds nothing else.
+    Recorded(GenerationFolder),
+    /// The working copy's: it was edited, or is new.
+    WorkingCopy(StagedPlugin),
+}
+
+/// A generation that the record names. Dropped, it stays; [`Depot::withdraw`] takes it back.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) folder: GenerationFolder,
+    /// The record before.
+    before: Option<PluginRecord>,
+    /// Whether this is a new generation, and not one that had been recorded before.
+    fresh: bool,
+}
+
+impl Depot {
+    /// Opens what `state_dir` holds, and puts right what an earlier process left. Blocks.
+    ///
+    /// `state_dir` and `capabilities_dir` must exist and lie on one file system, and be locked by this process.
+    ///
+    /// # Errors
+    /// [`DepotError`] when the store or a folder cannot be used at all. What is wrong with one plugin is in the report.
+    pub fn open(
+        state_dir: &Path,
+        capabilities_dir: PathBuf,
+        staging: Staging,
+        retention: usize,
+    ) -> Result<(Self, Recovered), DepotError> {
+        let depot = Self {
+            store: Store::open(state_dir)?,
+            archives: ArchiveStore::open(state_dir).map_err(mortise_delivery::DeliveryError::from)?,
+            generations: Generations::open(state_dir, staging.clone())
+                .map_err(mortise_delivery::DeliveryError::from)?,
+            copies: WorkingCopies::new(capabilities_dir, staging.clone(), TreeLimits::default()),
+            staging,
+            // A rollback always has somewhere to go.
+            retention: retention.max(1),
+        };
+        let recovered = depot.recover()?;
+        Ok((depot, recovered))
+    }
+
+    pub(crate) fn staging(&self) -> &Staging {
+        &self.staging
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn archives(&self) -> &ArchiveStore {
+        &self.archives
+    }
+
+    /// Where a plugin's working copy is, or would be.
+    pub(crate) fn working_copy(&self, id: &PluginId) -> PathBuf {
+        self.copies.path(id)
+    }
+
+    /// A plugin that has a current generation.
+    pub(crate) fn installed(&self, id: &PluginId) -> Result<Option<Installed>, DepotError> {
+        let Some(record) = self.store.plugin(id)? else { return Ok(None) };
+        let Some(number) = record.current else { return Ok(None) };
+        let generation = self.store.generation(id, number)?;
+        Ok(generation.map(|generation| Installed { number, generation }))
+    }
+
+    /// Every recorded generation of a plugin, by number, and its record.
+    pub(crate) fn versions(&self, id: &PluginId) -> Result<Option<Versions>, DepotError> {
+        let Some(record) = self.store.plugin(id)? else { return Ok(None) };
+        Ok(Some((record, self.store.generations(id)?)))
+    }
+
+    /// What loading the plugin would run: its working copy where somebody edited it, else what is recorded.
+    pub(crate) fn to_load(&self, id: &PluginId) -> Result<ToLoad, DepotError> {
+        let Some(installed) = self.installed(id)? else {
+            return Ok(ToLoad::WorkingCopy(self.copies.snapshot(id)?));
+        };
+        match self.copies.state(id, &installed.generation.tree)? {
+            WorkingCopyState::Same | WorkingCopyState::Missing => {
+                Ok(ToLoad::Recorded(self.open_generation(id, installed.number, &installed.generation)?))
+            }
+            WorkingCopyState::Edited { .. } | WorkingCopyState::Unfit { .. } => {
+                Ok(ToLoad::WorkingCopy(self.copies.snapshot(id)?))
+            }
+        }
+    }
+
+    /// The folder of a recorded generation. One that is lost or damaged is unpacked anew from its archive.
+    pub(crate) fn open_generation(
+        &self,
+        id: &PluginId,
+        number: u64,
+        generation: &GenerationRecord,
+    ) -> Result<GenerationFolder, DepotError> {
+        match self.generations.verify(id, number, &generation.tree, &TreeLimits::default()) {
+            Ok(folder) => Ok(folder),
+            Err(error @ (GenerationError::Missing { .. } | GenerationError::Corrupt { .. })) => {
+                self.restore(id, number, generation)?.ok_or_else(|| DepotError::from(error))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives a staged plugin a number and a folder of its own. Dropped, it is removed.
+    pub(crate) fn add(&self, staged: StagedPlugin) -> Result<GenerationGuard, DepotError> {
+        // Written down first: a number is never given twice, whatever fails in between.
+        let number = self.store.write(|tx| tx.take_generation(&staged.id))?;
+        Ok(self.generations.commit(staged, number)?)
+    }
+
+    /// Makes a new generation the plugin's current one: on disk when this returns.
+    pub(crate) fn record(
+        &self,
+        guard: GenerationGuard,
+        source: Source,
+        archive: Option<Digest>,
+        description: Option<Json>,
+        desired: Option<Desired>,
+    ) -> Result<Recorded, DepotError> {
+        let folder = guard.folder();
+        let (id, number) = (folder.id.clone(), folder.sequence);
+        let generation = GenerationRecord {
+            version: folder.manifest.version.clone(),
+            tree: folder.tree,
+            archive,
+            source,
+            installed_at: Timestamp::now(),
+            manifest: Json::of(&Value::Object(folder.manifest.raw.clone())),
+            description,
+        };
+        let before = self.store.write(|tx| {
+            let before = tx.plugin(&id)?;
+            let mut record = before.clone().unwrap_or_else(|| PluginRecord::new(Desired::Loaded));
+            self.promote(&mut record, number);
+            record.desired = desired.unwrap_or(record.desired);
+            tx.put_generation(&id, number, &generation)?;
+            tx.put_plugin(&id, &record)?;
+            Ok::<_, DepotError>(before)
+        })?;
+        Ok(Recorded { folder: guard.keep(), before, fresh: true })
+    }
+
+    /// Makes a recorded generation the current one, as a rollback and a load do: on disk when this returns.
+    pub(crate) fn choose(&self, folder: GenerationFolder) -> Result<Recorded, DepotError> {
+        let before = self.store.write(|tx| {
+            let before = tx.plugin(&folder.id)?;
+            let mut record = before.clone().unwrap_or_else(|| PluginRecord::new(Desired::Loaded));
+            self.promote(&mut record, folder.sequence);
+            record.desired = Desired::Loaded;
+            if before.as_ref() != Some(&record) {
+                tx.put_plugin(&folder.id, &record)?;
+            }
+            Ok::<_, DepotError>(before)
+        })?;
+        Ok(Recorded { folder, before, fresh: false })
+    }
+
+    fn promote(&self, record: &mut PluginRecord, number: u64) {
+        if record.current != Some(number) {
+            record.previous.retain(|previous| *previous != number);
+            record.previous.splice(0..0, record.current);
+            record.previous.truncate(self.retention);
+            record.current = Some(number);
+        }
+    }
+
+    /// Takes back what [`Depot::record`] or [`Depot::choose`] did.
+    pub(crate) fn withdraw(&self, recorded: &Recorded) -> Result<(), DepotError> {
+        let (id, number) = (&recorded.folder.id, recorded.folder.sequence);
+        self.store.write(|tx| {
+            match &recorded.before {
+                Some(before) => tx.put_plugin(id, before)?,
+                None => tx.remove_plugin(id)?,
+            }
+            if recorded.fresh { tx.remove_generation(id, number) } else { Ok(()) }
+        })?;
+        if recorded.fresh {
+            self.generations.remove(id, number)?;
+        }
+        Ok(())
+    }
+
+    /// What follows once the generation serves: the working copy shows it, who owns which name is remembered, and what
+    /// is kept no longer goes. Returns where edits were set aside that were in the way.
+    ///
+    /// None of it is needed for the plugin to be whole: a failure is a warning, and the next start does it again.
+    pub(crate) fn settle(
+        &self,
+        recorded: &Recorded,
+        names: impl FnOnce() -> NameClaims,
+    ) -> Result<Option<PathBuf>, DepotError> {
+        let (id, number) = (&recorded.folder.id, recorded.folder.sequence);
+        let edits = self.show(&recorded.folder)?;
+        let (dropped, archives) = self.store.write(|tx| {
+            let names = names();
+            if tx.names()? != names {
+                tx.put_names(&names)?;
+            }
+            let Some(mut record) = tx.plugin(id)? else { return Ok::<_, DepotError>(Default::default()) };
+            if record.working_copy != Some(number) {
+                record.working_copy = Some(number);
+                tx.put_plugin(id, &record)?;
+            }
+            let kept: BTreeSet<u64> = record.current.into_iter().chain(record.previous.iter().copied()).collect();
+            let mut dropped = Vec::new();
+            let mut archives = Vec::new();
+            for (candidate, generation) in tx.generations(id)? {
+                if !kept.contains(&candidate) {
+                    tx.remove_generation(id, candidate)?;
+                    dropped.push(candidate);
+                    archives.extend(generation.archive);
+                }
+            }
+            Ok((dropped, archives))
+        })?;
+        for number in dropped {
+            self.generations.remove(id, number)?;
+        }
+        self.forget_archives(archives)?;
+        Ok(edits)
+    }
+
+    /// Makes the working copy show a generation. Returns where edits were set aside that were in the way.
+    pub(crate) fn show(&self, folder: &GenerationFolder) -> Result<Option<PathBuf>, DepotError> {
+        let shown = self.store.plugin(&folder.id)?.and_then(|record| record.working_copy);
+        let written = match shown {
+            Some(shown) => self.store.generation(&folder.id, shown)?.map(|generation| generation.tree),
+            None => None,
+        };
+        Ok(match self.copies.repair(folder, written.as_ref())? {
+            Repaired::SetAside { edits } => Some(edits),
+            Repaired::Same | Repaired::Written | Repaired::Replaced => None,
+        })
+    }
+
+    /// Writes down whether the next start should load the plugin.
+    pub(crate) fn desire(&self, id: &PluginId, desired: &Desired) -> Result<(), DepotError> {
+        self.store.write(|tx| match tx.plugin(id)? {
+            Some(record) if record.desired != *desired => {
+                tx.put_plugin(id, &PluginRecord { desired: desired.clone(), ..record })
+            }
+            _ => Ok(()),
+        })?;
+        Ok(())
+    }
+
+    /// Removes a plugin with everything that is kept of it, and returns how many generations that were and where its
+    /// edited working copy lies now; none where there was nothing.
+    ///
+    /// The working copy goes first: a crash before the record goes brings the plugin back whole.
+    pub(crate) fn uninstall(
+        &self,
+        id: &PluginId,
+        names: impl FnOnce() -> NameClaims,
+    ) -> Result<Option<(usize, Option<PathBuf>)>, DepotError> {
+        let installed = self.installed(id)?;
+        let edited = match &installed {
+            Some(installed) => !matches!(
+                self.copies.state(id, &installed.generation.tree)?,
+                WorkingCopyState::Same | WorkingCopyState::Missing
+            ),
+            None => false,
+        };
+        let edits = if edited { self.copies.set_aside(id)? } else { None };
+        let had_copy = edits.is_some() || self.copies.remove(id)?;
+        let generations = self.store.generations(id)?;
+        self.store.write(|tx| {
+            tx.remove_plugin(id)?;
+            tx.put_names(&names())
+        })?;
+        let mut archives = Vec::new();
+        for (number, generation) in &generations {
+            self.generations.remove(id, *number)?;
+            archives.extend(generation.archive);
+        }
+        self.forget_archives(archives)?;
+        Ok((had_copy || installed.is_some() || !generations.is_empty()).then_some((generations.len(), edits)))
+    }
+
+    /// Remembers who claims which name.
+    pub(crate) fn remember_names(&self, names: impl FnOnce() -> NameClaims) -> Result<(), DepotError> {
+        self.store.write(|tx| {
+            let names = names();
+            if tx.names()? == names { Ok(()) } else { tx.put_names(&names) }
+        })?;
+        Ok(())
+    }
+
+    /// Removes those of `archives` that no generation came in.
+    pub(crate) fn forget_archives(&self, archives: Vec<Digest>) -> Result<(), DepotError> {
+        if archives.is_empty() {
+            return Ok(());
+        }
+        let kept = self.archives_in_use()?;
+        for archive in archives.into_iter().filter(|archive| !kept.contains(&archive.hex())) {
+            self.archives.remove(&archive)?;
+        }
+        Ok(())
+    }
+
+    fn archives_in_use(&self) -> Result<BTreeSet<String>, DepotError> {
+        let mut kept = BTreeSet::new();
+        for id in self.store.plugins()?.keys() {
+            kept.extend(self.store.generations(id)?.into_values().filter_map(|g| g.archive).map(|digest| digest.hex()));
+        }
+        Ok(kept)
+    }
+}
+
+/// What the registry is given of a generation in its folder.
+pub(crate) fn package_of(folder: &GenerationFolder) -> Package {
+    Package {
+        id: folder.id.clone(),
+        manifest: Arc::clone(&folder.manifest),
+        root: folder.path.clone(),
+        tree: folder.tree,
+        generation: folder.sequence,
+    }
+}

@@ -1,0 +1,79 @@
+//! Bundles larger than one message of the mesh: `begin_plugin_upload`, `append_plugin_upload`, `commit_plugin_upload`.
+
+use crate::install::Placing;
+use crate::manager::Manager;
+use crate::refusal::{Refusal, chain};
+use crate::signature::Arguments;
+use mortise_delivery::{IfExists, UploadError, UploadId, decode_base64};
+use mortise_model::Digest;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+impl Manager {
+    pub(crate) async fn begin_upload(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+        let total_bytes = arguments.number("total_bytes")?;
+        let digest = Digest::parse(arguments.text("digest")?.trim()).map_err(|error| {
+            Refusal::new("invalid_argument", "argument `digest` must be the archive's SHA-256")
+                .detail(error.to_string())
+                .hint("write `sha256:` and 64 hex digits")
+        })?;
+        let uploads = self.uploads.clone();
+        let begun = blocking(move || uploads.begin(total_bytes, digest, Instant::now())).await?;
+        let expires_in =
+            self.uploads.status(&begun, Instant::now()).map_err(|error| upload_refusal(&error))?.expires_in;
+        Ok(json!({
+            "status": "success",
+            "upload_id": begun.to_string(),
+            "next_offset": 0,
+            "expires_in_seconds": expires_in.as_secs(),
+        }))
+    }
+
+    pub(crate) async fn append_upload(&self, arguments: &mut Arguments) -> Result<Value, Refusal> {
+        let id = upload_id(arguments)?;
+        let offset = arguments.number("offset")?;
+        let chunk = arguments.take_text("chunk_b64")?;
+        let (uploads, bytes_max) = (self.uploads.clone(), self.config.bundle_bytes_max);
+        let chunk = decode_base64(&chunk, bytes_max)
+            .map_err(|error| Refusal::new(error.code(), error.to_string()).hint(error.hint()))?;
+        let next = blocking(move || uploads.append(&id, offset, &chunk, Instant::now())).await?;
+        Ok(json!({"status": "success", "next_offset": next}))
+    }
+
+    /// Installs what was uploaded, and forgets the upload once it is in place: until then it can be committed again.
+    pub(crate) async fn commit_upload(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+        let id = upload_id(arguments)?;
+        let load = arguments.optional_flag("load")?.unwrap_or(true);
+        let uploads = self.uploads.clone();
+        let bundle = blocking(move || uploads.commit(&id, Instant::now())).await?;
+        let candidate = self.stage_upload(bundle, arguments).await?;
+        self.install_candidate(candidate, Placing { load, if_exists: IfExists::Replace }).await
+    }
+}
+
+fn upload_id(arguments: &Arguments) -> Result<UploadId, Refusal> {
+    let given = arguments.text("upload_id")?;
+    UploadId::parse(given).ok_or_else(|| {
+        Refusal::new("invalid_argument", "argument `upload_id` must be what `begin_plugin_upload` answered")
+    })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|error| upload_refusal(&error)),
+        Err(error) => Err(Refusal::new("internal", "the host failed while it worked on the disk")
+            .detail(error.to_string())
+            .hint("look for the cause in the host's log")),
+    }
+}
+
+fn upload_refusal(error: &UploadError) -> Refusal {
+    let refusal = Refusal::new(error.code(), chain(error)).hint(error.hint());
+    match error.expected_offset() {
+        // Where a client goes on.
+        Some(offset) => refusal.with("next_offset", offset),
+        None => refusal,
+    }
+}

@@ -1,0 +1,166 @@
+//! `list_plugin_versions`, `rollback_plugin` and `uninstall_plugin`.
+
+use crate::change::{ChangeError, Next, Verb, busy, change_refusal, stopping};
+use crate::install::disk_refusal;
+use crate::lifecycle::note_passed;
+use crate::manager::Manager;
+use crate::object::insert;
+use crate::refusal::Refusal;
+use crate::signature::Arguments;
+use mortise_delivery::GenerationFolder;
+use mortise_model::PluginId;
+use mortise_plugin::Operation;
+use mortise_store::{Desired, GenerationRecord, Source};
+use serde_json::{Value, json};
+use tracing::info;
+
+impl Manager {
+    pub(crate) async fn list_versions(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+        let id = installed_id(arguments)?;
+        let wanted = id.clone();
+        let versions =
+            self.on_disk(move |depot| depot.versions(&wanted)).await.map_err(|error| disk_refusal(&error))?;
+        let (record, generations) = versions.ok_or_else(|| not_installed(id.as_str()))?;
+        let serving = self.running(&id).map(|running| running.generation());
+        let versions: Vec<Value> = generations
+            .iter()
+            .rev()
+            .map(|(number, generation)| {
+                let mut version = describe(*number, generation);
+                insert(&mut version, "current", record.current == Some(*number));
+                insert(&mut version, "serving", serving == Some(*number));
+                version
+            })
+            .collect();
+        let (desired, reason) = match &record.desired {
+            Desired::Loaded => ("loaded", None),
+            Desired::Unloaded => ("unloaded", None),
+            Desired::Quarantined { reason } => ("quarantined", Some(reason.as_str())),
+        };
+        Ok(json!({
+            "status": "success",
+            "plugin_id": id,
+            "current": record.current,
+            "desired": desired,
+            "quarantine_reason": reason,
+            "versions": versions,
+        }))
+    }
+
+    pub(crate) async fn rollback(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+        let id = installed_id(arguments)?;
+        let wanted = arguments.optional_number("generation")?;
+        let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
+        self.roll_back(&operation, wanted).await
+    }
+
+    /// Makes an earlier generation serve: the one that is asked for, else the one before the current one.
+    pub(crate) async fn roll_back(&self, operation: &Operation, wanted: Option<u64>) -> Result<Value, Refusal> {
+        let id = operation.id().clone();
+        let (folder, from) = self.rollback_target(&id, wanted).await?;
+        let generation = folder.sequence;
+        let version = folder.manifest.version.clone();
+        let changed = async {
+            let proven = self.prove(operation, Next::Kept(folder)).await?;
+            self.adopt(operation, proven).await
+        };
+        let changed = changed.await.map_err(|error: ChangeError| change_refusal(&id, &error, Verb::RollBack))?;
+        self.forget_probation(&id);
+        info!(plugin = %id, from, to = generation, "plugin rolled back");
+        let mut reply = self.load_result(&id, &changed);
+        insert(&mut reply, "plugin_id", id.as_str());
+        insert(&mut reply, "version", version);
+        insert(&mut reply, "rolled_back_from", from);
+        Ok(reply)
+    }
+
+    async fn rollback_target(
+        &self,
+        id: &PluginId,
+        wanted: Option<u64>,
+    ) -> Result<(GenerationFolder, Option<u64>), Refusal> {
+        let plugin = id.clone();
+        let found = self
+            .on_disk(move |depot| {
+                let Some((record, mut generations)) = depot.versions(&plugin)? else { return Ok(None) };
+                let target = wanted.or(record.previous.first().copied());
+                let Some(target) = target.filter(|target| record.current != Some(*target)) else {
+                    return Ok(Some((None, record.current)));
+                };
+                let folder = generations
+                    .remove(&target)
+                    .map(|generation| depot.open_generation(&plugin, target, &generation))
+                    .transpose()?;
+                Ok(Some((folder, record.current)))
+            })
+            .await;
+        match found.map_err(|error| crate::change::depot_refusal(id, &error, Verb::RollBack))? {
+            None => Err(not_installed(id.as_str())),
+            Some((Some(folder), current)) => Ok((folder, current)),
+            Some((None, _)) => {
+                let message = match wanted {
+                    Some(wanted) => format!("plugin '{id}' has no other generation {wanted}"),
+                    None => format!("plugin '{id}' has no earlier version"),
+                };
+                Err(Refusal::new("no_such_version", message)
+                    .with("plugin_id", id.as_str())
+                    .hint("`list_plugin_versions` shows what is kept"))
+            }
+        }
+    }
+
+    pub(crate) async fn uninstall(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+        let id = installed_id(arguments)?;
+        let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
+        self.forget_probation(&id);
+        let removed = operation.remove().await.map_err(|error| stopping(&error))?;
+        let (wanted, registry) = (id.clone(), self.registry.clone());
+        let gone = self
+            .on_disk(move |depot| depot.uninstall(&wanted, || registry.names().as_ref().clone()))
+            .await
+            .map_err(|error| disk_refusal(&error).with("plugin_id", id.as_str()))?;
+        let Some((generations, edits)) = gone else { return Err(not_installed(id.as_str())) };
+        info!(plugin = %id, generations, "plugin uninstalled");
+        let mut reply = json!({
+            "status": "success",
+            "plugin_id": id,
+            "was_loaded": removed.is_some(),
+            "generations_removed": generations,
+        });
+        if let Some(edits) = edits {
+            insert(&mut reply, "edits_kept_at", edits.display().to_string());
+        }
+        note_passed(&mut reply, removed.as_ref().map_or(&[], |removed| removed.passed.as_slice()));
+        Ok(reply)
+    }
+}
+
+fn describe(number: u64, generation: &GenerationRecord) -> Value {
+    let source = match &generation.source {
+        Source::Folder { path } => json!({"type": "folder", "path": path}),
+        Source::Bundle => json!({"type": "bundle"}),
+        Source::Url { url } => json!({"type": "url", "url": url}),
+        Source::Upload => json!({"type": "upload"}),
+        Source::Artifact { plugin, version } => json!({"type": "artifact", "plugin": plugin, "version": version}),
+        Source::WorkingCopy => json!({"type": "working_copy"}),
+    };
+    json!({
+        "generation": number,
+        "version": generation.version,
+        "tree_digest": generation.tree.to_string(),
+        "digest": generation.archive.as_ref().map(ToString::to_string),
+        "source": source,
+        "installed_at": generation.installed_at.to_string(),
+    })
+}
+
+fn installed_id(arguments: &Arguments) -> Result<PluginId, Refusal> {
+    let given = arguments.text("plugin_id")?;
+    PluginId::new(given).map_err(|error| not_installed(given).detail(error.to_string()))
+}
+
+fn not_installed(given: &str) -> Refusal {
+    Refusal::new("not_installed", format!("Plugin '{given}' is not installed"))
+        .with("plugin_id", given)
+        .hint("`list_plugins` names the plugins there are")
+}

@@ -1,0 +1,62 @@
+//! What a generation emits before it serves, and under which names.
+
+use crate::fake::{Events, json, package, plugin};
+use mortise_model::{DeviceId, Failure, Json, Tenant};
+use mortise_plugin::{Backend, Services};
+use std::sync::Arc;
+
+fn services() -> (Services, Arc<Events>) {
+    let events = Arc::new(Events::default());
+    let (device, tenant) = (DeviceId::new("host-1").unwrap(), Tenant::new("lab").unwrap());
+    let backend: Arc<dyn Backend> = Arc::<Events>::clone(&events);
+    (Services::new(plugin("a"), device, tenant, package("a").manifest, backend), events)
+}
+
+fn text_of(bytes: usize) -> Json {
+    json(&format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes - 8)))
+}
+
+fn code(result: Result<(), Failure>) -> String {
+    result.unwrap_err().code.into_owned()
+}
+
+#[test]
+fn a_thousand_events_are_held_and_go_out_in_order() {
+    let (services, events) = services();
+    for n in 0..1000 {
+        services.emit(&format!("e{n}"), json("{}")).unwrap();
+    }
+    assert_eq!(code(services.emit("one-more", json("{}"))), "too_many_events");
+    assert!(events.names().is_empty());
+    services.activate();
+    assert!(events.names().iter().enumerate().all(|(n, name)| *name == format!("e{n}")));
+    assert_eq!(events.names().len(), 1000);
+    services.emit("one-more", json("{}")).unwrap();
+    assert_eq!(events.names().last().unwrap(), "one-more");
+}
+
+#[test]
+fn a_mebibyte_of_events_is_held() {
+    let (services, events) = services();
+    let largest = text_of(256 << 10);
+    assert_eq!(code(services.emit("e", text_of((256 << 10) + 1))), "event_too_large");
+    for _ in 0..4 {
+        services.emit("e", largest.clone()).unwrap();
+    }
+    assert_eq!(code(services.emit("e", text_of(8))), "too_many_events");
+    services.activate();
+    assert_eq!(events.names().len(), 4);
+    services.emit("e", largest).unwrap();
+}
+
+/// Wire contract 1.3 and 8.1.
+#[test]
+fn a_name_keeps_its_prefix_and_is_judged_without_it() {
+    let (services, events) = services();
+    services.activate();
+    services.emit("event/motion", json("{}")).unwrap();
+    assert_eq!(events.names(), ["event/motion"]);
+    for bad in ["event/", "event/a/b", "a.b", ""] {
+        assert_eq!(code(services.emit(bad, json("{}"))), "invalid_event", "{bad}");
+    }
+}

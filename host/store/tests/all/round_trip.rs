@@ -1,0 +1,177 @@
+//! Everything comes back as it was written, from the same process and from the next.
+
+use crate::fixture::{at, folder, generation, id, json, loaded, name, open, put_raw};
+use mortise_model::Digest;
+use mortise_store::{Desired, GenerationRecord, NameClaims, PluginRecord, Source, Store, StoreError};
+use std::os::unix::fs::PermissionsExt as _;
+
+fn every_source() -> Vec<Source> {
+    vec![
+        Source::Folder { path: "/opt/plugins/ä b".to_owned() },
+        Source::Bundle,
+        Source::Url { url: "https://example.com/a.tgz".to_owned() },
+        Source::Upload,
+        Source::Artifact { plugin: "a".to_owned(), version: Some("1.0".to_owned()) },
+        Source::Artifact { plugin: "a".to_owned(), version: None },
+        Source::WorkingCopy,
+    ]
+}
+
+fn every_generation() -> Vec<GenerationRecord> {
+    every_source()
+        .into_iter()
+        .enumerate()
+        .map(|(index, source)| GenerationRecord {
+            version: (index % 2 == 0).then(|| format!("0.{index}")),
+            tree: Digest::of(&[0, 1]),
+            archive: (index % 2 == 1).then(|| Digest::of(b"archive")),
+            source,
+            installed_at: at(7),
+            manifest: json("{ \"id\":\"a\",\n \"n\": 1.500, \"n\": 123456789012345678901234567890 }"),
+            description: (index % 3 == 0).then(|| json(r#"{"functions":[]}"#)),
+        })
+        .collect()
+}
+
+fn every_plugin() -> Vec<(&'static str, PluginRecord)> {
+    let quarantined = Desired::Quarantined { reason: "it \"trapped\"\n".to_owned() };
+    let rolled = PluginRecord { previous: vec![4, 2], current: Some(5), working_copy: None, ..loaded(5) };
+    vec![
+        ("a", loaded(1)),
+        ("b", PluginRecord::new(Desired::Unloaded)),
+        ("c", PluginRecord { desired: quarantined, ..rolled }),
+    ]
+}
+
+fn claims() -> NameClaims {
+    NameClaims::from([(name("hello"), vec![id("b"), id("a")]), (name("bye"), vec![id("a")])])
+}
+
+fn check(store: &Store) {
+    let plugins = every_plugin();
+    for (plugin, record) in &plugins {
+        assert_eq!(store.plugin(&id(plugin)).unwrap().as_ref(), Some(record));
+    }
+    assert_eq!(store.plugins().unwrap(), plugins.into_iter().map(|(plugin, record)| (id(plugin), record)).collect());
+    let generations = store.generations(&id("a")).unwrap();
+    assert_eq!(generations.keys().copied().collect::<Vec<_>>(), (1..=every_source().len() as u64).collect::<Vec<_>>());
+    assert_eq!(generations.into_values().collect::<Vec<_>>(), every_generation());
+    assert_eq!(store.generation(&id("a"), 1).unwrap().as_ref(), every_generation().first());
+    assert_eq!(store.generation(&id("a"), 99).unwrap(), None);
+    assert_eq!(store.generation(&id("a-1"), 1).unwrap(), Some(generation("other")));
+    assert_eq!(store.names().unwrap(), claims());
+    assert_eq!(store.code_hash("runner/x86").unwrap(), Some(Digest::of(b"code")));
+    assert_eq!(store.code_hashes().unwrap().len(), 1);
+    assert_eq!(store.setting("retain").unwrap(), Some(json("3")));
+    assert_eq!(store.setting("nothing").unwrap(), Some(json("null")));
+    assert_eq!(store.settings().unwrap().len(), 2);
+}
+
+#[test]
+fn everything_comes_back_and_survives_a_restart() {
+    let folder = folder();
+    let store = open(folder.path());
+    store
+        .write(|change| {
+            for (plugin, record) in every_plugin() {
+                change.put_plugin(&id(plugin), &record)?;
+            }
+            for (number, record) in (1..).zip(every_generation()) {
+                change.put_generation(&id("a"), number, &record)?;
+            }
+            // Sorts next to `a`, and is not one of its generations.
+            change.put_generation(&id("a-1"), 1, &generation("other"))?;
+            change.put_names(&claims())?;
+            change.put_code_hash("runner/x86", &Digest::of(b"code"))?;
+            change.put_setting("retain", &json("3"))?;
+            change.put_setting("nothing", &json("null"))
+        })
+        .unwrap();
+    check(&store);
+    drop(store);
+    check(&open(folder.path()));
+}
+
+#[test]
+fn what_is_removed_is_gone_and_its_neighbours_are_not() {
+    let folder = folder();
+    let store = open(folder.path());
+    store
+        .write(|change| {
+            for plugin in ["a", "a-1", "b"] {
+                change.put_plugin(&id(plugin), &loaded(2))?;
+                change.put_generation(&id(plugin), 1, &generation("1"))?;
+                change.put_generation(&id(plugin), 2, &generation("2"))?;
+            }
+            change.put_code_hash("k", &Digest::of(b""))?;
+            change.put_setting("s", &json("1"))
+        })
+        .unwrap();
+    store
+        .write(|change| {
+            change.remove_plugin(&id("a"))?;
+            change.remove_generation(&id("b"), 1)?;
+            change.remove_generation(&id("b"), 77)?;
+            change.remove_code_hash("k")?;
+            change.remove_setting("s")
+        })
+        .unwrap();
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(store.plugins().unwrap().into_keys().collect::<Vec<_>>(), [id("a-1"), id("b")]);
+    assert!(store.generations(&id("a")).unwrap().is_empty());
+    assert_eq!(store.generations(&id("a-1")).unwrap().len(), 2);
+    assert_eq!(store.generations(&id("b")).unwrap().into_keys().collect::<Vec<_>>(), [2]);
+    assert!(store.code_hashes().unwrap().is_empty() && store.settings().unwrap().is_empty());
+}
+
+#[test]
+fn names_are_replaced_as_a_whole() {
+    let folder = folder();
+    let store = open(folder.path());
+    store.write(|change| change.put_names(&claims())).unwrap();
+    let next = NameClaims::from([(name("hello"), vec![id("a")]), (name("empty"), vec![])]);
+    store.write(|change| change.put_names(&next)).unwrap();
+    assert_eq!(store.names().unwrap(), NameClaims::from([(name("hello"), vec![id("a")])]));
+}
+
+#[test]
+fn a_generation_number_is_never_given_twice() {
+    let folder = folder();
+    let store = open(folder.path());
+    let take = |store: &Store, plugin| store.write(|change| change.take_generation(&id(plugin))).unwrap();
+    assert_eq!([take(&store, "a"), take(&store, "a"), take(&store, "b")], [1, 2, 1]);
+    let failed = store.write(|change| {
+        change.take_generation(&id("a"))?;
+        change.put_setting("large", &json(&format!("\"{}\"", "x".repeat(mortise_store::RECORD_BYTES_MAX))))
+    });
+    assert!(matches!(failed, Err(StoreError::TooLarge { .. })));
+    store
+        .write(|change| {
+            change.put_plugin(&id("a"), &loaded(2))?;
+            change.put_generation(&id("a"), 2, &generation("2"))?;
+            change.remove_plugin(&id("a"))
+        })
+        .unwrap();
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(take(&store, "a"), 3, "the plugin is gone, its numbers are not");
+    store.write(|change| change.put_generation(&id("b"), 7, &generation("7"))).unwrap();
+    drop(store);
+    put_raw(folder.path(), "next_generations", "b", b"nonsense");
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!((store.report().corrupt.len(), take(&store, "b")), (1, 8), "the count is lost, its generations are not");
+}
+
+#[test]
+fn only_the_owner_may_read_the_file() {
+    let folder = folder();
+    let file = folder.path().join("state.redb");
+    let mode = || std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    drop(open(folder.path()));
+    assert_eq!(mode(), 0o600);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    drop(open(folder.path()));
+    assert_eq!(mode(), 0o600);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
