@@ -172,7 +172,7 @@ async fn private_addresses_are_refused_before_anybody_connects() {
         let error = host.refuse(&format!("https://{name}:{port}/a")).await;
         let loopback = matches!(error, FetchError::Address { class: AddressClass::Loopback, .. });
         assert!(loopback && !error.retryable(), "{name}: {error:?}");
-        assert!(error.hint().contains("allow_private"), "{error:?}");
+        assert!(error.hint().contains("--install-allow-private"), "{error:?}");
     }
     let error = host.refuse(&format!("https://0.0.0.0:{port}/a")).await;
     assert!(matches!(error, FetchError::Address { class: AddressClass::Unspecified, .. }), "{error:?}");
