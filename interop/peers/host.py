@@ -144,11 +144,16 @@ class Host:
     # What is left on disk
 
     def files(self):
-        """Every path below the capabilities folder with its size, without compiled code, which may be kept at will."""
+        """Every path below the capabilities folder with its size, without compiled code, which may be kept at will.
+
+        The size of the state store says nothing: its free pages come and go.
+        """
         cache = self.capabilities / ".mortise" / "cache"
+        store = self.capabilities / ".mortise" / "state.redb"
         found = {}
         for path in sorted(self.capabilities.rglob("*")):
             if path == cache or cache in path.parents:
                 continue
-            found[str(path.relative_to(self.capabilities))] = path.stat().st_size if path.is_file() else None
+            sized = path.is_file() and path != store
+            found[str(path.relative_to(self.capabilities))] = path.stat().st_size if sized else None
         return found

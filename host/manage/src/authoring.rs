@@ -71,6 +71,12 @@ impl Manager {
             },
             "install_methods": [
                 {"rpc": "install_plugin_from_bundle", "when": "you have the archive: the usual way"},
+                {"rpc": "install_plugin_from_url", "when": "the archive can be fetched by the host, over https"},
+                {"rpc": "install_plugin_from_manifest", "when": "a delivery manifest names the archive or its URL"},
+                {"rpc": "begin_plugin_upload", "when": "the archive is larger than one message: then \
+                    append_plugin_upload and commit_plugin_upload"},
+                {"rpc": "publish_plugin_artifact", "when": "others should be able to fetch it from this host"},
+                {"rpc": "rollback_plugin", "when": "the version before was better"},
                 {"rpc": "install_plugin", "when": "the folder lies on the host's machine, where its operator allows it"},
                 {"rpc": "load_plugin", "when": "the plugin is installed and not loaded"},
                 {"rpc": "reload_plugin", "when": "its files were edited in place"},

@@ -5,6 +5,7 @@
 //! generation is the plugin: a host that ends before the swap comes back with it, proven already.
 
 use crate::depot::{Depot, DepotError, Recorded, package_of};
+use crate::install::not_tidied;
 use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
 use mortise_delivery::{DeliveryError, FolderError, GenerationFolder, GenerationGuard, StageError, TreeError};
@@ -116,7 +117,7 @@ impl Manager {
                     Ok(edits) => changed.edits = edits,
                     Err(error) => {
                         warn!(plugin = %operation.id(), error = chain(&error), "failed to tidy up after a change");
-                        changed.warnings.push(format!("the working copy could not be put right: {}", chain(&error)));
+                        changed.warnings.push(not_tidied(&error));
                     }
                 }
                 Ok(changed)
@@ -133,7 +134,8 @@ impl Manager {
     /// Has the working copy show a generation, and forgets what is kept no longer.
     pub(crate) async fn settle(&self, recorded: Recorded) -> Result<Option<PathBuf>, DepotError> {
         let registry = self.registry.clone();
-        self.on_disk(move |depot| depot.settle(&recorded, || registry.names().as_ref().clone())).await
+        let serving = self.running(&recorded.folder.id).map(|running| running.generation());
+        self.on_disk(move |depot| depot.settle(&recorded, serving, || registry.names().as_ref().clone())).await
     }
 
     /// Runs what blocks on a thread that may.

@@ -17,11 +17,11 @@ use mortise_delivery::{
 };
 use mortise_model::{Digest, Json, PluginId};
 use mortise_plugin::{NameClaims, Package};
-use mortise_store::{Desired, GenerationRecord, PluginRecord, Source, Store};
+use mortise_store::{Desired, GenerationRecord, PluginRecord, Source, Store, StoreError};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Generations before the current one that are kept for a rollback, where the operator says nothing else.
 pub const RETENTION: usize = 2;
@@ -34,12 +34,34 @@ pub struct Depot {
     generations: Generations,
     copies: WorkingCopies,
     staging: Staging,
+    /// Archives of installs under way, and of how many.
+    pins: Arc<Mutex<Pins>>,
     retention: usize,
+}
+
+type Pins = HashMap<String, usize>;
+
+/// An archive that an install under way needs.
+#[derive(Debug)]
+pub(crate) struct ArchivePin {
+    pub(crate) digest: Digest,
+    pins: Arc<Mutex<Pins>>,
+}
+
+impl Drop for ArchivePin {
+    fn drop(&mut self) {
+        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = pins.get_mut(&self.digest.hex()) {
+            *count -= 1;
+        }
+        pins.retain(|_, count| *count > 0);
+    }
 }
 
 /// The current generation of a plugin that is installed.
 #[derive(Debug, Clone)]
 pub(crate) struct Installed {
+    pub(crate) desired: Desired,
     pub(crate) number: u64,
     pub(crate) generation: GenerationRecord,
 }
@@ -79,13 +101,18 @@ impl Depot {
         staging: Staging,
         retention: usize,
     ) -> Result<(Self, Recovered), DepotError> {
+        let store = Store::open(state_dir)?;
+        if let Some(set_aside) = &store.report().set_aside {
+            recovery::set_aside_with(state_dir, &set_aside.path)?;
+        }
         let depot = Self {
-            store: Store::open(state_dir)?,
+            store,
             archives: ArchiveStore::open(state_dir).map_err(mortise_delivery::DeliveryError::from)?,
             generations: Generations::open(state_dir, staging.clone())
                 .map_err(mortise_delivery::DeliveryError::from)?,
             copies: WorkingCopies::new(capabilities_dir, staging.clone(), TreeLimits::default()),
             staging,
+            pins: Arc::default(),
             // A rollback always has somewhere to go.
             retention: retention.max(1),
         };
@@ -115,7 +142,7 @@ impl Depot {
         let Some(record) = self.store.plugin(id)? else { return Ok(None) };
         let Some(number) = record.current else { return Ok(None) };
         let generation = self.store.generation(id, number)?;
-        Ok(generation.map(|generation| Installed { number, generation }))
+        Ok(generation.map(|generation| Installed { desired: record.desired, number, generation }))
     }
 
     /// Every recorded generation of a plugin, by number, and its record.
@@ -129,14 +156,16 @@ impl Depot {
         let Some(installed) = self.installed(id)? else {
             return Ok(ToLoad::WorkingCopy(self.copies.snapshot(id)?));
         };
-        match self.copies.state(id, &installed.generation.tree)? {
-            WorkingCopyState::Same | WorkingCopyState::Missing => {
-                Ok(ToLoad::Recorded(self.open_generation(id, installed.number, &installed.generation)?))
-            }
-            WorkingCopyState::Edited { .. } | WorkingCopyState::Unfit { .. } => {
-                Ok(ToLoad::WorkingCopy(self.copies.snapshot(id)?))
-            }
-        }
+        let edited = match self.copies.state(id, &installed.generation.tree)? {
+            WorkingCopyState::Same | WorkingCopyState::Missing => false,
+            // One that still shows an earlier generation was not edited: it could not be put right.
+            WorkingCopyState::Edited { tree } => self.shown(id)? != Some(tree),
+            WorkingCopyState::Unfit { .. } => true,
+        };
+        Ok(match edited {
+            true => ToLoad::WorkingCopy(self.copies.snapshot(id)?),
+            false => ToLoad::Recorded(self.open_generation(id, installed.number, &installed.generation)?),
+        })
     }
 
     /// The folder of a recorded generation. One that is lost or damaged is unpacked anew from its archive.
@@ -182,7 +211,7 @@ impl Depot {
             manifest: Json::of(&Value::Object(folder.manifest.raw.clone())),
             description,
         };
-        let before = self.store.write(|tx| {
+        let written = self.store.write(|tx| {
             let before = tx.plugin(&id)?;
             let mut record = before.clone().unwrap_or_else(|| PluginRecord::new(Desired::Loaded));
             self.promote(&mut record, number);
@@ -190,8 +219,17 @@ impl Depot {
             tx.put_generation(&id, number, &generation)?;
             tx.put_plugin(&id, &record)?;
             Ok::<_, DepotError>(before)
-        })?;
-        Ok(Recorded { folder: guard.keep(), before, fresh: true })
+        });
+        match written {
+            Ok(before) => Ok(Recorded { folder: guard.keep(), before, fresh: true }),
+            Err(error) => {
+                if matches!(error, DepotError::Store(StoreError::InDoubt { .. })) {
+                    // The record may be there after all; if it is not, the next start sweeps the files.
+                    let _ = guard.keep();
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Makes a recorded generation the current one, as a rollback and a load do: on disk when this returns.
@@ -237,25 +275,29 @@ impl Depot {
     /// What follows once the generation serves: the working copy shows it, who owns which name is remembered, and what
     /// is kept no longer goes. Returns where edits were set aside that were in the way.
     ///
-    /// None of it is needed for the plugin to be whole: a failure is a warning, and the next start does it again.
+    /// None of it is needed for the plugin to be whole: a failure is a warning, and the next start does it again. The
+    /// generation that is `serving` is kept whatever else is.
     pub(crate) fn settle(
         &self,
         recorded: &Recorded,
+        serving: Option<u64>,
         names: impl FnOnce() -> NameClaims,
     ) -> Result<Option<PathBuf>, DepotError> {
         let (id, number) = (&recorded.folder.id, recorded.folder.sequence);
-        let edits = self.show(&recorded.folder)?;
+        // Last in its outcome: who owns which name must not depend on a folder that people edit.
+        let shown = self.show(&recorded.folder);
         let (dropped, archives) = self.store.write(|tx| {
             let names = names();
             if tx.names()? != names {
                 tx.put_names(&names)?;
             }
             let Some(mut record) = tx.plugin(id)? else { return Ok::<_, DepotError>(Default::default()) };
-            if record.working_copy != Some(number) {
+            if shown.is_ok() && record.working_copy != Some(number) {
                 record.working_copy = Some(number);
                 tx.put_plugin(id, &record)?;
             }
-            let kept: BTreeSet<u64> = record.current.into_iter().chain(record.previous.iter().copied()).collect();
+            let kept: BTreeSet<u64> =
+                record.current.into_iter().chain(record.previous.iter().copied()).chain(serving).collect();
             let mut dropped = Vec::new();
             let mut archives = Vec::new();
             for (candidate, generation) in tx.generations(id)? {
@@ -271,17 +313,18 @@ impl Depot {
             self.generations.remove(id, number)?;
         }
         self.forget_archives(archives)?;
-        Ok(edits)
+        shown
+    }
+
+    /// The tree that the host itself wrote to the working copy last.
+    fn shown(&self, id: &PluginId) -> Result<Option<Digest>, DepotError> {
+        let Some(number) = self.store.plugin(id)?.and_then(|record| record.working_copy) else { return Ok(None) };
+        Ok(self.store.generation(id, number)?.map(|generation| generation.tree))
     }
 
     /// Makes the working copy show a generation. Returns where edits were set aside that were in the way.
     pub(crate) fn show(&self, folder: &GenerationFolder) -> Result<Option<PathBuf>, DepotError> {
-        let shown = self.store.plugin(&folder.id)?.and_then(|record| record.working_copy);
-        let written = match shown {
-            Some(shown) => self.store.generation(&folder.id, shown)?.map(|generation| generation.tree),
-            None => None,
-        };
-        Ok(match self.copies.repair(folder, written.as_ref())? {
+        Ok(match self.copies.repair(folder, self.shown(&folder.id)?.as_ref())? {
             Repaired::SetAside { edits } => Some(edits),
             Repaired::Same | Repaired::Written | Repaired::Replaced => None,
         })
@@ -313,7 +356,8 @@ impl Depot {
                 self.copies.state(id, &installed.generation.tree)?,
                 WorkingCopyState::Same | WorkingCopyState::Missing
             ),
-            None => false,
+            // Nothing is known of what lies there, so nobody can say that it was not somebody's only copy.
+            None => true,
         };
         let edits = if edited { self.copies.set_aside(id)? } else { None };
         let had_copy = edits.is_some() || self.copies.remove(id)?;
@@ -345,17 +389,36 @@ impl Depot {
         if archives.is_empty() {
             return Ok(());
         }
+        // Held throughout, so that nobody begins to need one of them in between.
+        let pins = self.pins();
         let kept = self.archives_in_use()?;
-        for archive in archives.into_iter().filter(|archive| !kept.contains(&archive.hex())) {
-            self.archives.remove(&archive)?;
+        for archive in archives {
+            if !kept.contains(&archive.hex()) && !pins.contains_key(&archive.hex()) {
+                self.archives.remove(&archive)?;
+            }
         }
         Ok(())
     }
 
+    /// Stores an archive, and keeps it at least as long as the pin lives.
+    pub(crate) fn keep_archive(&self, bytes: &[u8]) -> Result<ArchivePin, DepotError> {
+        let digest = Digest::of(bytes);
+        *self.pins().entry(digest.hex()).or_default() += 1;
+        let pin = ArchivePin { digest, pins: Arc::clone(&self.pins) };
+        self.archives.put_bytes(bytes)?;
+        Ok(pin)
+    }
+
+    fn pins(&self) -> MutexGuard<'_, Pins> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn archives_in_use(&self) -> Result<BTreeSet<String>, DepotError> {
         let mut kept = BTreeSet::new();
-        for id in self.store.plugins()?.keys() {
-            kept.extend(self.store.generations(id)?.into_values().filter_map(|g| g.archive).map(|digest| digest.hex()));
+        for id in self.store.plugins()?.into_keys().chain(self.of_corrupt_records()) {
+            kept.extend(
+                self.store.generations(&id)?.into_values().filter_map(|g| g.archive).map(|digest| digest.hex()),
+            );
         }
         Ok(kept)
     }

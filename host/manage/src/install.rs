@@ -2,7 +2,7 @@
 
 use crate::artifact::on_artifacts;
 use crate::change::{ChangeError, Next, Verb, busy, change_refusal};
-use crate::depot::DepotError;
+use crate::depot::{ArchivePin, DepotError};
 use crate::lifecycle::no_dependencies;
 use crate::manager::Manager;
 use crate::object::insert;
@@ -25,8 +25,8 @@ use tracing::{info, warn};
 pub(crate) struct Candidate {
     pub(crate) plugin: StagedPlugin,
     pub(crate) source: Source,
-    /// Of the archive, which is in the store; a folder has none.
-    pub(crate) archive: Option<Digest>,
+    /// The archive, which is in the store; a folder has none.
+    pub(crate) archive: Option<ArchivePin>,
 }
 
 /// What an archive is taken for.
@@ -178,6 +178,8 @@ impl Manager {
             // What is pinned and here already needs no download.
             let known = self.on_disk(move |depot| Ok(depot.archives().read_verified(&pinned, u64::MAX)?)).await;
             if let Ok(ReadArchive::Intact(bytes)) = known {
+                // Never closed.
+                let _place = self.staging_places.acquire().await;
                 let staged = self.on_disk(move |depot| stage(depot, &bytes, &wanted, required, source)).await;
                 return staged.map_err(|error| disk_refusal(&error));
             }
@@ -185,6 +187,8 @@ impl Manager {
         if let Some(artifact) = self.artifacts.resolve_local(url) {
             // Our own archive: no need to ask ourselves over HTTP.
             let (store, bytes_max) = (self.artifacts.clone(), self.config.bundle_bytes_max);
+            // Never closed.
+            let _place = self.staging_places.acquire().await;
             let bytes = on_artifacts(&store, move |store| store.read(&artifact, bytes_max)).await?;
             let staged = self.on_disk(move |depot| stage(depot, &bytes, &wanted, required, source)).await;
             return staged.map_err(|error| disk_refusal(&error));
@@ -216,30 +220,32 @@ impl Manager {
 
     /// Puts a candidate in place, and loads it if that was asked for.
     pub(crate) async fn install_candidate(&self, candidate: Candidate, placing: Placing) -> Result<Value, Refusal> {
-        let id = candidate.plugin.id.clone();
-        let archive = candidate.archive;
-        let result = self.install_in_turn(candidate, placing).await;
-        match result {
-            Ok(mut reply) => {
-                if let Some(archive) = archive {
-                    insert(&mut reply, "digest", archive.to_string());
-                }
-                info!(plugin = %id, load = placing.load, "plugin installed");
-                Ok(reply)
-            }
-            Err(refusal) => {
-                if let Some(archive) = archive
-                    && let Err(error) = self.on_disk(move |depot| depot.forget_archives(vec![archive])).await
-                {
-                    warn!(plugin = %id, error = chain(&error), "failed to remove an archive that was not installed");
-                }
-                Err(refusal)
-            }
+        let Candidate { plugin, source, archive: pin } = candidate;
+        let id = plugin.id.clone();
+        let archive = pin.as_ref().map(|pin| pin.digest);
+        let result = self.install_in_turn(plugin, source, archive, placing).await;
+        drop(pin);
+        // One that no version came in after all goes again.
+        if let Some(archive) = archive
+            && let Err(error) = self.on_disk(move |depot| depot.forget_archives(vec![archive])).await
+        {
+            warn!(plugin = %id, error = chain(&error), "failed to remove an archive that is not needed");
         }
+        let mut reply = result?;
+        if let Some(archive) = archive {
+            insert(&mut reply, "digest", archive.to_string());
+        }
+        info!(plugin = %id, load = placing.load, "plugin installed");
+        Ok(reply)
     }
 
-    async fn install_in_turn(&self, candidate: Candidate, placing: Placing) -> Result<Value, Refusal> {
-        let Candidate { plugin, source, archive } = candidate;
+    async fn install_in_turn(
+        &self,
+        plugin: StagedPlugin,
+        source: Source,
+        archive: Option<Digest>,
+        placing: Placing,
+    ) -> Result<Value, Refusal> {
         let id = plugin.id.clone();
         let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
         let installed_to = self.depot.working_copy(&id).display().to_string();
@@ -260,16 +266,27 @@ impl Manager {
             return Err(disk_refusal(&DeliveryError::from(CommitError::Exists { id, path }).into()));
         }
         if !placing.load {
-            self.place(plugin, source, archive).await?;
-            return Ok(json!({
+            let mut reply = json!({
                 "status": "success",
                 "plugin_id": id,
                 "installed_to": installed_to,
                 "loaded": false,
-            }));
+            });
+            if let Some(warning) = self.place(plugin, source, archive).await? {
+                insert(&mut reply, "warnings", vec![warning]);
+            }
+            return Ok(reply);
         }
-        if let Some(running) = self.running(&id).filter(|running| running.package().tree == plugin.tree) {
-            return self.already_serving(&operation, plugin, &running, installed_to).await;
+        if let Some(running) = self.running(&id).filter(|running| running.package().tree == plugin.tree)
+            && let Some(reply) = self.already_serving(&operation, &running, &installed_to).await?
+        {
+            self.on_disk(move |_| {
+                drop(plugin);
+                Ok(())
+            })
+            .await
+            .map_err(|error| disk_refusal(&error))?;
+            return Ok(reply);
         }
         let predecessor = self.running(&id);
         let changed = async {
@@ -295,25 +312,24 @@ impl Manager {
     }
 
     /// The same files serve already: nothing is prepared again (wire contract 11, A8). The working copy may have been
-    /// edited meanwhile, and is put right.
+    /// edited meanwhile, and is put right. None where the generation that serves is not on record.
     async fn already_serving(
         &self,
         operation: &Operation,
-        plugin: StagedPlugin,
         running: &RunningPlugin,
-        installed_to: String,
-    ) -> Result<Value, Refusal> {
+        installed_to: &str,
+    ) -> Result<Option<Value>, Refusal> {
         let id = operation.id();
         let (wanted, generation) = (id.clone(), running.generation());
         let recorded = self
             .on_disk(move |depot| {
-                drop(plugin);
                 let versions = depot.versions(&wanted)?;
                 let record = versions.and_then(|(_, mut generations)| generations.remove(&generation));
                 record.map(|record| depot.choose(depot.open_generation(&wanted, generation, &record)?)).transpose()
             })
             .await
             .map_err(|error| disk_refusal(&error))?;
+        let Some(recorded) = recorded else { return Ok(None) };
         let mut reply = json!({
             "status": "success",
             "plugin_id": id,
@@ -323,24 +339,37 @@ impl Manager {
             "incarnation": running.incarnation(),
             "unchanged": true,
         });
-        if let Some(recorded) = recorded
-            && let Some(edits) = self.settle(recorded).await.map_err(|error| disk_refusal(&error))?
-        {
-            insert(&mut reply, "edits_kept_at", edits.display().to_string());
+        match self.settle(recorded).await {
+            Ok(None) => {}
+            Ok(Some(edits)) => insert(&mut reply, "edits_kept_at", edits.display().to_string()),
+            Err(error) => insert(&mut reply, "warnings", vec![not_tidied(&error)]),
         }
-        Ok(reply)
+        Ok(Some(reply))
     }
 
-    /// Records a plugin without running it.
-    async fn place(&self, plugin: StagedPlugin, source: Source, archive: Option<Digest>) -> Result<(), Refusal> {
+    /// Records a plugin without running it. Returns what could not be tidied up.
+    async fn place(
+        &self,
+        plugin: StagedPlugin,
+        source: Source,
+        archive: Option<Digest>,
+    ) -> Result<Option<String>, Refusal> {
         let recorded = self
             .on_disk(move |depot| {
+                // What is on record already needs no further version.
+                if let Some(installed) = depot.installed(&plugin.id)?
+                    && installed.generation.tree == plugin.tree
+                {
+                    let folder = depot.open_generation(&plugin.id, installed.number, &installed.generation)?;
+                    return depot.show(&folder).map(|_| None);
+                }
                 let guard = depot.add(plugin)?;
-                depot.record(guard, source, archive, None, None)
+                depot.record(guard, source, archive, None, None).map(Some)
             })
             .await
             .map_err(|error| disk_refusal(&error))?;
-        self.settle(recorded).await.map(drop).map_err(|error| disk_refusal(&error))
+        let Some(recorded) = recorded else { return Ok(None) };
+        Ok(self.settle(recorded).await.err().map(|error| not_tidied(&error)))
     }
 
     /// The serving generation of a plugin.
@@ -362,7 +391,7 @@ fn stage(
     let limits = ArchiveLimits::default();
     let plugin = StagedPlugin::from_archive(bytes, format, wanted.id.as_ref(), &limits, depot.staging())?;
     // Last: what is not accepted is not kept.
-    let archive = depot.archives().put_bytes(bytes)?;
+    let archive = depot.keep_archive(bytes)?;
     Ok(Candidate { plugin, source, archive: Some(archive) })
 }
 
@@ -405,6 +434,11 @@ fn not_a_root(source: &Path) -> Refusal {
     let message = format!("plugins may not be installed from `{}`", source.display());
     Refusal::new("not_allowed", message)
         .hint("the operator allows folders with `--install-source-root`; or send a bundle")
+}
+
+/// The plugin is whole; what follows is done again by the next start.
+pub(crate) fn not_tidied(error: &DepotError) -> String {
+    format!("the working copy could not be put right: {}", chain(error))
 }
 
 pub(crate) fn disk_refusal(error: &DepotError) -> Refusal {

@@ -54,8 +54,12 @@ impl Manager {
         let ids: Vec<PluginId> = recorded.into_iter().chain(new).collect();
         let prove = |id: PluginId| async move {
             let operation = self.registry.begin(&id).await.ok()?;
+            // Somebody may have loaded or unloaded it while others were compiled.
+            if self.running(&id).is_some() {
+                return None;
+            }
             let proven = match self.next_at_start(&id).await {
-                Ok(next) => self.prove(&operation, next).await,
+                Ok(next) => self.prove(&operation, next?).await,
                 Err(error) => Err(error),
             };
             Some((operation, proven))
@@ -79,18 +83,26 @@ impl Manager {
     }
 
     /// At the start the record is the truth, and the working copy is put right before anything is loaded from it.
-    async fn next_at_start(&self, id: &PluginId) -> Result<Next, ChangeError> {
+    async fn next_at_start(&self, id: &PluginId) -> Result<Option<Next>, ChangeError> {
         let id = id.clone();
         let next = self
             .on_disk(move |depot| match depot.installed(&id)? {
+                Some(installed) if installed.desired != Desired::Loaded => Ok(None),
                 Some(installed) => {
                     let folder = depot.open_generation(&id, installed.number, &installed.generation)?;
-                    if let Some(edits) = depot.show(&folder)? {
-                        warn!(plugin = %id, edits = %edits.display(), "set aside what was edited while the host was down");
+                    match depot.show(&folder) {
+                        Ok(None) => {}
+                        Ok(Some(edits)) => {
+                            warn!(plugin = %id, edits = %edits.display(), "set aside what was edited meanwhile");
+                        }
+                        // Nothing runs from it.
+                        Err(error) => {
+                            warn!(plugin = %id, error = chain(&error), "failed to put a working copy right");
+                        }
                     }
-                    Ok(Next::Kept(folder))
+                    Ok(Some(Next::Kept(folder)))
                 }
-                None => next_to_load(depot, &id),
+                None => next_to_load(depot, &id).map(Some),
             })
             .await?;
         Ok(next)

@@ -13,6 +13,9 @@ use tracing::warn;
 /// How often a version on probation is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a rollback that found the plugin busy waits.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// When a version has failed its probation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbationConfig {
@@ -54,7 +57,7 @@ impl Manager {
     pub(crate) fn begin_probation(&self, id: &PluginId, predecessor: &RunningPlugin, generation: u64) {
         let config = self.config.probation;
         let (Some(manager), false) = (self.own(), config.window.is_zero()) else { return };
-        let before = predecessor.outcomes();
+        let (before, back_to) = (predecessor.outcomes(), predecessor.generation());
         let plugin = id.clone();
         let watch = async move {
             let end = tokio::time::Instant::now() + config.window;
@@ -66,7 +69,9 @@ impl Manager {
                 if let Some(reason) = fault(&running.health(), running.outcomes(), before, config) {
                     let manager_of_task = Arc::clone(&manager);
                     // A task of its own: what it does ends this watch.
-                    manager.tasks().spawn(async move { manager_of_task.take_back(plugin, generation, reason).await });
+                    manager
+                        .tasks()
+                        .spawn(async move { manager_of_task.take_back(plugin, generation, back_to, reason).await });
                     return;
                 }
             }
@@ -80,19 +85,23 @@ impl Manager {
         self.probations.take(id);
     }
 
-    async fn take_back(&self, id: PluginId, generation: u64, reason: String) {
-        let operation = match self.registry.begin(&id).await.map_err(|error| busy(&error)) {
-            Ok(operation) => operation,
-            Err(refusal) => return warn!(plugin = %id, reason = refusal.reason(), "failed to roll back"),
-        };
-        // Somebody else may have had the turn before.
-        if self.running(&id).is_none_or(|running| running.generation() != generation) {
-            return;
-        }
+    async fn take_back(&self, id: PluginId, generation: u64, back_to: u64, reason: String) {
         warn!(plugin = %id, generation, reason, "a new version failed its probation");
-        match self.roll_back(&operation, None).await {
-            Ok(_) => self.note_taken_back(id, generation, reason),
-            Err(refusal) => warn!(plugin = %id, reason = refusal.reason(), "failed to roll back"),
+        // Somebody else may have changed the plugin meanwhile.
+        while self.running(&id).is_some_and(|running| running.generation() == generation) {
+            let refusal = match self.registry.begin(&id).await {
+                Ok(operation) => match self.roll_back(&operation, Some(back_to)).await {
+                    Ok(_) => return self.note_taken_back(id, generation, reason),
+                    Err(refusal) => refusal,
+                },
+                Err(error) => busy(&error),
+            };
+            warn!(plugin = %id, reason = refusal.reason(), "failed to roll back");
+            if refusal.code != "busy" {
+                return;
+            }
+            // Older generations still answer calls; they end by their deadlines.
+            tokio::time::sleep(RETRY_AFTER).await;
         }
     }
 }

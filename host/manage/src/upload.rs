@@ -34,9 +34,11 @@ impl Manager {
         let offset = arguments.number("offset")?;
         let chunk = arguments.take_text("chunk_b64")?;
         let (uploads, bytes_max) = (self.uploads.clone(), self.config.bundle_bytes_max);
-        let chunk = decode_base64(&chunk, bytes_max)
-            .map_err(|error| Refusal::new(error.code(), error.to_string()).hint(error.hint()))?;
-        let next = blocking(move || uploads.append(&id, offset, &chunk, Instant::now())).await?;
+        let next = blocking(move || match decode_base64(&chunk, bytes_max) {
+            Ok(chunk) => uploads.append(&id, offset, &chunk, Instant::now()).map(Ok),
+            Err(error) => Ok(Err(Refusal::new(error.code(), error.to_string()).hint(error.hint()))),
+        })
+        .await??;
         Ok(json!({"status": "success", "next_offset": next}))
     }
 
@@ -47,7 +49,14 @@ impl Manager {
         let uploads = self.uploads.clone();
         let bundle = blocking(move || uploads.commit(&id, Instant::now())).await?;
         let candidate = self.stage_upload(bundle, arguments).await?;
-        self.install_candidate(candidate, Placing { load, if_exists: IfExists::Replace }).await
+        let reply = self.install_candidate(candidate, Placing { load, if_exists: IfExists::Replace }).await?;
+        let uploads = self.uploads.clone();
+        blocking(move || {
+            uploads.abort(&id);
+            Ok(())
+        })
+        .await?;
+        Ok(reply)
     }
 }
 

@@ -406,14 +406,12 @@ impl RegistryTask {
     }
 
     fn remove(&mut self, id: &PluginId) -> Option<Removed> {
-        let Some(Serving { generation, routines }) = self.plugins.remove(id)?.serving else {
-            // It had only failed.
-            self.publish_snapshot();
-            return None;
-        };
+        let serving = self.plugins.remove(id).and_then(|entry| entry.serving);
         self.order.retain(|other| other != id);
+        // One that only failed may still claim names from before.
         let passed = self.ownership.claim(id, &[]);
         self.publish();
+        let Serving { generation, routines } = serving?;
         drop(routines);
         self.announce_unloaded(id, &passed);
         info!(plugin = %id, generation = generation.package.generation, "plugin unloaded");

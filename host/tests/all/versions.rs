@@ -153,6 +153,47 @@ async fn an_upgrade_that_fails_its_probation_is_taken_back() {
     host.stop().await;
 }
 
+/// A version that was recorded and not loaded is what the next load runs, whatever the working copy still shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_wins_over_a_working_copy_that_nobody_edited() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    host.install(&version(1)).await;
+    host.succeed("unload_plugin", json!({"plugin_id": "versioned"})).await;
+    let old = site.path().join("old");
+    let copy = site.capabilities().join("versioned");
+    std::fs::rename(&copy, &old).unwrap();
+    let mut params = bundle(&version(2).tarball());
+    params["load"] = json!(false);
+    host.succeed("install_plugin_from_bundle", params.clone()).await;
+    // The same files again are no further version, and those that serve are never pruned.
+    host.succeed("install_plugin_from_bundle", params).await;
+    assert_eq!(versions(&host).await, [(2, true), (1, false)]);
+    host.succeed("load_plugin", json!({"plugin_id": "versioned"})).await;
+    for n in 0..4 {
+        let mut params = bundle(&version(1).with("description", json!(format!("take {n}"))).tarball());
+        params["load"] = json!(false);
+        host.succeed("install_plugin_from_bundle", params).await;
+    }
+    let numbers: Vec<u64> = versions(&host).await.into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, [6, 5, 4, 2], "two to go back to, and the one that serves");
+    assert_eq!(host.call("version", json!({})).await, "2.0.0");
+    host.stop().await;
+}
+
+/// A folder that was never loaded may be somebody's only copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn uninstalling_what_is_not_on_record_keeps_the_folder_aside() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    site.put(&version(1));
+    let gone = host.succeed("uninstall_plugin", json!({"plugin_id": "versioned"})).await;
+    let kept = gone["edits_kept_at"].as_str().unwrap();
+    assert!(Path::new(kept).join("plugin.wasm").is_file(), "{gone}");
+    assert!(!site.capabilities().join("versioned").exists());
+    host.stop().await;
+}
+
 /// An archive larger than one message goes in parts, and each of them may be sent twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_is_uploaded_in_parts() {

@@ -8,6 +8,7 @@ use mortise_model::PluginId;
 use mortise_plugin::NameClaims;
 use mortise_store::{Desired, GenerationRecord};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// What an earlier process left, and what became of it. One line for each thing that an operator should know.
 #[derive(Debug, Default)]
@@ -16,6 +17,23 @@ pub struct Recovered {
     pub warnings: Vec<String>,
     /// Generations and archives that no record named.
     pub swept: usize,
+}
+
+/// A store that could not be read takes with it what only it could tell apart: generations and archives are kept under
+/// names like its own, and swept by nobody.
+pub(super) fn set_aside_with(state_dir: &Path, store: &Path) -> Result<(), DepotError> {
+    let suffix = store.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("state.redb"));
+    let suffix = suffix.unwrap_or(".corrupt");
+    for name in ["generations", "store"] {
+        let from = state_dir.join(name);
+        match std::fs::rename(&from, state_dir.join(format!("{name}{suffix}"))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(DepotError::Internal(format!("failed to set `{}` aside: {error}", from.display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl Depot {
@@ -58,7 +76,20 @@ impl Depot {
             let numbers: Vec<u64> = record.current.into_iter().chain(record.previous).collect();
             numbers.into_iter().map(move |number| (id.clone(), number))
         });
-        Ok(numbers.collect())
+        let mut kept: BTreeSet<(PluginId, u64)> = numbers.collect();
+        for id in self.of_corrupt_records() {
+            kept.extend(self.store.generations(&id)?.into_keys().map(|number| (id.clone(), number)));
+        }
+        Ok(kept)
+    }
+
+    /// Plugins whose own record could not be read: what is known of their generations is kept for whoever mends it.
+    pub(super) fn of_corrupt_records(&self) -> Vec<PluginId> {
+        let corrupt = self.store.report().corrupt.iter();
+        corrupt
+            .filter(|record| record.table == "plugins")
+            .filter_map(|record| PluginId::new(&record.key).ok())
+            .collect()
     }
 
     /// What should become of each recorded plugin, by id.
