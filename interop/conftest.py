@@ -10,6 +10,10 @@ from peers.edge import EdgeDevice
 from peers.host import Host
 from peers.loop import LoopThread
 from peers.transport import OPEN
+from peers.web import Authority, WebServer
+
+FETCHED_BYTES_MAX = 400_000
+"""What `fetching_host` accepts."""
 
 BOTH = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in OPEN]
 
@@ -78,6 +82,44 @@ def shared_host(transport, tmp_path_factory):
         host.start()
         host.install(bundle_of("hello-world"))
         host.install(bundle_of("counter"))
+        yield host
+        host.stop()
+    finally:
+        host.kill()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """Who vouches for `web`."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def web(authority):
+    """A web server that speaks https, as `localhost` and as `127.0.0.1`."""
+    server = WebServer(authority.context("localhost", "127.0.0.1"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def fetching_host(transport, authority, tmp_path_factory):
+    """A host for the tests of one file that install `hello-world` over and over.
+
+    It fetches from `web` under the name `localhost`, and from hosts below `example.invalid`, which nobody can have.
+    """
+    host = Host(
+        transport,
+        tmp_path_factory.mktemp("fetching"),
+        environment={
+            "DC_PLUGIN_INSTALL_URL_ALLOWLIST": "localhost, example.invalid",
+            "DC_PLUGIN_MAX_PLUGIN_BYTES": str(FETCHED_BYTES_MAX),
+        },
+        arguments=["--install-ca-file", authority.path, "--install-allow-private"],
+    )
+    try:
+        host.start()
+        host.install(bundle_of("hello-world"))
         yield host
         host.stop()
     finally:

@@ -18,15 +18,17 @@ def free_port():
 class Broker:
     """Listens on one port of 127.0.0.1 for its whole life, restarts included."""
 
-    def __init__(self):
+    def __init__(self, config=None):
+        """`config`: a file of further settings."""
         self._binary = os.environ.get("NATS_SERVER") or shutil.which("nats-server") or "/usr/sbin/nats-server"
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
+        self._config = ["--config", config] if config else []
         self._process = None
 
     def start(self):
         self._process = subprocess.Popen(
-            [self._binary, "--addr", "127.0.0.1", "--port", str(self.port)],
+            [self._binary, "--addr", "127.0.0.1", "--port", str(self.port), *self._config],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

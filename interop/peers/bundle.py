@@ -14,16 +14,22 @@ CORE_MODULE = b"\0asm\x01\0\0\0"
 EMPTY_COMPONENT = b"\0asm\x0d\0\x01\0"
 
 
+def folder_of(name):
+    """Where an assembled plugin lies, or would lie."""
+    root = os.environ.get("MORTISE_GUESTS")
+    if not root:
+        raise AssertionError("MORTISE_GUESTS names no folder of assembled guests: run `cargo xtask interop`")
+    return Path(root).resolve() / name
+
+
 def files_of(name):
     """A guest's files by name, as bytes.
 
     Plugins lie assembled in `$MORTISE_GUESTS/<id>`; fixtures are bare components in `out` beside that folder and get
     the plainest manifest here.
     """
-    root = os.environ.get("MORTISE_GUESTS")
-    if not root:
-        raise AssertionError("MORTISE_GUESTS names no folder of assembled guests: run `cargo xtask interop`")
-    folder, component = Path(root) / name, Path(root).parent / "out" / f"{name}.wasm"
+    folder = folder_of(name)
+    component = folder.parents[1] / "out" / f"{name}.wasm"
     if folder.is_dir():
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
     if component.is_file():

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from peers.waiting import wait_for
@@ -25,7 +26,7 @@ def binary():
     return path
 
 
-def _environment(extra):
+def environment(extra=None):
     """The environment without anything that configures a mesh client."""
     foreign = ("MESSAGING_", "NATS_", "ZENOH_", "DEVICE_", "DC_", "MORTISE_", "TENANT", "PORTAL_", "CAPABILITIES_DIR")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
@@ -73,7 +74,7 @@ class Host:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=_environment(self._environment),
+                env=environment(self._environment),
             )  # fmt: skip
         wait_for(self._answers, 15, f"{self.device} answers get_status")
         return self
@@ -141,7 +142,22 @@ class Host:
         assert result["load_result"]["status"] == "success", result
         return result
 
+    def refuse(self, method, params, limit=30.0):
+        """A call that the host must answer with a refusal; returns that."""
+        result = self.call(method, params, limit)
+        assert result["status"] == "error", f"refused: {result}"
+        assert result["message"] and result["code"], result
+        return result
+
     # What is left on disk
+
+    @contextmanager
+    def unchanged(self):
+        """Whatever is refused in here leaves nothing on disk and changes nothing that runs."""
+        files, running = self.files(), self.call("list_plugins")
+        yield
+        assert self.files() == files, "something was left on disk"
+        assert self.call("list_plugins") == running
 
     def files(self):
         """Every path below the capabilities folder with its size, without compiled code, which may be kept at will.

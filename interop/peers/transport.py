@@ -17,6 +17,8 @@ class Transport:
     wire: Wire
     host_arguments: list
     """What the host's command line needs to get onto this transport."""
+    deploy_arguments: list
+    """The same for `mortise deploy`."""
     client_environment: dict
     """What the published clients read to get onto it."""
     urls: list = field(default_factory=list)
@@ -28,8 +30,9 @@ class Transport:
             self.broker.stop()
 
 
-def open_nats(loop):
-    broker = Broker()
+def open_nats(loop, config=None):
+    """`config`: a file of settings for the broker."""
+    broker = Broker(config)
     try:
         broker.start()
         wire = NatsWire(loop, TENANT, broker.url)
@@ -50,6 +53,7 @@ def open_nats(loop):
             "d2d",
             "--allow-insecure",
         ],  # fmt: skip
+        deploy_arguments=["--messaging-url", broker.url, "--tenant", TENANT],
         client_environment={
             "MESSAGING_BACKEND": "nats",
             "NATS_URL": broker.url,
@@ -73,6 +77,7 @@ def open_zenoh(loop):
         loop=loop,
         wire=ZenohWire(TENANT),
         host_arguments=["--zenoh-scouting-interface", "lo"],
+        deploy_arguments=["--messaging-backend", "zenoh", "--zenoh-scouting-interface", "lo", "--tenant", TENANT],
         client_environment={
             "MESSAGING_BACKEND": "zenoh",
             "DEVICE_CONNECT_DISCOVERY_MODE": "d2d",

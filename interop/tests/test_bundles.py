@@ -105,6 +105,11 @@ BROKEN = {
         lambda: Bundle(zip_archive(files_of("hello-world") | {"../escape.txt": b"x"})),
         "unsafe path in archive: ../escape.txt",
     ),
+    "member leaves it for a folder whose name begins alike": (
+        # What the reference unpacks into begins like this, and its check compares beginnings (wire contract 11, S4).
+        lambda: Bundle(zip_archive(files_of("hello-world") | {"../.staging-plugin-2/escape.txt": b"x"})),
+        "unsafe path in archive: ../.staging-plugin-2/escape.txt",
+    ),
     "symbolic link": (lambda: with_member(link("here", "/etc/passwd"), b""), "here"),
     "hard link": (lambda: with_member(link("here", "plugin.wasm", tarfile.LNKTYPE), b""), "here"),
     "device node": (lambda: with_member(device_node(), b""), "node"),
@@ -133,16 +138,11 @@ def message_of(result):
 @pytest.mark.parametrize("row", BROKEN, ids=lambda row: row.replace(" ", "-"))
 def test_a_broken_bundle_leaves_nothing(picky_host, row):
     make, expected = BROKEN[row]
-    files = picky_host.files()
-    running = picky_host.call("list_plugins")
-
-    message = message_of(picky_host.call("install_plugin_from_bundle", make().params(), limit=30))
-    print(f"{row}: {message}")
-    assert expected in message
-    assert picky_host.capabilities.as_posix() not in message, "no path of the host in an answer"
-
-    assert picky_host.files() == files, "something was left on disk"
-    assert picky_host.call("list_plugins") == running
+    with picky_host.unchanged():
+        message = message_of(picky_host.call("install_plugin_from_bundle", make().params(), limit=30))
+        print(f"{row}: {message}")
+        assert expected in message
+        assert picky_host.capabilities.as_posix() not in message, "no path of the host in an answer"
     assert picky_host.call("hello_world", {"name": row}) == {"message": f"Hello, {row}!"}
     assert not (picky_host.capabilities.parent / "escape.txt").exists()
 
@@ -156,7 +156,7 @@ def test_each_kind_of_breakage_has_a_message_of_its_own(picky_host):
         {"id is a dot", "id leaves the folder", "id has a slash", "id is the state folder",
          "id of the manifest leaves the folder"},
         {"member leaves the folder", "zip member leaves the folder", "member leaves it on the way",
-         "member is absolute"},
+         "member leaves it for a folder whose name begins alike", "member is absolute"},
         {"empty", "not an archive", "cut off"},
         {"a core module", "no WebAssembly"},
     ]  # fmt: skip
