@@ -29,6 +29,8 @@ pub(crate) enum Mode {
     Awaits,
     /// `get_status` while a plugin computes for a second.
     Status,
+    /// From a bundle to the first answered call, cold and with compiled code, and reloads.
+    Install,
     /// From the start of the process to the first answered `get_status`.
     Start,
     /// The other side of `echo`: answers, and does nothing else.

@@ -4,6 +4,10 @@ use crate::arguments::Plan;
 use crate::caller::{Call, Caller};
 use crate::process::Process;
 use anyhow::{Context, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -177,4 +181,11 @@ pub(crate) fn copy_guest(plan: &Plan, guest: &str, to: &Path) -> anyhow::Result<
         }
     }
     Ok(())
+}
+
+/// An assembled plugin as it is sent: a `.tar.gz` of its folder, in base64.
+pub(crate) fn bundle(plan: &Plan, guest: &str) -> anyhow::Result<String> {
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
+    archive.append_dir_all(guest, plan.guests.join(guest))?;
+    Ok(STANDARD.encode(archive.into_inner()?.finish()?))
 }

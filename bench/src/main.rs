@@ -30,12 +30,14 @@ fn main() -> anyhow::Result<()> {
             modes::reloads::run(&arguments.plan)?;
             modes::awaits::run(&arguments.plan)?;
             modes::status::run(&arguments.plan)?;
+            modes::install::run(&arguments.plan)?;
             modes::start::run(&arguments.plan)
         }
         Mode::Echo => modes::echo::run(&arguments.plan),
         Mode::Reloads => modes::reloads::run(&arguments.plan),
         Mode::Awaits => modes::awaits::run(&arguments.plan),
         Mode::Status => modes::status::run(&arguments.plan),
+        Mode::Install => modes::install::run(&arguments.plan),
         Mode::Start => modes::start::run(&arguments.plan),
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod awaits;
 pub(crate) mod echo;
+pub(crate) mod install;
 pub(crate) mod reloads;
 pub(crate) mod start;
 pub(crate) mod status;

@@ -254,7 +254,6 @@ def test_private_addresses_are_refused_unless_the_operator_allows_them(guarded_h
     assert servers.touched() == 0
 
 
-@pytest.mark.xfail(reason="an archive that is here already is taken before anybody looks at the URL", strict=True)
 def test_a_url_that_is_not_allowed_is_refused_though_the_archive_is_here(fetching_host):
     bundle = fresh()
     fetching_host.install(bundle)
@@ -263,7 +262,6 @@ def test_a_url_that_is_not_allowed_is_refused_though_the_archive_is_here(fetchin
             fetching_host.refuse("install_plugin_from_url", {"url": url, "digest": bundle.digest})
 
 
-@pytest.mark.xfail(reason="`url` in the answer is as it was given but for its query", strict=True)
 def test_a_password_is_not_repeated(fetching_host, web):
     url = web.url(UNTOUCHED, host="user:pa55word@localhost")
     refusal = fetching_host.refuse("install_plugin_from_url", {"url": url})

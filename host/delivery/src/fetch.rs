@@ -17,6 +17,7 @@ pub use address::AddressClass;
 pub use allowlist::{HostPattern, HostPatternError};
 pub use config::FetchConfig;
 pub use error::FetchError;
+pub use rules::redacted_url;
 
 use crate::staging::Staging;
 use attempt::Attempt;
@@ -81,6 +82,16 @@ impl Fetched {
     pub fn known(&self) -> Option<Known> {
         let etag = self.etag.clone()?;
         Some(Known { etag, final_url: self.final_url.clone(), digest: self.digest })
+    }
+}
+
+impl FetchConfig {
+    /// Whether the first request to `url` would be made: scheme, host and, where it is one, address. Looks nothing up.
+    ///
+    /// # Errors
+    /// [`FetchError`], as [`Fetcher::fetch`] would answer.
+    pub fn check_url(&self, url: &str) -> Result<(), FetchError> {
+        rules::parse(url, self).map(drop)
     }
 }
 

@@ -79,7 +79,7 @@ impl PluginFolder {
         let root = capabilities_dir.join(id.as_str());
         let (manifest, tree) =
             read(&root, Selection::Everything, limits, &|bytes| Manifest::parse_installed(bytes, id))?;
-        Ok(Self { id: id.clone(), root, manifest: Arc::new(manifest), tree })
+        Ok(Self { id: id.clone(), root, manifest: Arc::new(manifest), tree: tree.digest })
     }
 }
 
@@ -89,9 +89,9 @@ pub(crate) fn read(
     selection: Selection,
     limits: &TreeLimits,
     parse: &dyn Fn(&[u8]) -> Result<Manifest, ManifestError>,
-) -> Result<(Manifest, Digest), FolderError> {
+) -> Result<(Manifest, Tree), FolderError> {
     let tree = Tree::read(root, selection, limits)?;
-    Ok((check(&tree, parse)?, tree.digest))
+    Ok((check(&tree, parse)?, tree))
 }
 
 /// Checks what was read: manifest and entry point.

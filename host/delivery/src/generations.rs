@@ -88,7 +88,7 @@ impl Generations {
     /// # Errors
     /// [`GenerationError`]; then nothing of it is left, or nothing that a sweep would not remove.
     pub fn commit(&self, staged: StagedPlugin, sequence: u64) -> Result<GenerationGuard, GenerationError> {
-        let StagedPlugin { id, manifest, tree, root, guard } = staged;
+        let StagedPlugin { id, manifest, tree, root, guard, .. } = staged;
         let path = self.path(&id, sequence);
         seal(&root)?;
         sync_tree(&root)?;

@@ -30,6 +30,7 @@ pub use disk::DiskError;
 pub use error::DeliveryError;
 pub use fetch::{
     AddressClass, FetchConfig, FetchError, FetchOutcome, Fetched, Fetcher, HostPattern, HostPatternError, Known,
+    redacted_url,
 };
 pub use folder::{FolderError, ListedError, ListedFolder, PluginFolder, list_folders};
 pub use generations::{GenerationError, GenerationFolder, GenerationGuard, Generations, SweptGenerations};
@@ -37,7 +38,7 @@ pub use member::{PathFault, TreeLimits};
 pub use pack::pack;
 pub use stage::{StageError, StagedPlugin};
 pub use staging::Staging;
-pub use tree::TreeError;
+pub use tree::{TreeError, TreeSize};
 pub use unpack::{ArchiveError, ArchiveFormat, ArchiveLimits};
 pub use upload::{UploadError, UploadId, UploadLimits, UploadPhase, UploadStatus, UploadedBundle, Uploads};
 pub use validate::{Inspect, Inspected, Report, validate};

@@ -2,7 +2,7 @@
 
 use crate::commit::{CommitError, Committed, IfExists, commit};
 use crate::folder::{self, FolderError};
-use crate::tree::{Found, Selection, TreeError, walk};
+use crate::tree::{Found, Selection, TreeError, TreeSize, walk};
 use crate::unpack::{ArchiveError, ArchiveFormat, ArchiveLimits, Sink, unpack};
 use crate::{Staging, TreeLimits};
 use mortise_model::{Digest, Manifest, ManifestError, PluginId};
@@ -67,6 +67,8 @@ pub struct StagedPlugin {
     pub manifest: Arc<Manifest>,
     /// Tree digest: over path, mode and content of every file.
     pub tree: Digest,
+    /// Unpacked.
+    pub size: TreeSize,
     pub(crate) root: PathBuf,
     pub(crate) guard: TempDir,
 }
@@ -132,7 +134,8 @@ impl StagedPlugin {
             (parsed, _) => parsed,
         };
         let (manifest, tree) = folder::read(&root, Selection::Everything, limits, &parse)?;
-        Ok(Self { id: manifest.id.clone(), manifest: Arc::new(manifest), tree, root, guard })
+        let (id, manifest) = (manifest.id.clone(), Arc::new(manifest));
+        Ok(Self { id, manifest, tree: tree.digest, size: tree.size, root, guard })
     }
 
     /// Where its files are, until it is committed or dropped.

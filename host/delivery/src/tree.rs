@@ -263,6 +263,15 @@ fn is_left_behind(name: &CStr, is_crate: bool) -> bool {
     }
 }
 
+/// How much a plugin's folder holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TreeSize {
+    /// Plain files.
+    pub files: u64,
+    /// All their bytes.
+    pub bytes: u64,
+}
+
 /// What a folder holds, summed up.
 #[derive(Debug, Clone)]
 pub(crate) struct Tree {
@@ -270,6 +279,7 @@ pub(crate) struct Tree {
     pub(crate) digest: Digest,
     /// `manifest.json` of the same reading.
     pub(crate) manifest: Option<Vec<u8>>,
+    pub(crate) size: TreeSize,
     files: BTreeMap<String, TreeFile>,
 }
 
@@ -283,7 +293,7 @@ struct TreeFile {
 impl Tree {
     /// Reads the selected files of `root` once. Blocks.
     pub(crate) fn read(root: &Path, selection: Selection, limits: &TreeLimits) -> Result<Self, TreeError> {
-        let (mut files, mut manifest) = (BTreeMap::new(), None);
+        let (mut files, mut manifest, mut size) = (BTreeMap::new(), None, TreeSize::default());
         walk(root, selection, limits, &mut |found: Found<'_>| {
             let Found { path, executable, content } = found;
             // One byte over the manifest's own limit is enough for its refusal.
@@ -295,6 +305,7 @@ impl Tree {
                 let read = content.read(&mut buffer).map_err(failed("read", &root.join(path)))?;
                 let Some(chunk) = buffer.get(..read).filter(|chunk| !chunk.is_empty()) else { break };
                 hash.update(chunk);
+                size.bytes += chunk.len() as u64;
                 let part = chunk.get(..keep).unwrap_or(chunk);
                 keep -= part.len();
                 kept.extend_from_slice(part);
@@ -302,10 +313,11 @@ impl Tree {
             if path == MANIFEST {
                 manifest = Some(kept);
             }
+            size.files += 1;
             files.insert(path.to_owned(), TreeFile { executable, content: hash.finalize().into() });
             Ok::<(), TreeError>(())
         })?;
-        Ok(Self { digest: digest(&files), manifest, files })
+        Ok(Self { digest: digest(&files), manifest, size, files })
     }
 
     /// Whether there is such a file.

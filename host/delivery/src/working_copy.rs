@@ -189,7 +189,14 @@ impl WorkingCopies {
         let (guard, root) = self.stage(&self.path(id))?;
         let parse = |bytes: &[u8]| Manifest::parse_installed(bytes, id);
         let (manifest, tree) = folder::read(&root, Selection::Everything, &self.limits, &parse)?;
-        Ok(StagedPlugin { id: id.clone(), manifest: Arc::new(manifest), tree, root, guard })
+        Ok(StagedPlugin {
+            id: id.clone(),
+            manifest: Arc::new(manifest),
+            tree: tree.digest,
+            size: tree.size,
+            root,
+            guard,
+        })
     }
 
     /// Copies a folder into staging.

@@ -76,6 +76,7 @@ impl Manager {
                 {"rpc": "begin_plugin_upload", "when": "the archive is larger than one message: then \
                     append_plugin_upload and commit_plugin_upload"},
                 {"rpc": "publish_plugin_artifact", "when": "others should be able to fetch it from this host"},
+                {"rpc": "plan_plugin_install", "when": "you want to know first what an install would change"},
                 {"rpc": "rollback_plugin", "when": "the version before was better"},
                 {"rpc": "install_plugin", "when": "the folder lies on the host's machine, where its operator allows it"},
                 {"rpc": "load_plugin", "when": "the plugin is installed and not loaded"},

@@ -21,6 +21,7 @@ pub(crate) enum Verb {
     Load,
     Reload,
     RollBack,
+    Plan,
 }
 
 impl Verb {
@@ -29,6 +30,7 @@ impl Verb {
             Self::Load => format!("Failed to load plugin '{id}'"),
             Self::Reload => format!("Failed to reload plugin '{id}'"),
             Self::RollBack => format!("Failed to roll back plugin '{id}'"),
+            Self::Plan => format!("Failed to plan the install of plugin '{id}'"),
         }
     }
 }
@@ -102,10 +104,11 @@ impl Manager {
     /// Makes a proven generation the plugin's, on disk and in the routes.
     pub(crate) async fn adopt(&self, operation: &Operation, proven: Proven) -> Result<Changed, ChangeError> {
         let Proven { next, prepared } = proven;
+        let description = prepared.description().to_json();
         let recorded = self
             .on_disk(move |depot| match next {
                 Next::New { guard, source, archive } => {
-                    depot.record(guard, source, archive, None, Some(mortise_store::Desired::Loaded))
+                    depot.record(guard, source, archive, Some(description), Some(mortise_store::Desired::Loaded))
                 }
                 Next::Kept(folder) => depot.choose(folder),
             })

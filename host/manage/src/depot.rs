@@ -424,6 +424,17 @@ impl Depot {
     }
 }
 
+/// What the registry is given of a plugin that has no generation yet. Number 0 is nobody's.
+pub(crate) fn package_of_staged(staged: &StagedPlugin) -> Package {
+    Package {
+        id: staged.id.clone(),
+        manifest: Arc::clone(&staged.manifest),
+        root: staged.root().to_owned(),
+        tree: staged.tree,
+        generation: 0,
+    }
+}
+
 /// What the registry is given of a generation in its folder.
 pub(crate) fn package_of(folder: &GenerationFolder) -> Package {
     Package {

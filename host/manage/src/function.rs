@@ -35,6 +35,7 @@ pub(crate) enum Function {
     CommitPluginUpload,
     GetPluginOperation,
     ListPluginVersions,
+    PlanPluginInstall,
     RollbackPlugin,
     UninstallPlugin,
 }
@@ -65,7 +66,10 @@ const TEMPLATE: [Parameter; 4] = [
     optional("language", "rust."),
 ];
 
-const INSTALL: [Parameter; 2] = [required("source_path", "The plugin's folder."), SAME_ID];
+const PLAN_DIGEST: Parameter =
+    optional("plan_digest", "Of the plan that this install must still match, as `plan_plugin_install` answered it.");
+
+const INSTALL: [Parameter; 3] = [required("source_path", "The plugin's folder."), SAME_ID, PLAN_DIGEST];
 
 const DIGEST: Parameter = optional("digest", "SHA-256 of the archive's bytes, with or without `sha256:`.");
 
@@ -83,25 +87,27 @@ const AND_LOAD: Parameter = Parameter {
     default: Some(DefaultValue::True),
 };
 
-const INSTALL_FROM_BUNDLE: [Parameter; 6] = [
+const INSTALL_FROM_BUNDLE: [Parameter; 7] = [
     required("bundle_b64", "A .tar.gz or .zip of the plugin's folder, in base64."),
     SAME_ID,
     DIGEST,
     FORMAT,
     AND_LOAD,
     INSTALL_DEPENDENCIES,
+    PLAN_DIGEST,
 ];
 
-const INSTALL_FROM_URL: [Parameter; 6] = [
+const INSTALL_FROM_URL: [Parameter; 7] = [
     required("url", "Where a .tar.gz or .zip of the plugin's folder can be fetched."),
     SAME_ID,
     DIGEST,
     FORMAT,
     AND_LOAD,
     INSTALL_DEPENDENCIES,
+    PLAN_DIGEST,
 ];
 
-const INSTALL_FROM_MANIFEST: [Parameter; 2] = [
+const INSTALL_FROM_MANIFEST: [Parameter; 3] = [
     Parameter {
         name: "manifest",
         kind: Kind::Object,
@@ -109,6 +115,24 @@ const INSTALL_FROM_MANIFEST: [Parameter; 2] = [
         default: None,
     },
     AND_LOAD,
+    PLAN_DIGEST,
+];
+
+/// One of the first five says where the plugin is.
+const PLAN: [Parameter; 8] = [
+    optional("bundle_b64", "A .tar.gz or .zip of the plugin's folder, in base64."),
+    optional("url", "Where a .tar.gz or .zip of the plugin's folder can be fetched."),
+    optional("source_path", "The plugin's folder on this host's machine."),
+    optional("upload_id", "A complete upload, as `begin_plugin_upload` answered it."),
+    Parameter {
+        name: "manifest",
+        kind: Kind::Object,
+        description: "A delivery manifest, as `install_plugin_from_manifest` takes it.",
+        default: Some(DefaultValue::Null),
+    },
+    SAME_ID,
+    DIGEST,
+    FORMAT,
 ];
 
 const ARTIFACT_URL: [Parameter; 2] =
@@ -143,7 +167,7 @@ const APPEND_UPLOAD: [Parameter; 3] = [
     required("chunk_b64", "The part, in base64."),
 ];
 
-const COMMIT_UPLOAD: [Parameter; 4] = [UPLOAD_ID, SAME_ID, FORMAT, AND_LOAD];
+const COMMIT_UPLOAD: [Parameter; 5] = [UPLOAD_ID, SAME_ID, FORMAT, AND_LOAD, PLAN_DIGEST];
 
 const OPERATION: [Parameter; 2] = [
     required("request_id", "The id of the JSON-RPC request."),
@@ -165,7 +189,7 @@ const LOAD: [Parameter; 2] = [PLUGIN_ID, INSTALL_DEPENDENCIES];
 const ONE_PLUGIN: [Parameter; 1] = [PLUGIN_ID];
 
 impl Function {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::GetPluginArtifactUrl,
         Self::GetPluginAuthoringGuide,
         Self::GetPluginTemplate,
@@ -186,6 +210,7 @@ impl Function {
         Self::CommitPluginUpload,
         Self::GetPluginOperation,
         Self::ListPluginVersions,
+        Self::PlanPluginInstall,
         Self::RollbackPlugin,
         Self::UninstallPlugin,
     ];
@@ -212,6 +237,7 @@ impl Function {
             Self::CommitPluginUpload => "commit_plugin_upload",
             Self::GetPluginOperation => "get_plugin_operation",
             Self::ListPluginVersions => "list_plugin_versions",
+            Self::PlanPluginInstall => "plan_plugin_install",
             Self::RollbackPlugin => "rollback_plugin",
             Self::UninstallPlugin => "uninstall_plugin",
         }
@@ -239,6 +265,7 @@ impl Function {
             Self::CommitPluginUpload => "Install what was uploaded, and load it.",
             Self::GetPluginOperation => "What became of a call that changed plugins.",
             Self::ListPluginVersions => "The versions of a plugin that are kept.",
+            Self::PlanPluginInstall => "What an install would change, without installing anything.",
             Self::RollbackPlugin => {
                 "Make an earlier version of a plugin serve: prepared beside the new one, then swapped."
             }
@@ -263,6 +290,7 @@ impl Function {
             Self::BeginPluginUpload => &BEGIN_UPLOAD,
             Self::CommitPluginUpload => &COMMIT_UPLOAD,
             Self::GetPluginOperation => &OPERATION,
+            Self::PlanPluginInstall => &PLAN,
             Self::RollbackPlugin => &ROLLBACK,
         }
     }
@@ -403,6 +431,7 @@ async fn answer(
         Function::InstallPluginFromBundle
         | Function::InstallPluginFromManifest
         | Function::AppendPluginUpload
+        | Function::PlanPluginInstall
         | Function::PublishPluginArtifact => {
             tokio::task::spawn_blocking(judge).await.unwrap_or_else(|error| Err(error.to_string()))
         }
@@ -414,7 +443,7 @@ async fn answer(
         code: Cow::Borrowed("invalid_arguments"),
         retryable: false,
     })?;
-    if function.is_lifecycle() && origin == Origin::Plugin {
+    if origin == Origin::Plugin && (function.is_lifecycle() || function == Function::PlanPluginInstall) {
         let refusal = Refusal::new("not_allowed", format!("plugins may not call `{name}`"));
         return Ok(Json::of(&refusal.into_value()));
     }
@@ -469,6 +498,7 @@ async fn run(function: Function, manager: &Manager, origin: Origin, mut argument
         Function::CommitPluginUpload => manager.commit_upload(&arguments).await,
         Function::GetPluginOperation => manager.operation(&arguments).await,
         Function::ListPluginVersions => manager.list_versions(&arguments).await,
+        Function::PlanPluginInstall => manager.plan_install(origin, arguments).await,
         Function::RollbackPlugin => manager.rollback(&arguments).await,
         Function::UninstallPlugin => manager.uninstall(&arguments).await,
     };

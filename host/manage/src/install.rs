@@ -1,242 +1,111 @@
-//! The ways a plugin arrives. Each ends in a staged plugin, and from there all go the same way: see `change.rs`.
+//! Puts what has arrived in place, whichever way it came: see `arrival.rs`, and `change.rs` for how it comes to serve.
 
-use crate::artifact::on_artifacts;
+use crate::arrival::{Archive, Candidate, Delivered, read_delivery};
 use crate::change::{ChangeError, Next, Verb, busy, change_refusal};
-use crate::depot::{ArchivePin, DepotError};
-use crate::lifecycle::no_dependencies;
+use crate::depot::DepotError;
 use crate::manager::Manager;
 use crate::object::insert;
 use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
 use crate::status::summary;
-use mortise_delivery::{
-    ArchiveFormat, ArchiveLimits, CommitError, DeliveryError, FetchOutcome, IfExists, ReadArchive, StagedPlugin,
-    TreeLimits, check_digest, decode_base64,
-};
+use mortise_delivery::{CommitError, DeliveryError, IfExists, StagedPlugin, redacted_url};
 use mortise_model::{Digest, PluginId};
 use mortise_plugin::{Operation, RunningPlugin};
 use mortise_rpc::Origin;
 use mortise_store::Source;
-use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use serde_json::{Value, json};
 use tracing::{info, warn};
-
-/// A staged plugin and what is known of where it came from.
-pub(crate) struct Candidate {
-    pub(crate) plugin: StagedPlugin,
-    pub(crate) source: Source,
-    /// The archive, which is in the store; a folder has none.
-    pub(crate) archive: Option<ArchivePin>,
-}
-
-/// What an archive is taken for.
-struct Wanted {
-    id: Option<PluginId>,
-    digest: Option<String>,
-    format: String,
-    /// What its name says of its format.
-    name: Option<String>,
-}
 
 /// How a plugin is put in place.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Placing {
-    pub(crate) load: bool,
-    pub(crate) if_exists: IfExists,
+struct Placing {
+    load: bool,
+    if_exists: IfExists,
+    /// The plan that the caller agreed to.
+    plan: Option<Digest>,
+}
+
+impl Placing {
+    fn of(arguments: &Arguments, if_exists: IfExists) -> Result<Self, Refusal> {
+        let load = arguments.optional_flag("load")?.unwrap_or(true);
+        let plan = arguments.optional_text("plan_digest")?.map(|text| Digest::parse(text.trim())).transpose();
+        let plan = plan.map_err(|error| {
+            Refusal::new("invalid_argument", "argument `plan_digest` must be a plan's SHA-256")
+                .detail(error.to_string())
+                .hint("give it as `plan_plugin_install` answered it, or leave it out")
+        })?;
+        Ok(Self { load, if_exists, plan })
+    }
 }
 
 impl Manager {
     pub(crate) async fn install_from_bundle(&self, arguments: &mut Arguments) -> Result<Value, Refusal> {
-        let (wanted, placing) = archive_arguments(arguments)?;
-        let bundle = arguments.take_text("bundle_b64")?;
-        let candidate = self.stage_bundle(bundle, wanted).await?;
+        let placing = Placing::of(arguments, IfExists::Replace)?;
+        let candidate = self.arrive_in_bundle(arguments).await?;
         self.install_candidate(candidate, placing).await
     }
 
     pub(crate) async fn install_from_url(&self, arguments: &Arguments) -> Result<Value, Refusal> {
-        let (wanted, placing) = archive_arguments(arguments)?;
-        let url = arguments.text("url")?.to_owned();
-        let installed = match self.stage_url(&url, wanted).await {
-            Ok(candidate) => self.install_candidate(candidate, placing).await,
-            Err(refusal) => Err(refusal),
+        let installed = async {
+            let placing = Placing::of(arguments, IfExists::Replace)?;
+            let candidate = self.arrive_from_url(arguments).await?;
+            self.install_candidate(candidate, placing).await
         };
-        installed.map_err(|refusal| refusal.with("url", without_query(&url)))
+        // The key is the contract's (wire contract 10.3); secrets in it are nobody's.
+        installed.await.map_err(|refusal| match arguments.text("url") {
+            Ok(url) => refusal.with("url", redacted_url(url)),
+            Err(_) => refusal,
+        })
     }
 
-    /// A delivery manifest says where the plugin comes from; its `type` never overrides what the bundle itself says
-    /// (wire contract 10.3).
     pub(crate) async fn install_from_manifest(&self, arguments: &mut Arguments) -> Result<Value, Refusal> {
-        let load = arguments.optional_flag("load")?.unwrap_or(true);
-        let mut manifest = arguments.take_object("manifest")?;
-        let kind = match manifest.get("type") {
-            None | Some(Value::Null) => "python".to_owned(),
-            Some(Value::String(kind)) => kind.clone(),
-            Some(other) => other.to_string(),
-        };
-        match kind.as_str() {
-            "python" | "javascript" | "wasm" => {}
-            "docker" => {
-                let message = "Sidecars disabled. Restart with --enable-sidecars or DC_PLUGIN_ENABLE_SIDECARS=1";
-                return Err(Refusal::new("sidecars_disabled", message).hint("this version runs no containers"));
-            }
-            other => {
-                return Err(Refusal::new("unsupported", format!("unsupported manifest type: {other}"))
-                    .hint("use `python`, `javascript` or `wasm`"));
-            }
+        let (delivered, mut given) = read_delivery(arguments.take_object("manifest")?)?;
+        for key in ["load", "plan_digest"] {
+            given.extend(arguments.take(key).map(|value| (key.to_owned(), value)));
         }
-        let mut given = Map::new();
-        for (from, to) in [("id", "plugin_id"), ("digest", "digest"), ("format", "format")] {
-            given.extend(manifest.remove(from).map(|value| (to.to_owned(), value)));
+        let mut given = Arguments::of(given);
+        match delivered {
+            Delivered::Bundle => self.install_from_bundle(&mut given).await,
+            Delivered::Url => self.install_from_url(&given).await,
         }
-        given.extend(manifest.remove("install_dependencies").map(|value| ("install_dependencies".to_owned(), value)));
-        given.insert("load".to_owned(), load.into());
-        for way in ["bundle_b64", "url"] {
-            if let Some(value) = manifest.remove(way).filter(|value| value.as_str() != Some("") && !value.is_null()) {
-                given.insert(way.to_owned(), value);
-                let mut arguments = Arguments::of(given);
-                return match way {
-                    "bundle_b64" => self.install_from_bundle(&mut arguments).await,
-                    _ => self.install_from_url(&arguments).await,
-                };
-            }
-        }
-        Err(Refusal::new("missing_source", format!("{kind} manifest requires bundle_b64 or url"))
-            .hint("give the archive itself, or where it can be fetched"))
     }
 
     pub(crate) async fn install_from_folder(&self, origin: Origin, arguments: &Arguments) -> Result<Value, Refusal> {
-        let id = plugin_id(arguments)?;
-        let source = PathBuf::from(arguments.text("source_path")?);
-        let roots = self.config.source_roots.clone();
-        // Never closed.
-        let place = self.staging_places.acquire().await;
-        let staged = self
-            .on_disk(move |depot| {
-                let source = match origin {
-                    Origin::Control => source,
-                    // The path that was judged is the one that is read, whatever becomes of the links in the other.
-                    _ => match within(&source, &roots) {
-                        Some(source) => source,
-                        None => return Ok(Err(not_a_root(&source))),
-                    },
-                };
-                let plugin = StagedPlugin::from_folder(&source, id.as_ref(), &TreeLimits::default(), depot.staging())?;
-                let source = Source::Folder { path: source.display().to_string() };
-                Ok(Ok(Candidate { plugin, source, archive: None }))
-            })
-            .await;
-        drop(place);
-        let candidate = staged.map_err(|error| disk_refusal(&error))??;
-        self.install_candidate(candidate, Placing { load: true, if_exists: IfExists::Refuse }).await
+        let placing = Placing::of(arguments, IfExists::Refuse)?;
+        let candidate = self.arrive_from_folder(origin, arguments).await?;
+        self.install_candidate(candidate, placing).await
     }
 
-    async fn stage_bundle(&self, bundle: String, wanted: Wanted) -> Result<Candidate, Refusal> {
-        let bytes_max = self.config.bundle_bytes_max;
-        let required = self.config.digest_required;
-        // Never closed.
-        let place = self.staging_places.acquire().await;
-        let staged = self
-            .on_disk(move |depot| {
-                let bytes = decode_base64(&bundle, bytes_max).map_err(DeliveryError::from)?;
-                drop(bundle);
-                stage(depot, &bytes, &wanted, required, Source::Bundle)
-            })
-            .await;
-        drop(place);
-        staged.map_err(|error| disk_refusal(&error))
-    }
-
-    /// Installs what was uploaded in chunks.
-    pub(crate) async fn stage_upload(
-        &self,
-        bundle: mortise_delivery::UploadedBundle,
-        arguments: &Arguments,
-    ) -> Result<Candidate, Refusal> {
-        let wanted = Wanted {
-            id: plugin_id(arguments)?,
-            digest: Some(bundle.digest.to_string()),
-            format: arguments.optional_text("format")?.unwrap_or("auto").to_owned(),
-            name: None,
-        };
-        // Never closed.
-        let place = self.staging_places.acquire().await;
-        let staged = self
-            .on_disk(move |depot| {
-                let bytes = bundle.read().map_err(DeliveryError::from)?;
-                stage(depot, &bytes, &wanted, true, Source::Upload)
-            })
-            .await;
-        drop(place);
-        staged.map_err(|error| disk_refusal(&error))
-    }
-
-    async fn stage_url(&self, url: &str, mut wanted: Wanted) -> Result<Candidate, Refusal> {
-        wanted.name = Some(without_query(url).to_owned());
-        let required = self.config.digest_required;
-        let source = Source::Url { url: without_query(url).to_owned() };
-        if let Some(pinned) = wanted.digest.as_deref().and_then(|digest| Digest::parse(digest.trim()).ok()) {
-            // What is pinned and here already needs no download.
-            let known = self.on_disk(move |depot| Ok(depot.archives().read_verified(&pinned, u64::MAX)?)).await;
-            if let Ok(ReadArchive::Intact(bytes)) = known {
-                // Never closed.
-                let _place = self.staging_places.acquire().await;
-                let staged = self.on_disk(move |depot| stage(depot, &bytes, &wanted, required, source)).await;
-                return staged.map_err(|error| disk_refusal(&error));
-            }
-        }
-        if let Some(artifact) = self.artifacts.resolve_local(url) {
-            // Our own archive: no need to ask ourselves over HTTP.
-            let (store, bytes_max) = (self.artifacts.clone(), self.config.bundle_bytes_max);
-            // Never closed.
-            let _place = self.staging_places.acquire().await;
-            let bytes = on_artifacts(&store, move |store| store.read(&artifact, bytes_max)).await?;
-            let staged = self.on_disk(move |depot| stage(depot, &bytes, &wanted, required, source)).await;
-            return staged.map_err(|error| disk_refusal(&error));
-        }
-        let fetched = match self.fetcher().await {
-            Ok(fetcher) => fetcher.fetch(url, None, self.depot.staging()).await,
-            Err(error) => Err(error),
-        };
-        let fetched = match fetched.map_err(|error| disk_refusal(&DeliveryError::from(error).into()))? {
-            FetchOutcome::Archive(fetched) => fetched,
-            // Nothing was known that could be unmodified.
-            FetchOutcome::NotModified { digest } => {
-                return Err(Refusal::new("fetch_failed", format!("the server sent no archive, only `{digest}`"))
-                    .hint("try again, or ask whoever runs the server"));
-            }
-        };
-        // Never closed.
-        let place = self.staging_places.acquire().await;
-        let staged = self
-            .on_disk(move |depot| {
-                let bytes = std::fs::read(fetched.archive.path())
-                    .map_err(|error| DepotError::Internal(format!("failed to read what was fetched: {error}")))?;
-                stage(depot, &bytes, &wanted, required, source)
-            })
-            .await;
-        drop(place);
-        staged.map_err(|error| disk_refusal(&error))
+    /// Installs what was uploaded in chunks. The upload stays: until the plugin is in place it can be committed again.
+    pub(crate) async fn install_from_upload(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+        let placing = Placing::of(arguments, IfExists::Replace)?;
+        let candidate = self.arrive_by_upload(arguments).await?;
+        self.install_candidate(candidate, placing).await
     }
 
     /// Puts a candidate in place, and loads it if that was asked for.
-    pub(crate) async fn install_candidate(&self, candidate: Candidate, placing: Placing) -> Result<Value, Refusal> {
-        let Candidate { plugin, source, archive: pin } = candidate;
+    async fn install_candidate(&self, candidate: Candidate, placing: Placing) -> Result<Value, Refusal> {
+        let Candidate { plugin, source, archive } = candidate;
         let id = plugin.id.clone();
-        let archive = pin.as_ref().map(|pin| pin.digest);
-        let result = self.install_in_turn(plugin, source, archive, placing).await;
-        drop(pin);
-        // One that no version came in after all goes again.
-        if let Some(archive) = archive
-            && let Err(error) = self.on_disk(move |depot| depot.forget_archives(vec![archive])).await
-        {
-            warn!(plugin = %id, error = chain(&error), "failed to remove an archive that is not needed");
-        }
+        let digest = archive.as_ref().map(|archive| archive.pin.digest);
+        let result = self.install_in_turn(plugin, source, digest, placing).await;
+        self.let_go(&id, archive).await;
         let mut reply = result?;
-        if let Some(archive) = archive {
-            insert(&mut reply, "digest", archive.to_string());
+        if let Some(digest) = digest {
+            insert(&mut reply, "digest", digest.to_string());
         }
         info!(plugin = %id, load = placing.load, "plugin installed");
         Ok(reply)
+    }
+
+    /// Unpins an archive. One that no version came in after all goes again.
+    pub(crate) async fn let_go(&self, id: &PluginId, archive: Option<Archive>) {
+        let Some(Archive { pin, .. }) = archive else { return };
+        let digest = pin.digest;
+        drop(pin);
+        if let Err(error) = self.on_disk(move |depot| depot.forget_archives(vec![digest])).await {
+            warn!(plugin = %id, error = chain(&error), "failed to remove an archive that is not needed");
+        }
     }
 
     async fn install_in_turn(
@@ -249,21 +118,9 @@ impl Manager {
         let id = plugin.id.clone();
         let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
         let installed_to = self.depot.working_copy(&id).display().to_string();
-        let (wanted, path) = (id.clone(), self.depot.working_copy(&id));
-        let taken = self
-            .on_disk(move |depot| {
-                // A link or a file in its place is nobody's working copy, and is not replaced.
-                let odd = std::fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_dir());
-                Ok((odd, path.exists() || depot.installed(&wanted)?.is_some()))
-            })
-            .await;
-        let (odd, exists) = taken.map_err(|error| disk_refusal(&error))?;
-        let path = self.depot.working_copy(&id);
-        if odd {
-            return Err(disk_refusal(&DeliveryError::from(CommitError::NotAFolder { path }).into()));
-        }
-        if exists && placing.if_exists == IfExists::Refuse {
-            return Err(disk_refusal(&DeliveryError::from(CommitError::Exists { id, path }).into()));
+        self.may_take(&id, placing.if_exists).await?;
+        if let Some(agreed) = placing.plan {
+            self.check_plan(&plugin, &agreed).await?;
         }
         if !placing.load {
             let mut reply = json!({
@@ -309,6 +166,25 @@ impl Manager {
             "generation": changed.activated.generation,
             "incarnation": changed.activated.incarnation,
         }))
+    }
+
+    /// Whether a plugin may be put in the place of what is there.
+    pub(crate) async fn may_take(&self, id: &PluginId, if_exists: IfExists) -> Result<(), Refusal> {
+        let (wanted, path) = (id.clone(), self.depot.working_copy(id));
+        let taken = self
+            .on_disk(move |depot| {
+                // A link or a file in its place is nobody's working copy, and is not replaced.
+                let odd = std::fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_dir());
+                Ok((odd, path.exists() || depot.installed(&wanted)?.is_some()))
+            })
+            .await;
+        let path = self.depot.working_copy(id);
+        let error = match taken.map_err(|error| disk_refusal(&error))? {
+            (true, _) => CommitError::NotAFolder { path },
+            (false, true) if if_exists == IfExists::Refuse => CommitError::Exists { id: id.clone(), path },
+            _ => return Ok(()),
+        };
+        Err(disk_refusal(&DeliveryError::from(error).into()))
     }
 
     /// The same files serve already: nothing is prepared again (wire contract 11, A8). The working copy may have been
@@ -376,64 +252,6 @@ impl Manager {
     pub(crate) fn running(&self, id: &PluginId) -> Option<RunningPlugin> {
         self.registry.snapshot().iter().find(|plugin| plugin.id == *id)?.running.clone()
     }
-}
-
-/// Checks an archive's bytes, keeps them, and unpacks them.
-fn stage(
-    depot: &crate::depot::Depot,
-    bytes: &[u8],
-    wanted: &Wanted,
-    digest_required: bool,
-    source: Source,
-) -> Result<Candidate, DepotError> {
-    check_digest(bytes, wanted.digest.as_deref(), digest_required).map_err(DeliveryError::from)?;
-    let format = ArchiveFormat::detect(&wanted.format, wanted.name.as_deref(), bytes);
-    let limits = ArchiveLimits::default();
-    let plugin = StagedPlugin::from_archive(bytes, format, wanted.id.as_ref(), &limits, depot.staging())?;
-    // Last: what is not accepted is not kept.
-    let archive = depot.keep_archive(bytes)?;
-    Ok(Candidate { plugin, source, archive: Some(archive) })
-}
-
-fn archive_arguments(arguments: &Arguments) -> Result<(Wanted, Placing), Refusal> {
-    if arguments.optional_flag("install_dependencies")? == Some(true) {
-        return Err(no_dependencies());
-    }
-    let wanted = Wanted {
-        id: plugin_id(arguments)?,
-        digest: arguments.optional_text("digest")?.map(str::to_owned),
-        format: arguments.optional_text("format")?.unwrap_or("auto").to_owned(),
-        name: None,
-    };
-    let load = arguments.optional_flag("load")?.unwrap_or(true);
-    Ok((wanted, Placing { load, if_exists: IfExists::Replace }))
-}
-
-fn plugin_id(arguments: &Arguments) -> Result<Option<PluginId>, Refusal> {
-    let given = arguments.optional_text("plugin_id")?.filter(|given| !given.is_empty());
-    given.map(PluginId::new).transpose().map_err(|error| {
-        Refusal::new("invalid_plugin_id", "invalid plugin id")
-            .detail(error.to_string())
-            .hint("use letters, digits, `-` and `_`, beginning with a letter or digit")
-    })
-}
-
-/// A URL as it may be shown: what follows `?` can be a secret.
-fn without_query(url: &str) -> &str {
-    url.split(['?', '#']).next().unwrap_or_default()
-}
-
-/// `path` with every link resolved, where that lies in one of `roots`.
-fn within(path: &Path, roots: &[PathBuf]) -> Option<PathBuf> {
-    let path = path.canonicalize().ok()?;
-    let mut roots = roots.iter().filter_map(|root| root.canonicalize().ok());
-    roots.any(|root| path.starts_with(root)).then_some(path)
-}
-
-fn not_a_root(source: &Path) -> Refusal {
-    let message = format!("plugins may not be installed from `{}`", source.display());
-    Refusal::new("not_allowed", message)
-        .hint("the operator allows folders with `--install-source-root`; or send a bundle")
 }
 
 /// The plugin is whole; what follows is done again by the next start.

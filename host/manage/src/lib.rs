@@ -1,6 +1,7 @@
 //! Managing plugins: the host's own functions, the way from an archive to a serving plugin, and the operator's socket.
 #![forbid(unsafe_code)]
 
+mod arrival;
 mod artifact;
 mod authoring;
 mod backend;
@@ -14,6 +15,7 @@ mod lock;
 mod manager;
 mod object;
 mod operations;
+mod plan;
 mod probation;
 mod refusal;
 mod repeat;

@@ -152,6 +152,10 @@ impl Manager {
         self.fetcher.get_or_try_init(make).await
     }
 
+    pub(crate) fn fetch_config(&self) -> &FetchConfig {
+        &self.fetch
+    }
+
     /// Itself; none once nobody else holds it.
     pub(crate) fn own(&self) -> Option<Arc<Self>> {
         self.own.upgrade()

@@ -107,6 +107,16 @@ impl Arguments {
         Self(given)
     }
 
+    /// Whether it was given, and not as `null`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Whatever was given, taken out; none where it is missing or `null`.
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.0.get_mut(name).map(Value::take).filter(|value| !value.is_null())
+    }
+
     /// An object that must be there, taken out; text is read as JSON.
     pub(crate) fn take_object(&mut self, name: &'static str) -> Result<Map<String, Value>, Refusal> {
         match self.0.get_mut(name).map(Value::take) {
@@ -171,6 +181,7 @@ impl Arguments {
 
 fn wrong(name: &'static str, expected: &str) -> Refusal {
     Refusal::new("invalid_argument", format!("argument `{name}` must be {expected}"))
+        .hint("the advertised schema of the function says what it takes")
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! Bundles larger than one message of the mesh: `begin_plugin_upload`, `append_plugin_upload`, `commit_plugin_upload`.
 
-use crate::install::Placing;
 use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
-use mortise_delivery::{IfExists, UploadError, UploadId, decode_base64};
+use mortise_delivery::{UploadError, UploadId, decode_base64};
 use mortise_model::Digest;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -45,11 +44,7 @@ impl Manager {
     /// Installs what was uploaded, and forgets the upload once it is in place: until then it can be committed again.
     pub(crate) async fn commit_upload(&self, arguments: &Arguments) -> Result<Value, Refusal> {
         let id = upload_id(arguments)?;
-        let load = arguments.optional_flag("load")?.unwrap_or(true);
-        let uploads = self.uploads.clone();
-        let bundle = blocking(move || uploads.commit(&id, Instant::now())).await?;
-        let candidate = self.stage_upload(bundle, arguments).await?;
-        let reply = self.install_candidate(candidate, Placing { load, if_exists: IfExists::Replace }).await?;
+        let reply = self.install_from_upload(arguments).await?;
         let uploads = self.uploads.clone();
         blocking(move || {
             uploads.abort(&id);
@@ -60,14 +55,14 @@ impl Manager {
     }
 }
 
-fn upload_id(arguments: &Arguments) -> Result<UploadId, Refusal> {
+pub(crate) fn upload_id(arguments: &Arguments) -> Result<UploadId, Refusal> {
     let given = arguments.text("upload_id")?;
     UploadId::parse(given).ok_or_else(|| {
         Refusal::new("invalid_argument", "argument `upload_id` must be what `begin_plugin_upload` answered")
     })
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
 ) -> Result<T, Refusal> {
     match tokio::task::spawn_blocking(work).await {

@@ -136,22 +136,26 @@ impl Manager {
 }
 
 fn describe(number: u64, generation: &GenerationRecord) -> Value {
-    let source = match &generation.source {
+    json!({
+        "generation": number,
+        "version": generation.version,
+        "tree_digest": generation.tree.to_string(),
+        "digest": generation.archive.as_ref().map(ToString::to_string),
+        "source": source_value(&generation.source),
+        "installed_at": generation.installed_at.to_string(),
+    })
+}
+
+/// Where a generation came from, as replies tell it.
+pub(crate) fn source_value(source: &Source) -> Value {
+    match source {
         Source::Folder { path } => json!({"type": "folder", "path": path}),
         Source::Bundle => json!({"type": "bundle"}),
         Source::Url { url } => json!({"type": "url", "url": url}),
         Source::Upload => json!({"type": "upload"}),
         Source::Artifact { plugin, version } => json!({"type": "artifact", "plugin": plugin, "version": version}),
         Source::WorkingCopy => json!({"type": "working_copy"}),
-    };
-    json!({
-        "generation": number,
-        "version": generation.version,
-        "tree_digest": generation.tree.to_string(),
-        "digest": generation.archive.as_ref().map(ToString::to_string),
-        "source": source,
-        "installed_at": generation.installed_at.to_string(),
-    })
+    }
 }
 
 fn installed_id(arguments: &Arguments) -> Result<PluginId, Refusal> {

@@ -18,7 +18,7 @@ pub enum LabelValue {
 pub type Labels = BTreeMap<String, LabelValue>;
 
 /// One function (RPC) as advertised (wire contract 6.1).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FunctionDef {
     /// As the plugin names it.
     pub name: FunctionName,
@@ -33,7 +33,7 @@ pub struct FunctionDef {
 }
 
 /// One event as advertised (wire contract 6.1).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EventDef {
     /// As it is emitted.
     pub name: EventName,
@@ -48,7 +48,8 @@ pub struct EventDef {
 }
 
 /// When the next tick of a routine begins. Ticks of one routine never overlap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cadence {
     /// One interval after the last tick began, or at once when that tick took longer.
     FixedRate,
@@ -57,7 +58,7 @@ pub enum Cadence {
 }
 
 /// One periodic function.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RoutineDef {
     /// As the plugin names it.
     pub name: FunctionName,
@@ -68,7 +69,7 @@ pub struct RoutineDef {
 }
 
 /// Events of other devices that a plugin wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SubscriptionDef {
     /// Passed to the plugin with each event.
     pub name: String,
@@ -79,7 +80,7 @@ pub struct SubscriptionDef {
 }
 
 /// Everything a plugin brings, checked.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Description {
     /// In the plugin's own order, names unique.
     pub functions: Vec<FunctionDef>,
@@ -91,4 +92,62 @@ pub struct Description {
     pub subscriptions: Vec<SubscriptionDef>,
     /// What was dropped or mended on the way, one sentence each (wire contract 11, C17).
     pub warnings: Vec<String>,
+}
+
+impl Description {
+    /// As it is kept on disk.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        // Nothing in it can fail to serialise: every key is text, every number whole.
+        serde_json::value::to_raw_value(self).map_or_else(|_| Json::of(&serde_json::Value::Null), Json::from)
+    }
+
+    /// One that [`Description::to_json`] made; none for anything else.
+    #[must_use]
+    pub fn from_json(json: &Json) -> Option<Self> {
+        serde_json::from_str(json.as_str()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_comes_back_from_disk_as_it_was() {
+        let json = |text: &str| Json::new(text.to_owned()).unwrap();
+        let labels = Labels::from([
+            ("unit".to_owned(), LabelValue::Text("C".to_owned())),
+            ("rooms".to_owned(), LabelValue::Texts(vec!["a".to_owned(), "b".to_owned()])),
+        ]);
+        let description = Description {
+            functions: vec![FunctionDef {
+                name: FunctionName::new("read").unwrap(),
+                description: "Reads.".to_owned(),
+                parameters: json(r#"{"type":"object","properties":{"n":{"default":1.50}}}"#),
+                labels: Some(labels),
+                tags: vec!["fast".to_owned()],
+            }],
+            events: vec![EventDef {
+                name: EventName::new("hot").unwrap(),
+                description: String::new(),
+                payload_schema: None,
+                labels: None,
+                tags: Vec::new(),
+            }],
+            routines: vec![RoutineDef {
+                name: FunctionName::new("tick").unwrap(),
+                interval: Duration::from_millis(1500),
+                cadence: Cadence::FixedDelay,
+            }],
+            subscriptions: vec![SubscriptionDef {
+                name: "s".to_owned(),
+                device: "camera-*".to_owned(),
+                event: "*".to_owned(),
+            }],
+            warnings: vec!["dropped a label".to_owned()],
+        };
+        assert_eq!(Description::from_json(&description.to_json()), Some(description));
+        assert_eq!(Description::from_json(&json("null")), None);
+    }
 }

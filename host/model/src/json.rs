@@ -83,6 +83,13 @@ impl serde::Serialize for Json {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Json {
+    /// From JSON text only: other formats have no raw text to keep.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self)
+    }
+}
+
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

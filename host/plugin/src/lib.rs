@@ -6,6 +6,7 @@
 mod generation;
 mod job;
 mod operation;
+mod outlook;
 mod ownership;
 mod registry;
 mod routines;
@@ -15,6 +16,7 @@ mod services;
 pub use generation::Outcomes;
 pub use job::{Job, JobKind, Ticket};
 pub use operation::{Busy, Operation, Prepared};
+pub use outlook::Outlook;
 pub use ownership::{NameClaims, Succession};
 pub use registry::{
     ActivateError, Activated, FunctionStatus, NameOwner, PluginStatus, Registry, RegistryConfig, RegistryParts,

@@ -1,10 +1,10 @@
 //! The turn to change one plugin: prepare beside the old, swap, or take away.
 
 use crate::generation::Generation;
-use crate::registry::{ActivateError, Activated, Command, Removed, Shared};
-use crate::runtime::{Package, PrepareError};
+use crate::registry::{ActivateError, Activated, Command, Names, Removed, Shared};
+use crate::runtime::{Package, PrepareError, Runtime};
 use crate::services::Services;
-use mortise_model::PluginId;
+use mortise_model::{Description, PluginId};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -108,26 +108,13 @@ impl Operation {
     /// # Errors
     /// [`PrepareError`] says what is wrong with the plugin, or that the mesh could not advertise it.
     pub async fn prepare(&self, package: Package) -> Result<Prepared, PrepareError> {
-        let kind = package.manifest.runtime;
-        let runtime =
-            self.shared.runtimes.iter().find(|runtime| runtime.kind() == kind).ok_or(PrepareError::NoRuntime(kind))?;
-        let services = Arc::new(Services::new(
-            self.id.clone(),
-            self.shared.device.clone(),
-            self.shared.tenant.clone(),
-            Arc::clone(&package.manifest),
-            Arc::clone(&self.shared.backend),
-        ));
+        let runtime = self.shared.runtime_for(&package)?;
+        let services = self.shared.services_for(&package);
         let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
-        if let Some(subscription) = instance.description().subscriptions.first() {
-            let what = format!("subscription `{}` to events of other devices", subscription.name);
-            return Err(PrepareError::Unsupported { what });
-        }
+        supported(instance.description())?;
         let incarnation = self.shared.incarnations.fetch_add(1, Ordering::Relaxed);
         let generation = Arc::new(Generation::new(package, incarnation, services, instance));
-        self.ask(|done| Command::Check { generation: Arc::clone(&generation), done })
-            .await
-            .unwrap_or(Err(ActivateError::Stopping))?;
+        self.shared.check(&generation).await?;
         Ok(Prepared { generation })
     }
 
@@ -139,7 +126,7 @@ impl Operation {
         let patience = tokio::time::Instant::now() + self.shared.config.drain_wait;
         loop {
             let generation = Arc::clone(&prepared.generation);
-            let answer = self.ask(|done| Command::Activate { generation, done }).await;
+            let answer = self.shared.ask(|done| Command::Activate { generation, done }).await;
             match answer.unwrap_or(Err(ActivateError::Stopping)) {
                 Err(ActivateError::Busy(_)) if tokio::time::Instant::now() < patience => {
                     tokio::time::sleep(DRAIN_POLL).await;
@@ -156,18 +143,52 @@ impl Operation {
     ///
     /// [`RegistryConfig::unload_grace`]: crate::RegistryConfig::unload_grace
     pub async fn remove(&self) -> Result<Option<Removed>, ActivateError> {
-        self.ask(|done| Command::Remove { id: self.id.clone(), done }).await.ok_or(ActivateError::Stopping)
+        self.shared.ask(|done| Command::Remove { id: self.id.clone(), done }).await.ok_or(ActivateError::Stopping)
     }
 
     /// Remembers why the plugin could not be loaded, or with `None` forgets it. One that serves goes on serving.
     pub async fn fail(&self, reason: Option<String>) {
         // Nobody is left to remember it once the owner task has ended.
-        let _ = self.ask(|done| Command::Fail { id: self.id.clone(), reason, done }).await;
+        let _ = self.shared.ask(|done| Command::Fail { id: self.id.clone(), reason, done }).await;
+    }
+}
+
+impl Shared {
+    pub(crate) fn runtime_for(&self, package: &Package) -> Result<&Arc<dyn Runtime>, PrepareError> {
+        let kind = package.manifest.runtime;
+        self.runtimes.iter().find(|runtime| runtime.kind() == kind).ok_or(PrepareError::NoRuntime(kind))
+    }
+
+    pub(crate) fn services_for(&self, package: &Package) -> Arc<Services> {
+        Arc::new(Services::new(
+            package.id.clone(),
+            self.device.clone(),
+            self.tenant.clone(),
+            Arc::clone(&package.manifest),
+            Arc::clone(&self.backend),
+        ))
+    }
+
+    /// Which names `generation` would serve under, or why it may not.
+    pub(crate) async fn check(&self, generation: &Arc<Generation>) -> Result<Names, ActivateError> {
+        let generation = Arc::clone(generation);
+        self.ask(|done| Command::Check { generation, done }).await.unwrap_or(Err(ActivateError::Stopping))
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (done, answer) = oneshot::channel();
-        self.shared.commands.send(command(done)).await.ok()?;
+        self.commands.send(command(done)).await.ok()?;
         answer.await.ok()
+    }
+}
+
+/// Whether this host can do all of what a plugin describes.
+pub(crate) fn supported(description: &Description) -> Result<(), PrepareError> {
+    match description.subscriptions.first() {
+        None => Ok(()),
+        Some(subscription) => {
+            let what = format!("subscription `{}` to events of other devices", subscription.name);
+            Err(PrepareError::Unsupported { what })
+        }
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::generation::{Generation, Outcomes};
 use crate::operation::{Busy, Operation, OperationLocks};
+use crate::outlook::{self, Outlook};
 use crate::ownership::{NameClaims, Ownership, Succession};
 use crate::routines::Routines;
-use crate::runtime::{Health, Package, Runtime};
+use crate::runtime::{Health, Package, PrepareError, Runtime};
 use crate::services::Backend;
 use arc_swap::ArcSwap;
 use mortise_model::{DeviceId, EventDef, EventName, FunctionName, Json, PluginId, PluginState, Tenant};
@@ -212,8 +213,15 @@ pub struct Removed {
     pub passed: Vec<Succession>,
 }
 
+/// What becomes of bare names when a generation serves.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    pub(crate) functions: Vec<FunctionStatus>,
+    pub(crate) passed: Vec<Succession>,
+}
+
 pub(crate) enum Command {
-    Check { generation: Arc<Generation>, done: oneshot::Sender<Result<(), ActivateError>> },
+    Check { generation: Arc<Generation>, done: oneshot::Sender<Result<Names, ActivateError>> },
     Activate { generation: Arc<Generation>, done: oneshot::Sender<Result<Activated, ActivateError>> },
     Remove { id: PluginId, done: oneshot::Sender<Option<Removed>> },
     Fail { id: PluginId, reason: Option<String>, done: oneshot::Sender<()> },
@@ -272,6 +280,16 @@ impl Registry {
     pub async fn begin(&self, id: &PluginId) -> Result<Operation, Busy> {
         let lock = self.shared.locks.acquire(id).await?;
         Ok(Operation::new(Arc::clone(&self.shared), id.clone(), lock))
+    }
+
+    /// What a plugin would bring were it loaded now, and under which names. Its code is compiled and asked; none of its
+    /// hooks runs, and nothing is left running. Needs no turn, and promises nothing: what serves may change meanwhile.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`PrepareError`] where a load would fail with it, apart from what only its hooks can tell.
+    pub async fn describe(&self, package: Package) -> Result<Outlook, PrepareError> {
+        outlook::describe(&self.shared, package).await
     }
 
     /// Ends every plugin. Work is taken from plugins only while what runs has its `grace`: a call may need others to
@@ -347,10 +365,10 @@ impl RegistryTask {
         }
     }
 
-    /// Whether the mesh can carry the advertisement with `generation` in it.
-    fn check(&self, generation: &Arc<Generation>) -> Result<(), ActivateError> {
+    /// Whether the mesh can carry the advertisement with `generation` in it, and what becomes of bare names.
+    fn check(&self, generation: &Arc<Generation>) -> Result<Names, ActivateError> {
         let mut ownership = self.ownership.clone();
-        ownership.claim(&generation.package.id, &function_names(generation));
+        let passed = ownership.claim(&generation.package.id, &function_names(generation));
         let mut serving: Vec<&Arc<Generation>> =
             self.serving().filter(|serving| serving.package.id != generation.package.id).collect();
         serving.push(generation);
@@ -358,7 +376,10 @@ impl RegistryTask {
         let limit = self.message_bytes_max.borrow().saturating_sub(ADVERTISEMENT_ENVELOPE_BYTES);
         // The mesh may have come with a smaller limit than what serves already: what does not add to it may pass.
         let now = self.routes.load().capabilities().as_str().len();
-        if size > limit.max(now) { Err(ActivateError::AdvertisementFull { size, limit }) } else { Ok(()) }
+        if size > limit.max(now) {
+            return Err(ActivateError::AdvertisementFull { size, limit });
+        }
+        Ok(Names { functions: self.functions_of(generation, &ownership), passed })
     }
 
     fn activate(&mut self, generation: Arc<Generation>) -> Result<Activated, ActivateError> {

@@ -94,6 +94,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// [`PrepareError`] says what is wrong with the plugin.
     async fn prepare(&self, package: &Package, services: Arc<Services>) -> Result<Arc<dyn Instance>, PrepareError>;
+
+    /// Compiles, instantiates and asks what the plugin would bring. None of its hooks runs and nothing is left running.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Runtime::prepare`], apart from its hooks.
+    async fn describe(&self, package: &Package, services: Arc<Services>) -> Result<Description, PrepareError>;
 }
 
 /// What the host wants to know of a running instance. Cheap to ask for.

@@ -3,9 +3,8 @@
 
 mod boot;
 
-pub(crate) use boot::Refusal;
+pub(crate) use boot::{Hook, Refusal};
 
-use self::boot::Hook;
 use crate::backoff::Backoff;
 use crate::bindings::mortise::plugin::types as wit;
 use crate::code::Code;
@@ -108,9 +107,9 @@ impl Driver {
         }
     }
 
-    /// Proves a first instance, says so, and serves until the end.
-    pub(crate) async fn drive(mut self, proven: oneshot::Sender<Result<Description, Refusal>>) {
-        let (guest, description) = match self.boot(&[Hook::Start, Hook::SelfTest]).await {
+    /// Proves a first instance by `hooks`, says so, and serves until the end.
+    pub(crate) async fn drive(mut self, hooks: &'static [Hook], proven: oneshot::Sender<Result<Description, Refusal>>) {
+        let (guest, description) = match self.boot(hooks).await {
             Ok(booted) => booted,
             Err(refusal) => {
                 // Nobody may be waiting any more; then nobody has to know.

@@ -4,12 +4,12 @@ use crate::backlog::{Backlog, QUEUE_BYTES_MAX};
 use crate::cache::CodeCache;
 use crate::code::CodeStore;
 use crate::desk::{Desk, Message};
-use crate::driver::{Driver, Refusal};
+use crate::driver::{Driver, Hook, Refusal};
 use crate::engine::{CompilePool, Engine, STACK_BYTES};
 use crate::instance::WasmInstance;
 use crate::view::Shared;
 use async_trait::async_trait;
-use mortise_model::{ByteSize, RuntimeKind};
+use mortise_model::{ByteSize, Description, RuntimeKind};
 use mortise_plugin::{Instance, Package, PrepareError, Runtime, Services};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -107,20 +107,13 @@ impl WasmRuntime {
         }))
     }
 
-    /// Waits until every instance has ended. Ends none: their handles do.
-    pub async fn ended(&self) {
-        self.drivers.close();
-        self.drivers.wait().await;
-    }
-}
-
-#[async_trait]
-impl Runtime for WasmRuntime {
-    fn kind(&self) -> RuntimeKind {
-        RuntimeKind::Wasm
-    }
-
-    async fn prepare(&self, package: &Package, services: Arc<Services>) -> Result<Arc<dyn Instance>, PrepareError> {
+    /// A first instance, described and past `hooks`, in the care of its own task.
+    async fn begin(
+        &self,
+        package: &Package,
+        services: Arc<Services>,
+        hooks: &'static [Hook],
+    ) -> Result<WasmInstance, PrepareError> {
         let limits = services.limits();
         if limits.stack != ByteSize(STACK_BYTES) {
             let (asked, given) = (limits.stack, ByteSize(STACK_BYTES));
@@ -144,17 +137,43 @@ impl Runtime for WasmRuntime {
         let engine = Arc::clone(&self.engine);
         let desk = Desk::new(receiver, Arc::clone(&backlog), Arc::clone(&engine), Arc::clone(&shared));
         let driver = Driver::new(desk, code, Arc::clone(&shared), engine, ended_sender, permit);
-        self.drivers.spawn(driver.drive(proven_sender));
+        self.drivers.spawn(driver.drive(hooks, proven_sender));
 
         // Should this future be dropped here, the inbox goes with it and the driver ends.
         match proven.await {
             Ok(Ok(description)) => {
                 let stopping = AtomicBool::new(false);
-                Ok(Arc::new(WasmInstance { description, inbox, backlog, stopping, ended, shared }))
+                Ok(WasmInstance { description, inbox, backlog, stopping, ended, shared })
             }
             Ok(Err(refusal)) => Err(refused(refusal, package)),
             Err(_) => Err(code_error(package, "the host failed while it prepared the plugin".to_owned())),
         }
+    }
+
+    /// Waits until every instance has ended. Ends none: their handles do.
+    pub async fn ended(&self) {
+        self.drivers.close();
+        self.drivers.wait().await;
+    }
+}
+
+#[async_trait]
+impl Runtime for WasmRuntime {
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Wasm
+    }
+
+    async fn prepare(&self, package: &Package, services: Arc<Services>) -> Result<Arc<dyn Instance>, PrepareError> {
+        Ok(Arc::new(self.begin(package, services, &[Hook::Start, Hook::SelfTest]).await?))
+    }
+
+    async fn describe(&self, package: &Package, services: Arc<Services>) -> Result<Description, PrepareError> {
+        let instance = self.begin(package, services, &[]).await?;
+        let (description, mut ended) = (instance.description.clone(), instance.ended.clone());
+        // It ends with its handle; nothing is ever sent.
+        drop(instance);
+        let _ = ended.changed().await;
+        Ok(description)
     }
 }
 

@@ -28,6 +28,7 @@ const HOST_FUNCTIONS: [&str; 21] = [
     "commit_plugin_upload",
     "get_plugin_operation",
     "list_plugin_versions",
+    "plan_plugin_install",
     "rollback_plugin",
     "uninstall_plugin",
 ];

@@ -28,6 +28,7 @@ mod lifecycle;
 mod losses;
 mod names;
 mod outage;
+mod plans;
 mod process;
 mod swaps;
 mod versions;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 /// Parses and checks the URL that a caller gave.
 pub(super) fn parse(text: &str, config: &FetchConfig) -> Result<Url, FetchError> {
-    let url = Url::parse(text.trim()).map_err(|_| FetchError::InvalidUrl { url: redacted_text(text) })?;
+    let url = Url::parse(text.trim()).map_err(|_| FetchError::InvalidUrl { url: redacted_url(text) })?;
     check(&url, config)?;
     Ok(url)
 }
@@ -54,11 +54,12 @@ fn bare(host: &str) -> &str {
 
 /// The URL without what may carry secrets: user information, query, fragment.
 pub(super) fn redacted(url: &Url) -> String {
-    redacted_text(url.as_str())
+    redacted_url(url.as_str())
 }
 
-/// The same for text that may be no URL.
-fn redacted_text(text: &str) -> String {
+/// A URL, or text that should be one, without what may carry secrets: user information, query, fragment.
+#[must_use]
+pub fn redacted_url(text: &str) -> String {
     let text = text.trim();
     let text = text.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = match text.split_once("://") {
@@ -106,7 +107,7 @@ mod tests {
             ("us:secret@a.test", "a.test"),
             (" a\nb ", "a\\nb"),
         ] {
-            assert_eq!(redacted_text(text), shown);
+            assert_eq!(redacted_url(text), shown);
         }
     }
 }

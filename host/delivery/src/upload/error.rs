@@ -102,13 +102,15 @@ impl UploadError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::NotFound => "begin a new upload; one expires when nothing is appended for a while".to_owned(),
+            Self::NotFound => "if it was committed, `get_plugin_operation` tells what became of it; else begin a new upload: one expires when \
+                 nothing is appended for a while"
+                    .to_owned(),
             Self::Empty => "send a bundle".to_owned(),
             Self::TooLarge { bytes, .. } => {
                 format!("it has {bytes} bytes: leave out what the plugin does not need to run, or raise the limit")
             }
             Self::TooMany { .. } | Self::NoRoom { .. } => {
-                "try again when another upload is done, or abort one".to_owned()
+                "try again when another upload is done or has expired".to_owned()
             }
             Self::Gap { expected, .. } | Self::Incomplete { expected, .. } => {
                 format!("go on at offset {expected}")

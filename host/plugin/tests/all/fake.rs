@@ -91,6 +91,10 @@ impl Runtime for FakeRuntime {
         self.instances.lock().unwrap().push(Arc::clone(&state));
         Ok(Arc::new(FakeInstance { state, description }))
     }
+
+    async fn describe(&self, package: &Package, services: Arc<Services>) -> Result<Description, PrepareError> {
+        Ok(self.prepare(package, services).await?.description().clone())
+    }
 }
 
 #[async_trait]

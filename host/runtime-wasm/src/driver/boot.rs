@@ -132,7 +132,7 @@ impl Driver {
 
 /// A call that the driver itself makes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Hook {
+pub(crate) enum Hook {
     Start,
     SelfTest,
     Stop,

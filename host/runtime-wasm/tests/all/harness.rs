@@ -1,7 +1,7 @@
 //! A runtime, plugins from `sdk/fixtures`, and a host that remembers what they asked of it.
 
 use async_trait::async_trait;
-use mortise_model::{DeviceId, Digest, EmittedName, Failure, Json, Manifest, PluginId, Tenant};
+use mortise_model::{Description, DeviceId, Digest, EmittedName, Failure, Json, Manifest, PluginId, Tenant};
 use mortise_plugin::{
     Backend, Instance, Invocation, Job, JobKind, Package, PrepareError, Runtime as _, Services, Ticket,
 };
@@ -59,6 +59,19 @@ impl Folder {
     }
 
     pub(crate) async fn prepare(&self, runtime: &WasmRuntime) -> Result<Plugin, PrepareError> {
+        let (package, services, host) = self.parts();
+        let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
+        Ok(Plugin { instance, host, services })
+    }
+
+    pub(crate) async fn describe(&self, runtime: &WasmRuntime) -> Result<(Description, Arc<FakeHost>), PrepareError> {
+        let (package, services, host) = self.parts();
+        let description = runtime.describe(&package, Arc::clone(&services)).await?;
+        services.activate();
+        Ok((description, host))
+    }
+
+    fn parts(&self) -> (Package, Arc<Services>, Arc<FakeHost>) {
         let id = PluginId::new("under-test").unwrap();
         let host = Arc::new(FakeHost::default());
         let services = Arc::new(Services::new(
@@ -75,8 +88,7 @@ impl Folder {
             tree: Digest::of(b"tree"),
             generation: 1,
         };
-        let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
-        Ok(Plugin { instance, host, services })
+        (package, services, host)
     }
 }
 

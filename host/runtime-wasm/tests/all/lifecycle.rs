@@ -45,6 +45,25 @@ async fn a_self_test_that_fails_is_named_and_leaves_nothing_running() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn describing_runs_no_hook_and_leaves_nothing_running() {
+    let runtime = WasmRuntime::new(WasmConfig { instances_max: 1, ..WasmConfig::default() }).unwrap();
+    let (description, _) = Folder::of("bad-start", json!({})).describe(&runtime).await.unwrap();
+    let names: Vec<&str> = description.functions.iter().map(|function| function.name.as_str()).collect();
+    assert_eq!(names, ["ping"]);
+    // The one place is free again at once.
+    let looping = Folder::of("behave", json!({"config": {"start": "spin", "self_test": "panic"}}));
+    looping.describe(&runtime).await.unwrap();
+    let failing = Folder::of("raw", json!({"config": {"describe": "fail"}}));
+    let error = failing.describe(&runtime).await.map(drop).unwrap_err();
+    assert!(error.to_string().starts_with("describe failed"), "{error}");
+    runtime.ended().await;
+    let serving = Folder::of("behave", json!({})).prepare(&runtime).await.unwrap();
+    let error = Folder::of("behave", json!({})).describe(&runtime).await.map(drop).unwrap_err();
+    assert!(error.to_string().starts_with("limit `instances_max` reached"), "{error}");
+    drop(serving);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_start_is_refused_at_its_limit() {
     let begin = Instant::now();
     let (hook, code, message) = refused("slow-start", json!({"limits": {"start_timeout": "200ms"}})).await;

@@ -137,6 +137,14 @@ pub struct InstallArgs {
     #[arg(long)]
     pub no_load: bool,
 
+    /// Tell what the install would change, and change nothing
+    #[arg(long, conflicts_with_all = ["no_load", "plan_digest"])]
+    pub plan: bool,
+
+    /// Install only if that changes exactly what the plan with this `plan_digest` says
+    #[arg(long, value_name = "DIGEST")]
+    pub plan_digest: Option<String>,
+
     /// Send the folder as it is, without checking it first
     #[arg(long, conflicts_with = "url")]
     pub skip_validate: bool,

@@ -14,12 +14,32 @@ pub(super) fn action(args: &InstallArgs, printer: &mut Printer) -> Result<Action
     let usage = |error: CommandError| CommandError { status: ExitStatus::Usage, ..error };
     let id = args.plugin_id.as_ref().map(PluginId::new).transpose().map_err(|error| usage(error.into()))?;
     let pinned = args.digest.as_deref().map(Digest::parse).transpose().map_err(|error| usage(error.into()))?;
-    match (&args.path, &args.url) {
-        (Some(path), _) => from_path(path, id, pinned, args, printer),
-        (None, Some(url)) => Ok(from_url(url, id.as_ref(), pinned, args)),
+    let agreed = args.plan_digest.as_deref().map(Digest::parse).transpose().map_err(|error| usage(error.into()))?;
+    let action = match (&args.path, &args.url) {
+        (Some(path), _) => from_path(path, id, pinned, args, printer)?,
+        (None, Some(url)) => from_url(url, id.as_ref(), pinned, args),
         // Exit 1 and these words: wire contract 10.11.
-        (None, None) => Err(CommandError::failed(anyhow::anyhow!("plugin path or --url required"))),
+        (None, None) => return Err(CommandError::failed(anyhow::anyhow!("plugin path or --url required"))),
+    };
+    Ok(match agreed {
+        _ if args.plan => planned(action),
+        Some(agreed) => held_to(action, &agreed),
+        None => action,
+    })
+}
+
+/// The same, told and not done.
+fn planned(mut action: Action) -> Action {
+    action.params.remove("load");
+    action.summary.remove("load");
+    Action { method: "plan_plugin_install".to_owned(), ..action }
+}
+
+fn held_to(mut action: Action, agreed: &Digest) -> Action {
+    for object in [&mut action.params, &mut action.summary] {
+        object.insert("plan_digest".to_owned(), json!(agreed.to_string()));
     }
+    action
 }
 
 /// Sends only what was given, and `load` (wire contract 10.11).

@@ -104,7 +104,8 @@ async fn send(
         if !upload::fits(&bundle, &params, bytes_max) {
             progress.sending(bundle.bytes.len());
             let calls = upload::Calls { client, config, progress };
-            return upload::install(&bundle, params, bytes_max, calls).await;
+            let last = if method == upload::PLAN { upload::PLAN } else { upload::COMMIT };
+            return upload::send(&bundle, last, params, bytes_max, calls).await;
         }
         params.insert("bundle_b64".to_owned(), json!(STANDARD.encode(&bundle.bytes)));
         params.insert("digest".to_owned(), json!(bundle.digest));

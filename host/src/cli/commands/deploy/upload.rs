@@ -51,8 +51,9 @@ pub(super) struct Calls<'a> {
 
 impl Host for Calls<'_> {
     async fn call(&mut self, method: &str, params: Map<String, Value>) -> Result<Value, CallFailure> {
-        let timeout = if method == COMMIT { self.config.timeout } else { self.config.timeout.min(CHUNK_TIMEOUT) };
-        if method == COMMIT {
+        let last = matches!(method, COMMIT | PLAN);
+        let timeout = if last { self.config.timeout } else { self.config.timeout.min(CHUNK_TIMEOUT) };
+        if last {
             self.progress.stage("waiting for the host".to_owned());
         }
         self.client.call(method, params, timeout, &Progress::none()).await
@@ -69,13 +70,15 @@ impl Host for Calls<'_> {
 
 const BEGIN: &str = "begin_plugin_upload";
 const APPEND: &str = "append_plugin_upload";
-const COMMIT: &str = "commit_plugin_upload";
+pub(super) const COMMIT: &str = "commit_plugin_upload";
+pub(super) const PLAN: &str = "plan_plugin_install";
 
-/// Uploads `bundle` and has it installed: the result of the commit, or the refusal that ended the upload.
+/// Uploads `bundle` and has it installed, or planned: the result of the last call, or the refusal that ended the upload.
 ///
-/// A part whose reply was lost is sent again; the host says where it goes on. `params` are those of the commit.
-pub(super) async fn install(
+/// A part whose reply was lost is sent again; the host says where it goes on. `params` are those of the `last` call.
+pub(super) async fn send(
     bundle: &Bundle,
+    last: &str,
     mut params: Map<String, Value>,
     request_bytes_max: usize,
     mut host: impl Host,
@@ -130,7 +133,7 @@ pub(super) async fn install(
         }
     }
     params.insert("upload_id".to_owned(), json!(upload_id));
-    host.call(COMMIT, params).await.map_err(CallFailure::into_error)
+    host.call(last, params).await.map_err(CallFailure::into_error)
 }
 
 /// The host's own refusal is the result; anything else that does not bring the upload further is a failure.
@@ -215,7 +218,7 @@ mod tests {
         let bundle = bundle(20_000);
         for lost in [vec![], vec![(0, true)], vec![(1, false), (2, false)], vec![(3, true), (4, false), (5, true)]] {
             let mut fake = Fake { lost, request_bytes_max: 6000, ..Fake::default() };
-            let result = install(&bundle, params(), 6000, &mut fake).await.unwrap();
+            let result = send(&bundle, COMMIT, params(), 6000, &mut fake).await.unwrap();
             assert_eq!(result["params"], json!({"load": true, "plugin_id": "p", "upload_id": "u"}));
             assert_eq!(fake.received, bundle.bytes);
             assert_eq!(fake.arrived, 20_000);
@@ -227,7 +230,7 @@ mod tests {
     async fn a_host_that_answers_no_more_is_given_up() {
         let lost = (1..20).map(|number| (number, true)).collect();
         let mut fake = Fake { lost, request_bytes_max: 6000, ..Fake::default() };
-        let error = install(&bundle(20_000), params(), 6000, &mut fake).await.unwrap_err();
+        let error = send(&bundle(20_000), COMMIT, params(), 6000, &mut fake).await.unwrap_err();
         assert_eq!(error.chain(), "no answer");
         assert_eq!(fake.appends, 1 + FUTILE_MAX as usize);
     }
@@ -248,10 +251,10 @@ mod tests {
             fn arrived(&mut self, _: u64) {}
         }
         for method in [BEGIN, APPEND] {
-            let result = install(&bundle(20_000), params(), 6000, Refusing(method)).await.unwrap();
+            let result = send(&bundle(20_000), COMMIT, params(), 6000, Refusing(method)).await.unwrap();
             assert_eq!(result["code"], "uploads_full", "{method}");
         }
-        let error = install(&bundle(20_000), params(), 6000, Refusing("none")).await.unwrap_err();
+        let error = send(&bundle(20_000), COMMIT, params(), 6000, Refusing("none")).await.unwrap_err();
         assert_eq!(error.chain(), "the host's reply to `append_plugin_upload` cannot be understood");
     }
 

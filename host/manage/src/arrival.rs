@@ -1,0 +1,275 @@
+//! The ways in which a plugin arrives. Each ends in a staged plugin; what becomes of it is `install.rs`'s and `plan.rs`'s
+//! business.
+
+use crate::artifact::on_artifacts;
+use crate::depot::{ArchivePin, Depot, DepotError};
+use crate::install::disk_refusal;
+use crate::lifecycle::no_dependencies;
+use crate::manager::Manager;
+use crate::refusal::Refusal;
+use crate::signature::Arguments;
+use crate::upload::{blocking, upload_id};
+use mortise_delivery::{
+    ArchiveFormat, ArchiveLimits, DeliveryError, FetchOutcome, Fetched, ReadArchive, StagedPlugin, TreeLimits,
+    check_digest, decode_base64, redacted_url,
+};
+use mortise_model::{Digest, PluginId};
+use mortise_rpc::Origin;
+use mortise_store::Source;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tokio::sync::SemaphorePermit;
+
+/// A staged plugin and what is known of where it came from.
+pub(crate) struct Candidate {
+    pub(crate) plugin: StagedPlugin,
+    pub(crate) source: Source,
+    pub(crate) archive: Option<Archive>,
+}
+
+/// The archive that a plugin came in, which is in the store; a folder has none.
+pub(crate) struct Archive {
+    pub(crate) pin: ArchivePin,
+    pub(crate) bytes: u64,
+}
+
+/// Where a delivery manifest says that the plugin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    Bundle,
+    Url,
+}
+
+/// What an archive is taken for.
+struct Wanted {
+    id: Option<PluginId>,
+    digest: Option<String>,
+    format: String,
+    /// What its name says of its format.
+    name: Option<String>,
+}
+
+impl Wanted {
+    fn of(arguments: &Arguments) -> Result<Self, Refusal> {
+        if arguments.optional_flag("install_dependencies")? == Some(true) {
+            return Err(no_dependencies());
+        }
+        Ok(Self {
+            id: plugin_id(arguments)?,
+            digest: arguments.optional_text("digest")?.map(str::to_owned),
+            format: arguments.optional_text("format")?.unwrap_or("auto").to_owned(),
+            name: None,
+        })
+    }
+}
+
+impl Manager {
+    /// From `bundle_b64`.
+    pub(crate) async fn arrive_in_bundle(&self, arguments: &mut Arguments) -> Result<Candidate, Refusal> {
+        let wanted = Wanted::of(arguments)?;
+        let bundle = arguments.take_text("bundle_b64")?;
+        let bytes_max = self.config.bundle_bytes_max;
+        let required = self.config.digest_required;
+        let _place = self.staging_place().await;
+        let staged = self.on_disk(move |depot| {
+            let bytes = decode_base64(&bundle, bytes_max).map_err(DeliveryError::from)?;
+            drop(bundle);
+            stage(depot, &bytes, &wanted, required, Source::Bundle)
+        });
+        staged.await.map_err(|error| disk_refusal(&error))
+    }
+
+    /// From `url`.
+    pub(crate) async fn arrive_from_url(&self, arguments: &Arguments) -> Result<Candidate, Refusal> {
+        let mut wanted = Wanted::of(arguments)?;
+        let url = arguments.text("url")?;
+        let shown = redacted_url(url);
+        wanted.name = Some(shown.clone());
+        let source = Source::Url { url: shown };
+        let (bytes, place) = self.archive_at(url, &wanted).await?;
+        let required = self.config.digest_required;
+        let staged = self.on_disk(move |depot| stage(depot, &bytes.read()?, &wanted, required, source)).await;
+        drop(place);
+        staged.map_err(|error| disk_refusal(&error))
+    }
+
+    /// From `source_path`.
+    pub(crate) async fn arrive_from_folder(&self, origin: Origin, arguments: &Arguments) -> Result<Candidate, Refusal> {
+        let id = plugin_id(arguments)?;
+        let source = PathBuf::from(arguments.text("source_path")?);
+        let roots = self.config.source_roots.clone();
+        let _place = self.staging_place().await;
+        let staged = self.on_disk(move |depot| {
+            let source = match origin {
+                Origin::Control => source,
+                // The path that was judged is the one that is read, whatever becomes of the links in the other.
+                _ => match within(&source, &roots) {
+                    Some(source) => source,
+                    None => return Ok(Err(not_a_root(&source))),
+                },
+            };
+            let plugin = StagedPlugin::from_folder(&source, id.as_ref(), &TreeLimits::default(), depot.staging())?;
+            let source = Source::Folder { path: source.display().to_string() };
+            Ok(Ok(Candidate { plugin, source, archive: None }))
+        });
+        staged.await.map_err(|error| disk_refusal(&error))?
+    }
+
+    /// From a complete upload, `upload_id`, which stays.
+    pub(crate) async fn arrive_by_upload(&self, arguments: &Arguments) -> Result<Candidate, Refusal> {
+        let id = upload_id(arguments)?;
+        let uploads = self.uploads.clone();
+        let bundle = blocking(move || uploads.commit(&id, Instant::now())).await?;
+        let wanted = Wanted { digest: Some(bundle.digest.to_string()), ..Wanted::of(arguments)? };
+        let _place = self.staging_place().await;
+        let staged = self.on_disk(move |depot| {
+            let bytes = bundle.read().map_err(DeliveryError::from)?;
+            stage(depot, &bytes, &wanted, true, Source::Upload)
+        });
+        staged.await.map_err(|error| disk_refusal(&error))
+    }
+
+    /// The bytes that a URL stands for, wherever they are nearest, and a place to unpack them.
+    async fn archive_at(&self, url: &str, wanted: &Wanted) -> Result<(Found, StagingPlace<'_>), Refusal> {
+        let local = self.artifacts.resolve_local(url);
+        if local.is_none() {
+            // Before anything else: what may not be fetched is not taken from the store under its name either.
+            self.fetch_config().check_url(url).map_err(|error| disk_refusal(&DeliveryError::from(error).into()))?;
+        }
+        let given = wanted.digest.as_deref().map(str::trim).filter(|given| !given.is_empty());
+        let pinned = given.map(Digest::parse).transpose().map_err(|error| {
+            Refusal::new("digest_mismatch", "digest mismatch")
+                .detail(error.to_string())
+                .hint("pin the archive's SHA-256, `sha256:` and 64 hex digits, or leave `digest` out")
+        })?;
+        if let Some(pinned) = pinned {
+            // What is pinned and here already needs no download.
+            let known = self.on_disk(move |depot| Ok(depot.archives().read_verified(&pinned, u64::MAX)?)).await;
+            if let Ok(ReadArchive::Intact(bytes)) = known {
+                return Ok((Found::Bytes(bytes), self.staging_place().await));
+            }
+        }
+        if let Some(artifact) = local {
+            // Our own archive: no need to ask ourselves over HTTP.
+            let place = self.staging_place().await;
+            let (store, bytes_max) = (self.artifacts.clone(), self.config.bundle_bytes_max);
+            let bytes = on_artifacts(&store, move |store| store.read(&artifact, bytes_max)).await?;
+            return Ok((Found::Bytes(bytes), place));
+        }
+        let fetched = match self.fetcher().await {
+            Ok(fetcher) => fetcher.fetch(url, None, self.depot.staging()).await,
+            Err(error) => Err(error),
+        };
+        match fetched.map_err(|error| disk_refusal(&DeliveryError::from(error).into()))? {
+            FetchOutcome::Archive(fetched) => Ok((Found::Fetched(Box::new(fetched)), self.staging_place().await)),
+            // Nothing was known that could be unmodified.
+            FetchOutcome::NotModified { digest } => {
+                Err(Refusal::new("fetch_failed", format!("the server sent no archive, only `{digest}`"))
+                    .hint("try again, or ask whoever runs the server"))
+            }
+        }
+    }
+
+    /// A place to unpack and check; there are few, so that a burst of installs does not fill the disk. Cancel safe.
+    async fn staging_place(&self) -> StagingPlace<'_> {
+        // Never closed.
+        self.staging_places.acquire().await.ok()
+    }
+}
+
+/// What a delivery manifest asks for, as arguments of the function that does it. Its `type` never overrides what the
+/// bundle itself says (wire contract 10.3).
+pub(crate) fn read_delivery(mut manifest: Map<String, Value>) -> Result<(Delivered, Map<String, Value>), Refusal> {
+    let kind = match manifest.get("type") {
+        None | Some(Value::Null) => "python".to_owned(),
+        Some(Value::String(kind)) => kind.clone(),
+        Some(other) => other.to_string(),
+    };
+    match kind.as_str() {
+        "python" | "javascript" | "wasm" => {}
+        "docker" => {
+            let message = "Sidecars disabled. Restart with --enable-sidecars or DC_PLUGIN_ENABLE_SIDECARS=1";
+            return Err(Refusal::new("sidecars_disabled", message).hint("this version runs no containers"));
+        }
+        other => {
+            return Err(Refusal::new("unsupported", format!("unsupported manifest type: {other}"))
+                .hint("use `python`, `javascript` or `wasm`"));
+        }
+    }
+    let mut given = Map::new();
+    for (from, to) in [
+        ("id", "plugin_id"),
+        ("digest", "digest"),
+        ("format", "format"),
+        ("install_dependencies", "install_dependencies"),
+    ] {
+        given.extend(manifest.remove(from).map(|value| (to.to_owned(), value)));
+    }
+    for (key, delivered) in [("bundle_b64", Delivered::Bundle), ("url", Delivered::Url)] {
+        if let Some(value) = manifest.remove(key).filter(|value| value.as_str() != Some("") && !value.is_null()) {
+            given.insert(key.to_owned(), value);
+            return Ok((delivered, given));
+        }
+    }
+    Err(Refusal::new("missing_source", format!("{kind} manifest requires bundle_b64 or url"))
+        .hint("give the archive itself, or where it can be fetched"))
+}
+
+type StagingPlace<'a> = Option<SemaphorePermit<'a>>;
+
+/// An archive's bytes, wherever they are.
+enum Found {
+    Bytes(Vec<u8>),
+    Fetched(Box<Fetched>),
+}
+
+impl Found {
+    /// Blocks.
+    fn read(self) -> Result<Vec<u8>, DepotError> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Fetched(fetched) => std::fs::read(fetched.archive.path())
+                .map_err(|error| DepotError::Internal(format!("failed to read what was fetched: {error}"))),
+        }
+    }
+}
+
+/// Checks an archive's bytes, keeps them, and unpacks them.
+fn stage(
+    depot: &Depot,
+    bytes: &[u8],
+    wanted: &Wanted,
+    digest_required: bool,
+    source: Source,
+) -> Result<Candidate, DepotError> {
+    check_digest(bytes, wanted.digest.as_deref(), digest_required).map_err(DeliveryError::from)?;
+    let format = ArchiveFormat::detect(&wanted.format, wanted.name.as_deref(), bytes);
+    let limits = ArchiveLimits::default();
+    let plugin = StagedPlugin::from_archive(bytes, format, wanted.id.as_ref(), &limits, depot.staging())?;
+    // Last: what is not accepted is not kept.
+    let archive = Archive { pin: depot.keep_archive(bytes)?, bytes: bytes.len() as u64 };
+    Ok(Candidate { plugin, source, archive: Some(archive) })
+}
+
+fn plugin_id(arguments: &Arguments) -> Result<Option<PluginId>, Refusal> {
+    let given = arguments.optional_text("plugin_id")?.filter(|given| !given.is_empty());
+    given.map(PluginId::new).transpose().map_err(|error| {
+        Refusal::new("invalid_plugin_id", "invalid plugin id")
+            .detail(error.to_string())
+            .hint("use letters, digits, `-` and `_`, beginning with a letter or digit")
+    })
+}
+
+/// `path` with every link resolved, where that lies in one of `roots`.
+fn within(path: &Path, roots: &[PathBuf]) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    let mut roots = roots.iter().filter_map(|root| root.canonicalize().ok());
+    roots.any(|root| path.starts_with(root)).then_some(path)
+}
+
+fn not_a_root(source: &Path) -> Refusal {
+    let message = format!("plugins may not be installed from `{}`", source.display());
+    Refusal::new("not_allowed", message)
+        .hint("the operator allows folders with `--install-source-root`; or send a bundle")
+}

@@ -1,0 +1,198 @@
+//! `plan_plugin_install`: what an install would change, told before anything is changed, and the digest by which an
+//! install holds to it.
+
+mod difference;
+
+use crate::arrival::{Candidate, Delivered, read_delivery};
+use crate::change::{ChangeError, Verb, change_refusal};
+use crate::depot::package_of_staged;
+use crate::install::disk_refusal;
+use crate::manager::Manager;
+use crate::object::insert;
+use crate::refusal::Refusal;
+use crate::signature::Arguments;
+use crate::status::conflicts;
+use crate::versions::source_value;
+use mortise_delivery::{IfExists, StagedPlugin};
+use mortise_model::{Description, Digest, PluginId};
+use mortise_plugin::{Outlook, PrepareError};
+use mortise_rpc::Origin;
+use serde_json::{Map, Value, json};
+
+/// What an install would change. Two plans are the same when their digests are.
+struct Plan {
+    changes: Value,
+    digest: Digest,
+    warnings: Vec<String>,
+}
+
+/// What is installed now, as far as it is known.
+struct Before {
+    generation: u64,
+    version: Option<String>,
+    tree: Digest,
+    running: bool,
+    manifest: Map<String, Value>,
+    /// None where it never ran.
+    description: Option<Description>,
+}
+
+impl Manager {
+    pub(crate) async fn plan_install(&self, origin: Origin, arguments: Arguments) -> Result<Value, Refusal> {
+        let (candidate, if_exists) = self.arrive_to_plan(origin, arguments).await?;
+        let Candidate { plugin, source, archive } = candidate;
+        let id = plugin.id.clone();
+        let (size, bytes) = (plugin.size, archive.as_ref().map(|archive| archive.bytes));
+        let digest = archive.as_ref().map(|archive| archive.pin.digest.to_string());
+        let plan = match self.may_take(&id, if_exists).await {
+            Ok(()) => self.plan(&plugin).await,
+            Err(refusal) => Err(refusal),
+        };
+        // Removing its files blocks.
+        let dropped = self.on_disk(move |_| {
+            drop(plugin);
+            Ok(())
+        });
+        dropped.await.map_err(|error| disk_refusal(&error))?;
+        self.let_go(&id, archive).await;
+        let Plan { mut changes, digest: plan_digest, warnings } = plan?;
+        let mut reply = json!({"status": "success"});
+        if let (Some(reply), Some(changes)) = (reply.as_object_mut(), changes.as_object_mut()) {
+            reply.append(changes);
+        }
+        insert(&mut reply, "source", source_value(&source));
+        insert(&mut reply, "digest", digest);
+        insert(&mut reply, "sizes", json!({"archive_bytes": bytes, "unpacked_bytes": size.bytes, "files": size.files}));
+        insert(&mut reply, "warnings", warnings);
+        insert(&mut reply, "plan_digest", plan_digest.to_string());
+        Ok(reply)
+    }
+
+    /// Holds an install to the plan that was agreed to.
+    pub(crate) async fn check_plan(&self, plugin: &StagedPlugin, agreed: &Digest) -> Result<(), Refusal> {
+        let plan = self.plan(plugin).await?;
+        if plan.digest == *agreed {
+            return Ok(());
+        }
+        Err(Refusal::new("plan_changed", format!("the install of plugin '{}' would differ from its plan", plugin.id))
+            .with("plugin_id", plugin.id.as_str())
+            .with("plan", plan.changes)
+            .with("plan_digest", plan.digest.to_string())
+            .hint("look at `plan`, which is what it would change now, and install with its `plan_digest`"))
+    }
+
+    async fn arrive_to_plan(&self, origin: Origin, mut arguments: Arguments) -> Result<(Candidate, IfExists), Refusal> {
+        let ways = ["bundle_b64", "url", "source_path", "upload_id", "manifest"];
+        let given: Vec<&str> = ways.into_iter().filter(|way| arguments.has(way)).collect();
+        let [way] = given.as_slice() else {
+            let message = match given.as_slice() {
+                [] => "nothing to plan: where is the plugin?".to_owned(),
+                given => format!("{} say each where the plugin is", given.join(" and ")),
+            };
+            return Err(Refusal::new("invalid_argument", message)
+                .hint("give one of `bundle_b64`, `url`, `source_path`, `upload_id` and `manifest`"));
+        };
+        let candidate = match *way {
+            "bundle_b64" => self.arrive_in_bundle(&mut arguments).await,
+            "url" => self.arrive_from_url(&arguments).await,
+            "source_path" => {
+                let candidate = self.arrive_from_folder(origin, &arguments).await;
+                return candidate.map(|candidate| (candidate, IfExists::Refuse));
+            }
+            "upload_id" => self.arrive_by_upload(&arguments).await,
+            _ => {
+                let (delivered, given) = read_delivery(arguments.take_object("manifest")?)?;
+                let mut given = Arguments::of(given);
+                match delivered {
+                    Delivered::Bundle => self.arrive_in_bundle(&mut given).await,
+                    Delivered::Url => self.arrive_from_url(&given).await,
+                }
+            }
+        };
+        candidate.map(|candidate| (candidate, IfExists::Replace))
+    }
+
+    /// What installing `plugin` now would change.
+    async fn plan(&self, plugin: &StagedPlugin) -> Result<Plan, Refusal> {
+        let id = &plugin.id;
+        let refused = |error: PrepareError| change_refusal(id, &ChangeError::Prepare(error), Verb::Plan);
+        let outlook = self.registry.describe(package_of_staged(plugin)).await.map_err(refused)?;
+        let before = self.before(id).await?;
+        let changes = changes(plugin, &outlook, before.as_ref());
+        let mut warnings: Vec<String> = plugin.manifest.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(outlook.description.warnings);
+        if before.is_some_and(|before| before.description.is_none()) {
+            warnings.push("what the installed version brings is not known, because it never ran here".to_owned());
+        }
+        Ok(Plan { digest: Digest::of(changes.to_string().as_bytes()), changes, warnings })
+    }
+
+    async fn before(&self, id: &PluginId) -> Result<Option<Before>, Refusal> {
+        if let Some(running) = self.running(id) {
+            let package = running.package();
+            return Ok(Some(Before {
+                generation: running.generation(),
+                version: package.manifest.version.clone(),
+                tree: package.tree,
+                running: true,
+                manifest: package.manifest.raw.clone(),
+                description: Some(running.description().clone()),
+            }));
+        }
+        let wanted = id.clone();
+        let installed = self.on_disk(move |depot| depot.installed(&wanted)).await;
+        let installed = installed.map_err(|error| disk_refusal(&error))?;
+        Ok(installed.map(|installed| {
+            let manifest = match installed.generation.manifest.to_value() {
+                Value::Object(manifest) => manifest,
+                _ => Map::new(),
+            };
+            Before {
+                generation: installed.number,
+                version: installed.generation.version,
+                tree: installed.generation.tree,
+                running: false,
+                manifest,
+                description: installed.generation.description.as_ref().and_then(Description::from_json),
+            }
+        }))
+    }
+}
+
+fn changes(plugin: &StagedPlugin, outlook: &Outlook, before: Option<&Before>) -> Value {
+    let nothing = Description::default();
+    let old = before.and_then(|before| before.description.as_ref()).unwrap_or(&nothing);
+    let manifest = &plugin.manifest;
+    let old_manifest = before.map(|before| &before.manifest);
+    let action = match before {
+        None => "install",
+        Some(before) if before.tree == plugin.tree && before.running => "unchanged",
+        Some(before) if before.tree == plugin.tree => "load",
+        Some(_) => "upgrade",
+    };
+    let functions = difference::functions(&old.functions, &outlook.description.functions);
+    json!({
+        "plugin_id": plugin.id,
+        "action": action,
+        "type": manifest.runtime.name(),
+        "version": {"from": before.and_then(|before| before.version.as_deref()), "to": manifest.version},
+        "tree_digest": plugin.tree.to_string(),
+        "replaces": before.map(|before| json!({
+            "generation": before.generation,
+            "tree_digest": before.tree.to_string(),
+            "running": before.running,
+        })),
+        "breaking": functions.breaking,
+        "functions": functions.value,
+        "events": difference::events(&old.events, &outlook.description.events),
+        "routines": difference::routines(&old.routines, &outlook.description.routines),
+        "permissions": difference::settings("permissions", old_manifest, &manifest.raw),
+        "limits": difference::settings("limits", old_manifest, &manifest.raw),
+        "name_conflicts": conflicts(&outlook.functions),
+        "names_passed": outlook
+            .passed
+            .iter()
+            .map(|passed| json!({"function": passed.function, "owner": passed.owner}))
+            .collect::<Vec<_>>(),
+    })
+}
