@@ -1,8 +1,8 @@
 //! From what was parsed to what a command works with.
 
-use super::args::{ConnectionArgs, RunArgs};
+use super::args::{ConnectionArgs, RunArgs, ServeArgs};
 use super::output::{CommandError, ExitStatus};
-use crate::config::{ClientFlags, ConfigErrors, HostFlags};
+use crate::config::{ArtifactFlags, ClientFlags, ConfigErrors, HostFlags};
 use mortise_model::chain;
 
 impl From<&RunArgs> for HostFlags {
@@ -34,8 +34,8 @@ impl From<&RunArgs> for HostFlags {
             probation: args.probation.clone(),
             availability: args.availability.clone(),
             heartbeat_ttl: args.heartbeat_ttl.clone(),
-            log_level: args.log_level.clone(),
-            log_format: args.log_format.clone(),
+            log_level: args.log.log_level.clone(),
+            log_format: args.log.log_format.clone(),
         }
     }
 }
@@ -52,6 +52,18 @@ impl From<&ConnectionArgs> for ClientFlags {
             capabilities_dir: args.capabilities_dir.clone(),
             state_dir: args.state_dir.clone(),
             timeout: args.timeout.clone(),
+        }
+    }
+}
+
+impl From<&ServeArgs> for ArtifactFlags {
+    fn from(args: &ServeArgs) -> Self {
+        Self {
+            capabilities_dir: args.store.capabilities_dir.clone(),
+            host: args.host.clone(),
+            port: args.port.clone(),
+            log_level: args.log.log_level.clone(),
+            log_format: args.log.log_format.clone(),
         }
     }
 }

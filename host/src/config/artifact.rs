@@ -2,9 +2,10 @@
 
 use super::env::{self, Environment};
 use super::error::{ConfigError, ConfigErrors, ConfigWarning};
-use super::host::{resolve_capabilities_dir, shown_switch};
+use super::host::{resolve_capabilities_dir, resolve_log, shown_switch};
 use super::setting::{Origin, Resolver, Sourced};
 use mortise_artifact::{UrlBase, UrlBaseError};
+use mortise_telemetry::LogConfig;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,19 @@ pub struct ArtifactFlags {
     pub capabilities_dir: Option<String>,
     pub host: Option<String>,
     pub port: Option<String>,
+    pub log_level: Option<String>,
+    pub log_format: Option<String>,
+}
+
+/// A resolved configuration of `artifact`.
+#[derive(Debug)]
+pub struct ArtifactResolution {
+    /// The configuration.
+    pub config: ArtifactConfig,
+    /// How the server logs; none for commands that do not serve.
+    pub log: Option<LogConfig>,
+    /// To be told before anything is done.
+    pub warnings: Vec<ConfigWarning>,
 }
 
 /// Resolves the configuration of `artifact`, which is to `serve` or not: flag, then environment, then default.
@@ -54,13 +68,17 @@ pub fn resolve_artifacts(
     flags: &ArtifactFlags,
     serve: bool,
     env: &dyn Environment,
-) -> Result<(ArtifactConfig, Vec<ConfigWarning>), ConfigErrors> {
+) -> Result<ArtifactResolution, ConfigErrors> {
     let mut resolver = Resolver::new(env);
+    let log =
+        if serve { resolve_log(flags.log_level.as_deref(), flags.log_format.as_deref(), &mut resolver) } else { None };
     let capabilities = resolve_capabilities_dir(flags.capabilities_dir.as_deref(), &mut resolver);
     let place = Place { host: flags.host.as_deref(), port: flags.port.as_deref() };
     let config = resolve(place, serve, capabilities.as_ref().map(|folder| folder.value.as_path()), &mut resolver);
     match config {
-        Some(config) if resolver.errors.is_empty() => Ok((config, resolver.warnings)),
+        Some(config) if resolver.errors.is_empty() => {
+            Ok(ArtifactResolution { config, log, warnings: resolver.warnings })
+        }
         _ => Err(ConfigErrors::of(resolver.errors)),
     }
 }

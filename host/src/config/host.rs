@@ -110,7 +110,7 @@ pub fn resolve_host(flags: &HostFlags, env: &dyn Environment) -> Result<HostReso
 
 fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
     refuse_unbuilt(flags, r);
-    let log = resolve_log(flags, r);
+    let log = resolve_log(flags.log_level.as_deref(), flags.log_format.as_deref(), r);
     let portal = shown_switch(
         r,
         "portal",
@@ -227,11 +227,11 @@ fn refuse_unbuilt(flags: &HostFlags, r: &mut Resolver<'_>) {
     );
 }
 
-fn resolve_log(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<LogConfig> {
-    let level =
-        r.text("--log-level", flags.log_level.as_deref(), &[&env::DC_PLUGIN_LOG_LEVEL, &env::DEVICE_CONNECT_LOG_LEVEL]);
+/// How a process logs, from the flags `--log-level` and `--log-format` and their variables.
+pub(super) fn resolve_log(level: Option<&str>, format: Option<&str>, r: &mut Resolver<'_>) -> Option<LogConfig> {
+    let level = r.text("--log-level", level, &[&env::DC_PLUGIN_LOG_LEVEL, &env::DEVICE_CONNECT_LOG_LEVEL]);
     let level = parsed(r, level, LogLevel::Info);
-    let format = r.text("--log-format", flags.log_format.as_deref(), &[&env::MORTISE_LOG_FORMAT]);
+    let format = r.text("--log-format", format, &[&env::MORTISE_LOG_FORMAT]);
     let format = parsed(r, format, LogFormat::Human);
     let directives = r.env(&[&env::MORTISE_LOG]);
     if let Some(level) = &level {

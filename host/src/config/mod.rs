@@ -18,7 +18,7 @@ mod setting;
 #[cfg(test)]
 mod tests;
 
-pub use artifact::{ArtifactConfig, ArtifactFlags, resolve_artifacts};
+pub use artifact::{ArtifactConfig, ArtifactFlags, ArtifactResolution, resolve_artifacts};
 pub use broker::{MeshConfig, is_peer_mode};
 pub use client::{ClientConfig, ClientFlags, resolve_client};
 pub use error::{ConfigError, ConfigErrors, ConfigWarning};

@@ -4,14 +4,14 @@ use crate::program::{FakeHost, mortise, run};
 use serde_json::{Value, json};
 use std::path::Path;
 
-fn json_of(text: &str) -> Value {
+pub(crate) fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 const MANIFEST: &str = r#"{"id": "p-1", "version": "0.1.0", "type": "wasm", "entry_point": "plugin.wasm"}"#;
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
-fn plugin_folder(root: &Path) -> std::path::PathBuf {
+pub(crate) fn plugin_folder(root: &Path) -> std::path::PathBuf {
     let folder = root.join("p-1");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("manifest.json"), MANIFEST).unwrap();

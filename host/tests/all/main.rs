@@ -19,6 +19,7 @@ mod peer;
 mod program;
 mod shape;
 
+mod artifacts;
 mod bad_bundles;
 mod cli;
 mod envelope;

@@ -1,5 +1,6 @@
 //! Flags of `artifact` (wire contract 10.12).
 
+use super::LogArgs;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -72,6 +73,10 @@ pub struct ServeArgs {
     /// Port to listen on; 0 lets the system choose [env: DC_PLUGIN_ARTIFACT_PORT] [default: 8790]
     #[arg(long, value_name = "PORT")]
     pub port: Option<String>,
+
+    /// How it logs.
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// Where published plugins lie.

@@ -101,13 +101,9 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Credentials")]
     pub allow_insecure: bool,
 
-    /// Log level: off, error, warn, info, debug or trace [env: DC_PLUGIN_LOG_LEVEL, DEVICE_CONNECT_LOG_LEVEL; directives: MORTISE_LOG] [default: info]
-    #[arg(long, value_name = "LEVEL", help_heading = "Logs")]
-    pub log_level: Option<String>,
-
-    /// Log format: human or json [env: MORTISE_LOG_FORMAT] [default: human]
-    #[arg(long, value_name = "FORMAT", help_heading = "Logs")]
-    pub log_format: Option<String>,
+    /// How it logs.
+    #[command(flatten)]
+    pub log: LogArgs,
 
     /// Run plugins in containers. Not built yet: refused [env: DC_PLUGIN_ENABLE_SIDECARS]
     #[arg(long, help_heading = "Not built yet")]
@@ -116,6 +112,18 @@ pub struct RunArgs {
     /// Container network of sidecars. Not built yet: refused
     #[arg(long, value_name = "NETWORK", help_heading = "Not built yet")]
     pub sidecar_network: Option<String>,
+}
+
+/// How a process logs, on stderr.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Log level: off, error, warn, info, debug or trace [env: DC_PLUGIN_LOG_LEVEL, DEVICE_CONNECT_LOG_LEVEL; directives: MORTISE_LOG] [default: info]
+    #[arg(long, value_name = "LEVEL", help_heading = "Logs")]
+    pub log_level: Option<String>,
+
+    /// Log format: human or json [env: MORTISE_LOG_FORMAT] [default: human]
+    #[arg(long, value_name = "FORMAT", help_heading = "Logs")]
+    pub log_format: Option<String>,
 }
 
 /// `config …`.

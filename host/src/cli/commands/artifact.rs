@@ -31,26 +31,30 @@ pub(in crate::cli) fn run(args: &ArtifactArgs, printer: &mut Printer) -> Result<
         ArtifactCommand::Publish(args) => publish(args, printer),
         ArtifactCommand::List(args) => {
             let flags = ArtifactFlags { capabilities_dir: args.store.capabilities_dir.clone(), ..Default::default() };
-            list(&store(&resolved(&flags, printer, false)?)?, printer)
+            list(&store(&resolved(&flags, printer)?)?, printer)
         }
         ArtifactCommand::Serve(args) => {
-            let flags = ArtifactFlags {
-                capabilities_dir: args.store.capabilities_dir.clone(),
-                host: args.host.clone(),
-                port: args.port.clone(),
-            };
-            serve(&resolved(&flags, printer, true)?, printer)
+            let flags = ArtifactFlags::from(args);
+            let resolution =
+                resolve_artifacts(&flags, true, &ProcessEnvironment).map_err(|errors| config_failure(&errors))?;
+            if let Some(log) = &resolution.log {
+                mortise_telemetry::init(log)?;
+            }
+            for warning in &resolution.warnings {
+                tracing::warn!("{warning}");
+            }
+            serve(&resolution.config, printer)
         }
     }
 }
 
-fn resolved(flags: &ArtifactFlags, printer: &mut Printer, serve: bool) -> Result<ArtifactConfig, CommandError> {
-    let (config, warnings) =
-        resolve_artifacts(flags, serve, &ProcessEnvironment).map_err(|errors| config_failure(&errors))?;
-    for warning in warnings {
+/// The configuration of a command that does not serve, and so has no log.
+fn resolved(flags: &ArtifactFlags, printer: &mut Printer) -> Result<ArtifactConfig, CommandError> {
+    let resolution = resolve_artifacts(flags, false, &ProcessEnvironment).map_err(|errors| config_failure(&errors))?;
+    for warning in resolution.warnings {
         printer.note(&format!("warning: {warning}"));
     }
-    Ok(config)
+    Ok(resolution.config)
 }
 
 fn store(config: &ArtifactConfig) -> Result<ArtifactStore, CommandError> {
@@ -59,7 +63,7 @@ fn store(config: &ArtifactConfig) -> Result<ArtifactStore, CommandError> {
 
 fn publish(args: &PublishArgs, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
     let flags = ArtifactFlags { capabilities_dir: args.store.capabilities_dir.clone(), ..Default::default() };
-    let config = resolved(&flags, printer, false)?;
+    let config = resolved(&flags, printer)?;
     let usage = |error| CommandError { status: ExitStatus::Usage, ..CommandError::failed(error) };
     let id = args.plugin_id.as_ref().map(PluginId::new).transpose().map_err(usage)?;
     let package = {

@@ -1,5 +1,6 @@
 use super::*;
-use crate::config::{ArtifactFlags, ConfigWarning, resolve_artifacts};
+use crate::config::{ArtifactFlags, ArtifactResolution, ConfigWarning, resolve_artifacts};
+use mortise_telemetry::LogLevel;
 
 #[test]
 fn the_server_is_off_and_local_as_in_the_reference_host() {
@@ -61,13 +62,23 @@ fn the_command_places_the_server_by_flags_too() {
         capabilities_dir: Some("/c".into()),
         host: Some("localhost".into()),
         port: Some("9000".into()),
+        log_level: Some("debug".into()),
+        ..ArtifactFlags::default()
     };
     let variables = environment(&[("DC_PLUGIN_ARTIFACT_HOST", "0.0.0.0"), ("DC_PLUGIN_ARTIFACT_PORT", "1")]);
-    let (config, warnings) = resolve_artifacts(&flags, true, &variables).unwrap();
+    let ArtifactResolution { config, log, warnings } = resolve_artifacts(&flags, true, &variables).unwrap();
     assert_eq!((config.host.as_str(), config.port, warnings), ("localhost", 9000, vec![]));
     assert_eq!(config.dir, Path::new("/c/.artifacts"));
-    let (_, warnings) = resolve_artifacts(&ArtifactFlags::default(), true, &variables).unwrap();
-    assert_eq!(warnings.len(), 1);
+    assert_eq!(log.unwrap().level(), LogLevel::Debug);
+    assert_eq!(resolve_artifacts(&ArtifactFlags::default(), true, &variables).unwrap().warnings.len(), 1);
     let flags = ArtifactFlags { port: Some("many".into()), ..ArtifactFlags::default() };
     assert!(resolve_artifacts(&flags, false, &environment(&[])).unwrap_err().is_usage());
+}
+
+/// Only what logs cares how.
+#[test]
+fn a_bad_log_level_keeps_nothing_but_the_server_from_running() {
+    let variables = environment(&[("DC_PLUGIN_LOG_LEVEL", "loud")]);
+    assert!(resolve_artifacts(&ArtifactFlags::default(), true, &variables).is_err());
+    assert!(resolve_artifacts(&ArtifactFlags::default(), false, &variables).unwrap().log.is_none());
 }
