@@ -162,6 +162,15 @@ pub enum ConfigError {
         #[source]
         source: mortise_delivery::HostPatternError,
     },
+    /// A file of authorities that no download could use.
+    #[error("invalid value for {origin}")]
+    Authorities {
+        /// Where it was set.
+        origin: Origin,
+        /// Which file, and what is wrong with it.
+        #[source]
+        source: Box<mortise_delivery::FetchError>,
+    },
     /// A public URL of the artifact server that is none.
     #[error("invalid value for {origin}")]
     ArtifactUrl {
@@ -210,6 +219,7 @@ impl ConfigError {
             Self::WithoutEffect { .. } => "leave it out".into(),
             Self::Unsupported { cure, .. } => (*cure).to_owned(),
             Self::ArtifactUrl { source, .. } => source.hint(),
+            Self::Authorities { source, .. } => source.hint(),
             Self::AuthenticationNotInFile { .. } => "name a file with a `nats` section, or NATS `.creds` text".into(),
             Self::NotUnicode(_)
             | Self::Value { .. }

@@ -93,7 +93,8 @@ pub struct HostResolution {
 
 /// Resolves the configuration of `run`: flag, then environment, then credentials file, then default.
 ///
-/// Reads the credentials file, if one is named or found. Touches nothing else.
+/// Reads the credentials file, if one is named or found, and the files of authorities that downloads are to trust.
+/// Touches nothing else.
 ///
 /// # Errors
 /// [`ConfigErrors`] holds everything that is wrong, not only the first.

@@ -4,7 +4,7 @@ use super::env;
 use super::error::{ConfigError, ConfigWarning};
 use super::host::{HostFlags, shown_switch};
 use super::setting::{Origin, Resolver, Sourced};
-use mortise_delivery::HostPattern;
+use mortise_delivery::{FetchConfig, Fetcher, HostPattern};
 use mortise_manage::{ProbationConfig, RETENTION};
 use mortise_model::{ByteSize, TimeSpan};
 use std::path::PathBuf;
@@ -55,7 +55,8 @@ pub(super) fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<Install
         "--install-source-root",
         &flags.install_source_roots,
         &env::MORTISE_INSTALL_SOURCE_ROOTS,
-    );
+    )
+    .value;
     let url_allowlist = resolve_allowlist(r);
     let allow_http = shown_switch(
         r,
@@ -80,6 +81,7 @@ pub(super) fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<Install
         &flags.install_ca_files,
         &env::MORTISE_INSTALL_CA_FILES,
     );
+    check_authorities(&ca_files, r);
     let keep_versions = resolve_keep_versions(flags, r);
     let probation = resolve_probation(flags, r);
     Some(InstallConfig {
@@ -89,7 +91,7 @@ pub(super) fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<Install
         url_allowlist: url_allowlist?,
         allow_http,
         allow_private,
-        ca_files,
+        ca_files: ca_files.value,
         keep_versions: keep_versions?,
         probation: probation?,
     })
@@ -102,19 +104,29 @@ fn resolve_paths(
     flag: &'static str,
     given: &[String],
     variable: &env::EnvVar,
-) -> Vec<PathBuf> {
+) -> Sourced<Vec<PathBuf>> {
     let named = if given.is_empty() {
         r.env(&[variable]).map(|text| text.map(|text| text.split(':').map(str::to_owned).collect::<Vec<_>>()))
     } else {
         Some(Sourced::new(given.to_vec(), Origin::Flag(flag)))
     };
-    let Some(Sourced { value, origin }) = named else { return Vec::new() };
+    let Some(Sourced { value, origin }) = named else { return Sourced::new(Vec::new(), Origin::Default) };
     let given = value.into_iter().filter(|path| !path.trim().is_empty());
     let paths: Vec<_> =
         given.filter_map(|path| r.path(Sourced::new(path, origin.clone()))).map(|path| path.value).collect();
     let shown = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
     r.show(name, shown.join(":"), &origin);
-    paths
+    Sourced::new(paths, origin)
+}
+
+/// Has each file read as a download would read it: a host that starts with one of no use would refuse its first install.
+fn check_authorities(files: &Sourced<Vec<PathBuf>>, r: &mut Resolver<'_>) {
+    for path in &files.value {
+        let config = FetchConfig { ca_files: vec![path.clone()], ..FetchConfig::default() };
+        if let Err(source) = Fetcher::new(config) {
+            r.errors.push(ConfigError::Authorities { origin: files.origin.clone(), source: Box::new(source) });
+        }
+    }
 }
 
 fn resolve_allowlist(r: &mut Resolver<'_>) -> Option<Vec<HostPattern>> {

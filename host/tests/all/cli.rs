@@ -44,6 +44,20 @@ fn a_bad_configuration_ends_with_64_and_tells_everything() {
 }
 
 #[test]
+fn a_file_of_authorities_is_looked_at_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, "no certificate").unwrap();
+    let capabilities = folder.path().join("c");
+    let ended =
+        run(mortise().args(["run", "--install-ca-file"]).arg(&file).arg("--capabilities-dir").arg(&capabilities));
+    assert_eq!(ended.code, 64, "{}", ended.err);
+    let error = format!("flag `--install-ca-file`: `{}` is no PEM file of certificates\nhint: ", file.display());
+    assert!(ended.err.contains(&error), "{}", ended.err);
+    assert!(!capabilities.exists(), "nothing may be left behind");
+}
+
+#[test]
 fn features_that_are_not_built_end_with_2_and_a_cure() {
     for (arguments, name, value) in [
         (["run", "--enable-sidecars"], "HOME", "/"),
