@@ -3,6 +3,7 @@
 pub mod args;
 mod client;
 mod commands;
+mod drop_in;
 mod guest;
 mod output;
 mod package;
@@ -17,15 +18,18 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the program with `args`, the first of which is its own name, and returns its exit code: 0 done, 1 refused or
-/// failed, 2 bad usage, 3 done in part, 64 bad configuration, 70 a fault of ours, 130 interrupted.
+/// failed, 2 bad usage, 3 done in part, 64 bad configuration, 70 a fault of ours, 130 interrupted. Under one of the
+/// reference's names the rest is one of the reference's command lines.
 ///
 /// Called once, by `main`.
 pub fn run<I, T>(args: I) -> ExitCode
 where
     I: IntoIterator<Item = T>,
-    T: Into<OsString> + Clone,
+    T: Into<OsString>,
 {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let parsed = drop_in::parse(&args).unwrap_or_else(|| Cli::try_parse_from(&args));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout and end with 0, the rest to stderr with 2; a closed stream changes neither.

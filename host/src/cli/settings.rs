@@ -52,6 +52,7 @@ impl From<&ConnectionArgs> for ClientFlags {
             capabilities_dir: args.capabilities_dir.clone(),
             state_dir: args.state_dir.clone(),
             timeout: args.timeout.clone(),
+            as_reference: args.as_reference,
         }
     }
 }

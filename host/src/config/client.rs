@@ -5,7 +5,7 @@ use super::credentials::{self, Credentials, origin_of};
 use super::env::{self, Environment};
 use super::error::{ConfigError, ConfigErrors, ConfigWarning};
 use super::host::resolve_folders;
-use super::identity::checked_tenant;
+use super::identity::{PORTAL_DIR_DEFAULT, checked_tenant};
 use super::setting::{Origin, Resolver, Sourced};
 use mortise_model::{DeviceId, Tenant};
 use std::path::PathBuf;
@@ -26,6 +26,8 @@ pub struct ClientFlags {
     pub capabilities_dir: Option<String>,
     pub state_dir: Option<String>,
     pub timeout: Option<String>,
+    /// Whether the reference's rules hold: `host` has to be said, and credentials are looked for in the home folder too.
+    pub as_reference: bool,
 }
 
 /// Everything `deploy` needs to know. Correct once it exists.
@@ -64,6 +66,9 @@ fn resolve(flags: &ClientFlags, r: &mut Resolver<'_>) -> Option<ClientConfig> {
     let credentials = resolve_credentials(flags, r);
     let host = r.text("--host", flags.host.as_deref(), &[]);
     let host_named = host.is_some();
+    if flags.as_reference && !host_named {
+        r.errors.push(ConfigError::HostMissing);
+    }
     let host = host.and_then(|host| match DeviceId::new(&host.value) {
         Ok(id) => Some(id),
         Err(source) => r.fail(ConfigError::Id { origin: host.origin, source }),
@@ -108,7 +113,7 @@ fn resolve(flags: &ClientFlags, r: &mut Resolver<'_>) -> Option<ClientConfig> {
 }
 
 /// The newest file of a folder is taken only when the folder is named: a client without any setting means the local
-/// network, not somebody's portal.
+/// network, not somebody's portal. Under the reference's name it is looked for where the reference does.
 fn resolve_credentials(flags: &ClientFlags, r: &mut Resolver<'_>) -> Option<Credentials> {
     let named = r.text(
         "--credentials",
@@ -118,7 +123,13 @@ fn resolve_credentials(flags: &ClientFlags, r: &mut Resolver<'_>) -> Option<Cred
     let path = match named {
         Some(text) => r.path(text)?,
         None => {
-            let folder = r.env(&[&env::PORTAL_CREDENTIALS_DIR])?;
+            let folder = match r.env(&[&env::PORTAL_CREDENTIALS_DIR]) {
+                Some(folder) => folder,
+                None if flags.as_reference && r.is_set(env::HOME.name) => {
+                    Sourced::new(PORTAL_DIR_DEFAULT.to_owned(), Origin::Default)
+                }
+                None => return None,
+            };
             let folder = r.path(folder)?;
             Sourced::new(credentials::newest(&folder.value, "*.creds.json")?, folder.origin)
         }

@@ -171,6 +171,9 @@ pub enum ConfigError {
         #[source]
         source: Box<mortise_delivery::FetchError>,
     },
+    /// A deployment under the reference's name that says no host (wire contract 10.11: exit 2).
+    #[error("`--host` is missing")]
+    HostMissing,
     /// A public URL of the artifact server that is none.
     #[error("invalid value for {origin}")]
     ArtifactUrl {
@@ -220,6 +223,9 @@ impl ConfigError {
             Self::Unsupported { cure, .. } => (*cure).to_owned(),
             Self::ArtifactUrl { source, .. } => source.hint(),
             Self::Authorities { source, .. } => source.hint(),
+            Self::HostMissing => {
+                "say which host with `--host ID`; `mortise deploy` without it asks the one of this machine".into()
+            }
             Self::AuthenticationNotInFile { .. } => "name a file with a `nats` section, or NATS `.creds` text".into(),
             Self::NotUnicode(_)
             | Self::Value { .. }
@@ -241,6 +247,7 @@ impl ConfigError {
         match self {
             Self::Number { .. }
             | Self::CredentialsMissing { .. }
+            | Self::HostMissing
             | Self::WithoutEffect { .. }
             | Self::Unsupported { .. } => true,
             Self::Value { origin, .. } | Self::Id { origin, .. } | Self::Log { origin, .. } => {

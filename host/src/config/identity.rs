@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 const DEVICE_ID_DEFAULT: &str = "plugin-host-1";
 const TENANT_DEFAULT: &str = "default";
-const PORTAL_DIR_DEFAULT: &str = "~/.config/device-connect";
+/// Where portals put credentials (wire contract 9.4).
+pub(super) const PORTAL_DIR_DEFAULT: &str = "~/.config/device-connect";
 const PORTAL_GLOB_DEFAULT: &str = "*.creds.json";
 
 /// Wire contract 9.5: the flags, then the variables, then in portal mode the newest file of a folder.

@@ -98,8 +98,14 @@ impl Site {
     /// `mortise run` on this site, with nothing in its environment that a test did not put there.
     pub(crate) fn command(&self) -> Command {
         let mut command = crate::program::mortise();
+        command.arg("run");
+        self.flags_for(command)
+    }
+
+    /// A program that runs a host, with the flags that put it on this site.
+    pub(crate) fn flags_for(&self, mut command: Command) -> Command {
         command
-            .args(["run", "--device-id", &self.device, "--tenant", &self.tenant, "--log-level", "debug"])
+            .args(["--device-id", &self.device, "--tenant", &self.tenant, "--log-level", "debug"])
             .arg("--capabilities-dir")
             .arg(&self.capabilities);
         if let Some(state) = &self.state {

@@ -22,6 +22,7 @@ mod shape;
 mod artifacts;
 mod bad_bundles;
 mod cli;
+mod drop_in;
 mod envelope;
 mod events;
 mod invoking;

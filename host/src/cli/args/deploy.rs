@@ -66,6 +66,10 @@ pub struct ConnectionArgs {
     /// Say what would be sent; contact nobody
     #[arg(long, global = true, help_heading = "Output")]
     pub dry_run: bool,
+
+    /// Whether the program was called by the reference's name: its rules then hold where ours differ.
+    #[arg(skip)]
+    pub as_reference: bool,
 }
 
 /// What to do with a host.
@@ -79,6 +83,10 @@ pub enum DeployCommand {
     Load {
         /// Plugin id.
         plugin_id: String,
+
+        /// Ask the host to install the Python packages that the plugin declares; Mortise hosts refuse that
+        #[arg(long)]
+        install_dependencies: bool,
     },
     /// Unload a plugin; its files stay.
     Unload {
@@ -145,9 +153,13 @@ pub struct InstallArgs {
     #[arg(long, value_name = "DIGEST")]
     pub plan_digest: Option<String>,
 
-    /// Send the folder as it is, without checking it first
-    #[arg(long, conflicts_with = "url")]
+    /// Send the folder as it is, without checking it first; with --url nothing is checked here anyway
+    #[arg(long)]
     pub skip_validate: bool,
+
+    /// Ask the host to install the Python packages that the plugin declares; Mortise hosts refuse that
+    #[arg(long)]
+    pub install_dependencies: bool,
 }
 
 /// Flags of `deploy invoke`.

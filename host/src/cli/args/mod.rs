@@ -16,7 +16,8 @@ pub use run::{ConfigArgs, ConfigCommand, LogArgs, RunArgs};
 use super::output::OutputFormat;
 use clap::{Parser, Subcommand};
 
-const EXIT_CODES: &str = "\
+/// The same under every name of the program.
+pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    refused or failed

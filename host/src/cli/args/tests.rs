@@ -144,7 +144,6 @@ fn wrong_calls_end_with_2() {
         "mortise new",
         "mortise pack .",
         "mortise deploy install ./p --url https://a.example/p.tgz",
-        "mortise deploy install --url https://a.example/p.tgz --skip-validate",
         "mortise deploy rollback",
         "mortise deploy rollback demo --generation one",
         "mortise artifact dance",

@@ -65,3 +65,25 @@ fn the_timeout_is_seconds_or_a_duration() {
         Duration::from_millis(7500)
     );
 }
+
+/// Wire contract 9.4 and 10.11.
+#[test]
+fn under_the_references_name_the_references_rules_hold() {
+    let home = tempfile::tempdir().unwrap();
+    let variables = [("HOME", home.path().to_str().unwrap())];
+    let flags = ClientFlags { host: Some("hub".into()), as_reference: true, ..ClientFlags::default() };
+    assert_eq!(client(&flags, &variables).mesh.target(), "Zenoh peers");
+    assert_eq!(client(&flags, &[]).mesh.target(), "Zenoh peers", "no home, no credentials in it");
+
+    let folder = home.path().join(".config/device-connect");
+    std::fs::create_dir_all(&folder).unwrap();
+    write(&folder, "hub.creds.json", NATS_JSON);
+    let config = client(&flags, &variables);
+    assert_eq!((config.mesh.target().as_str(), config.tenant.as_str()), ("`nats://broker.example:4222`", "acme"));
+    assert_eq!(client(&ClientFlags { as_reference: false, ..flags.clone() }, &variables).mesh.target(), "Zenoh peers");
+
+    for host in [None, Some(" ".to_owned())] {
+        let errors = resolve_client(&ClientFlags { host, ..flags.clone() }, &environment(&[])).unwrap_err();
+        assert!(errors.is_usage() && errors.to_string() == "`--host` is missing", "{errors}");
+    }
+}

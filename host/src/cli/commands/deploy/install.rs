@@ -1,6 +1,6 @@
 //! `mortise deploy install`: what is sent.
 
-use super::{Action, Bundle};
+use super::{Action, Bundle, INSTALL_DEPENDENCIES};
 use crate::cli::args::InstallArgs;
 use crate::cli::output::{CommandError, ExitStatus, Printer};
 use crate::cli::package::Package;
@@ -51,6 +51,9 @@ fn from_url(url: &str, id: Option<&PluginId>, pinned: Option<Digest>, args: &Ins
     if let Some(digest) = pinned {
         params.insert("digest".to_owned(), json!(digest.to_string()));
     }
+    if args.install_dependencies {
+        params.insert(INSTALL_DEPENDENCIES.to_owned(), json!(true));
+    }
     Action { summary: params.clone(), params, ..Action::plain("install_plugin_from_url") }
 }
 
@@ -74,6 +77,9 @@ fn from_path(
     let mut params = Map::from_iter([("load".to_owned(), json!(load))]);
     if let Some(id) = &package.plugin_id {
         params.insert("plugin_id".to_owned(), json!(id.as_str()));
+    }
+    if args.install_dependencies {
+        params.insert(INSTALL_DEPENDENCIES.to_owned(), json!(true));
     }
     let summary = Map::from_iter([
         ("plugin_id".to_owned(), json!(package.plugin_id.as_ref().map(PluginId::as_str))),

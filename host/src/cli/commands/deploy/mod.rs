@@ -14,6 +14,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+/// Parameter of installs and loads, sent only when it is asked for (wire contract 10.11).
+const INSTALL_DEPENDENCIES: &str = "install_dependencies";
+
 /// One request to a host, decided on before anything is contacted.
 #[derive(Debug)]
 struct Action {
@@ -44,7 +47,7 @@ pub(in crate::cli) fn run(args: &DeployArgs, printer: &mut Printer) -> Result<Ex
     let action = match &args.command {
         DeployCommand::Install(install) => install::action(install, printer)?,
         DeployCommand::List => Action::plain("list_plugins"),
-        DeployCommand::Load { plugin_id } => Action::on_plugin("load_plugin", plugin_id),
+        DeployCommand::Load { plugin_id, install_dependencies } => Action::load(plugin_id, *install_dependencies),
         DeployCommand::Unload { plugin_id } => Action::on_plugin("unload_plugin", plugin_id),
         DeployCommand::Reload { plugin_id } => Action::on_plugin("reload_plugin", plugin_id),
         DeployCommand::Rollback { plugin_id, generation } => Action::rollback(plugin_id, *generation),
@@ -69,6 +72,15 @@ impl Action {
     fn on_plugin(method: &str, plugin_id: &str) -> Self {
         let params = Map::from_iter([("plugin_id".to_owned(), json!(plugin_id))]);
         Self { summary: params.clone(), params, ..Self::plain(method) }
+    }
+
+    fn load(plugin_id: &str, install_dependencies: bool) -> Self {
+        let mut action = Self::on_plugin("load_plugin", plugin_id);
+        if install_dependencies {
+            action.params.insert(INSTALL_DEPENDENCIES.to_owned(), json!(true));
+            action.summary.insert(INSTALL_DEPENDENCIES.to_owned(), json!(true));
+        }
+        action
     }
 
     fn rollback(plugin_id: &str, generation: Option<u64>) -> Self {
