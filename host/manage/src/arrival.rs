@@ -2,9 +2,8 @@
 //! business.
 
 use crate::artifact::on_artifacts;
-use crate::depot::{ArchivePin, Depot, DepotError};
+use crate::depot::{ArchivePin, Depot, DepotError, check_dependencies};
 use crate::install::disk_refusal;
-use crate::lifecycle::no_dependencies;
 use crate::manager::Manager;
 use crate::refusal::Refusal;
 use crate::signature::Arguments;
@@ -48,18 +47,18 @@ struct Wanted {
     format: String,
     /// What its name says of its format.
     name: Option<String>,
+    /// Whether what it declares as dependencies is to be installed.
+    dependencies: bool,
 }
 
 impl Wanted {
     fn of(arguments: &Arguments) -> Result<Self, Refusal> {
-        if arguments.optional_flag("install_dependencies")? == Some(true) {
-            return Err(no_dependencies());
-        }
         Ok(Self {
             id: plugin_id(arguments)?,
             digest: arguments.optional_text("digest")?.map(str::to_owned),
             format: arguments.optional_text("format")?.unwrap_or("auto").to_owned(),
             name: None,
+            dependencies: arguments.optional_flag("install_dependencies")? == Some(true),
         })
     }
 }
@@ -247,6 +246,7 @@ fn stage(
     let format = ArchiveFormat::detect(&wanted.format, wanted.name.as_deref(), bytes);
     let limits = ArchiveLimits::default();
     let plugin = StagedPlugin::from_archive(bytes, format, wanted.id.as_ref(), &limits, depot.staging())?;
+    check_dependencies(wanted.dependencies, &plugin.manifest)?;
     // Last: what is not accepted is not kept.
     let archive = Archive { pin: depot.keep_archive(bytes)?, bytes: bytes.len() as u64 };
     Ok(Candidate { plugin, source, archive: Some(archive) })

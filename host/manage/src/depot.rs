@@ -8,6 +8,7 @@ mod error;
 mod recovery;
 
 pub use error::DepotError;
+pub(crate) use error::check_dependencies;
 pub use recovery::Recovered;
 
 use jiff::Timestamp;

@@ -167,7 +167,7 @@ const APPEND_UPLOAD: [Parameter; 3] = [
     required("chunk_b64", "The part, in base64."),
 ];
 
-const COMMIT_UPLOAD: [Parameter; 5] = [UPLOAD_ID, SAME_ID, FORMAT, AND_LOAD, PLAN_DIGEST];
+const COMMIT_UPLOAD: [Parameter; 6] = [UPLOAD_ID, SAME_ID, FORMAT, AND_LOAD, INSTALL_DEPENDENCIES, PLAN_DIGEST];
 
 const OPERATION: [Parameter; 2] = [
     required("request_id", "The id of the JSON-RPC request."),

@@ -1,7 +1,7 @@
 //! `load_plugin`, `reload_plugin` and `unload_plugin` (wire contract 10.3), and what is loaded at start.
 
 use crate::change::{ChangeError, Changed, Next, Verb, busy, change_refusal, stopping};
-use crate::depot::ToLoad;
+use crate::depot::{ToLoad, check_dependencies};
 use crate::manager::Manager;
 use crate::object::insert;
 use crate::refusal::{Refusal, chain};
@@ -146,9 +146,7 @@ impl Manager {
 
     async fn load_from_folder(&self, arguments: &Arguments, verb: Verb) -> Result<Value, Refusal> {
         let given = arguments.text("plugin_id")?;
-        if arguments.optional_flag("install_dependencies")? == Some(true) {
-            return Err(no_dependencies().with("plugin_id", given));
-        }
+        let dependencies = arguments.optional_flag("install_dependencies")? == Some(true);
         let id = PluginId::new(given).map_err(|error| {
             Refusal::new("invalid_plugin_id", verb.failed(given))
                 .with("plugin_id", given)
@@ -157,7 +155,12 @@ impl Manager {
         })?;
         let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
         let wanted = id.clone();
-        let result = match self.on_disk(move |depot| next_to_load(depot, &wanted)).await {
+        let next = self.on_disk(move |depot| {
+            let next = next_to_load(depot, &wanted)?;
+            check_dependencies(dependencies, next.manifest())?;
+            Ok(next)
+        });
+        let result = match next.await {
             Ok(next) => match self.prove(&operation, next).await {
                 Ok(proven) => self.adopt(&operation, proven).await,
                 Err(error) => Err(error),
@@ -223,11 +226,6 @@ fn next_to_load(depot: &crate::depot::Depot, id: &PluginId) -> Result<Next, crat
             Next::New { guard: depot.add(staged)?, source: Source::WorkingCopy, archive: None }
         }
     })
-}
-
-pub(crate) fn no_dependencies() -> Refusal {
-    Refusal::new("dependencies_unsupported", "this host does not install dependencies")
-        .hint("build them into the plugin, and leave `install_dependencies` out")
 }
 
 pub(crate) fn note_passed(reply: &mut Value, passed: &[mortise_plugin::Succession]) {

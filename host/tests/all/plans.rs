@@ -2,6 +2,7 @@
 
 use crate::bundle::{Plugin, bundle, digest_of};
 use crate::host::{Host, Site, Way};
+use crate::program::{mortise, run};
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -152,5 +153,50 @@ async fn every_way_in_can_be_planned_first() {
     assert_eq!(refusal["code"], "invalid_code");
     assert!(refusal["message"].as_str().unwrap().starts_with("Failed to plan the install of plugin 'x'"));
     assert_eq!(plan(&host, &Plugin::of("bad", "bad-start")).await["functions"]["added"], json!(["ping"]));
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_plans_and_holds_an_install_to_its_plan() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    let folder = site.path().join("source");
+    version(1).put_into(&folder);
+    let deploy = |flags: &[&str]| {
+        let mut command = mortise();
+        command.args(["deploy", "install", "--json", "--state-dir"]).arg(site.state());
+        command.arg(folder.join("versioned")).args(flags);
+        let ended = run(&mut command);
+        let document: Value = serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{}", ended.err));
+        (ended.code, document["result"].clone())
+    };
+    let (code, plan) = deploy(&["--plan"]);
+    assert_eq!((code, &plan["action"]), (0, &json!("install")), "{plan}");
+    assert_eq!(host.loaded().await, Vec::<String>::new());
+    let agreed = plan["plan_digest"].as_str().unwrap();
+    let (code, installed) = deploy(&["--plan-digest", agreed]);
+    assert_eq!((code, &installed["generation"]), (0, &json!(1)), "{installed}");
+    let (code, refusal) = deploy(&["--plan-digest", agreed]);
+    assert_eq!((code, &refusal["code"]), (1, &json!("plan_changed")), "{refusal}");
+
+    // Larger than a message: uploaded, and planned from there.
+    version(2).put_into(&folder);
+    let mut state = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[0]
+    })
+    .take(2 << 20)
+    .collect();
+    std::fs::write(folder.join("versioned/noise.bin"), noise).unwrap();
+    let mut command = mortise();
+    command.args(["deploy", "install", "--json", "--plan", "--host", &site.device, "--tenant", &site.tenant]);
+    command.args(["--messaging-url", &site.broker().url()]).arg(folder.join("versioned"));
+    let ended = run(&mut command);
+    let document: Value = serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{}", ended.err));
+    assert_eq!(document["result"]["action"], "upgrade", "{document}");
+    assert!(document["result"]["sizes"]["archive_bytes"].as_u64().unwrap() > 1 << 20);
     host.stop().await;
 }

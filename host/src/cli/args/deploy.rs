@@ -84,7 +84,7 @@ pub enum DeployCommand {
         /// Plugin id.
         plugin_id: String,
 
-        /// Ask the host to install the Python packages that the plugin declares; Mortise hosts refuse that
+        /// Ask the host to install the Python packages that the plugin declares; a Mortise host refuses a plugin that declares any
         #[arg(long)]
         install_dependencies: bool,
     },
@@ -157,7 +157,7 @@ pub struct InstallArgs {
     #[arg(long)]
     pub skip_validate: bool,
 
-    /// Ask the host to install the Python packages that the plugin declares; Mortise hosts refuse that
+    /// Ask the host to install the Python packages that the plugin declares; a Mortise host refuses a plugin that declares any
     #[arg(long)]
     pub install_dependencies: bool,
 }

@@ -30,8 +30,10 @@ pub(super) fn action(args: &InstallArgs, printer: &mut Printer) -> Result<Action
 
 /// The same, told and not done.
 fn planned(mut action: Action) -> Action {
-    action.params.remove("load");
-    action.summary.remove("load");
+    for object in [&mut action.params, &mut action.summary] {
+        object.remove("load");
+        object.remove(INSTALL_DEPENDENCIES);
+    }
     Action { method: "plan_plugin_install".to_owned(), ..action }
 }
 
