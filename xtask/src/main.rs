@@ -8,6 +8,7 @@ mod build_cache;
 mod command;
 mod debian;
 mod dependencies;
+mod docker;
 mod environment;
 mod fixtures;
 mod folder;
@@ -46,6 +47,8 @@ cargo xtask <command>
   fuzz [target…] [--minutes N]
                              the fuzzers of archives and manifests, for N minutes each; without, for a few seconds each
        <target> <file>       one input once
+  docker-test [-- args…]     builds the container image, runs it with `compose.yaml` and drives it with the published
+                             Python packages; needs Docker; args go to pytest
   bench [--quick]            throughput and latency over NATS, and the cost of one warm call
   packages [--install]       list the apt, pip and npm packages that the commands above need
 
@@ -81,6 +84,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "dependencies" => no_arguments(command, rest).and_then(|()| dependencies::check(&workspace)),
         "interop" => interop::run(&workspace, rest),
         "fuzz" => fuzz::run(&workspace, rest),
+        "docker-test" => docker::run(&workspace, rest),
         "bench" => bench::run(&workspace, rest),
         "packages" => packages::run(&workspace, rest),
         "help" | "--help" | "-h" => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 
 use crate::workspace::Workspace;
-use crate::{command, environment, folder, interop, python};
+use crate::{command, docker, environment, folder, interop, python};
 
 /// A Debian package and how its presence is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,11 @@ fn list(workspace: &Workspace) -> Result<()> {
     let python = format!("python{} with venv", python::VERSION);
     println!("sys  {python:<28} {:<8} runs interop; from wherever you like", state(python::interpreter().is_ok()));
     println!("sys  {:<28} {:<8} the Zenoh half of interop", "network namespaces", state(network_namespace().is_ok()));
+    println!(
+        "sys  {:<28} {:<8} docker-test, and nothing else",
+        "Docker, compose and buildx",
+        state(docker::ensure_engine().is_ok())
+    );
     for name in APT_DOWNLOADED {
         println!("apt  {name:<28} {:<8} the guests' compiler where rustup has none; downloaded, not installed", "");
     }
