@@ -6,8 +6,6 @@ use crate::process::Process;
 use anyhow::{Context, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -183,9 +181,13 @@ pub(crate) fn copy_guest(plan: &Plan, guest: &str, to: &Path) -> anyhow::Result<
     Ok(())
 }
 
-/// An assembled plugin as it is sent: a `.tar.gz` of its folder, in base64.
-pub(crate) fn bundle(plan: &Plan, guest: &str) -> anyhow::Result<String> {
-    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
-    archive.append_dir_all(guest, plan.guests.join(guest))?;
-    Ok(STANDARD.encode(archive.into_inner()?.finish()?))
+/// An assembled plugin as it is sent: packed by the host's own command, in base64.
+pub(crate) fn bundle(plan: &Plan, guest: &str, folder: &Path) -> anyhow::Result<String> {
+    let archive = folder.join(format!("{guest}.tar.gz"));
+    let packed =
+        Command::new(&plan.host).arg("pack").arg(plan.guests.join(guest)).arg("--output").arg(&archive).output()?;
+    if !packed.status.success() {
+        bail!("failed to pack `{guest}`: {}", String::from_utf8_lossy(&packed.stderr));
+    }
+    Ok(STANDARD.encode(fs::read(archive)?))
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let surroundings = Surroundings::start(plan)?;
-    let bundle = bundle(plan, "hello-world")?;
+    let bundle = bundle(plan, "hello-world", surroundings.path())?;
     let (mut cold, mut cached) = (Steps::default(), Steps::default());
     let mut reload = Sample::default();
     for number in 0..plan.repeats() {
