@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// How long calls may go on after the first signal.
@@ -47,13 +46,17 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
         device = %config.device_id, tenant = %config.tenant, capabilities_dir = %config.capabilities_dir.display(),
         "host started"
     );
-    let loading = CancellationToken::new();
-    let auto_load = {
-        let (manager, loading, wanted) = (Arc::clone(&app.manager), loading.clone(), config.auto_load);
+    let manage = {
+        let (manager, auto_load) = (Arc::clone(&app.manager), config.auto_load);
+        let bundled = config.bundled_plugins.clone();
         async move {
-            if wanted {
-                loading.run_until_cancelled(manager.auto_load()).await;
+            if auto_load {
+                manager.auto_load().await;
             }
+            if let Some(folder) = &bundled {
+                manager.install_bundled(folder).await;
+            }
+            manager.expire_uploads().await;
             anyhow::Ok(())
         }
     };
@@ -67,10 +70,9 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
         // The host serves its control socket and loads its plugins whether or not there is a mesh.
         tokio::select! {
             signal = signals.next() => { info!(signal, "stopping"); Ok(()) }
-            failed = async { tokio::try_join!(run, auto_load) } => failed.map(drop),
+            failed = async { tokio::try_join!(run, manage) } => failed.map(drop),
         }
     };
-    loading.cancel();
     let second = async {
         // A process manager may signal the process and its group: that is one wish.
         tokio::time::sleep(SIGNAL_GAP).await;

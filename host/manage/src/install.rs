@@ -18,11 +18,11 @@ use tracing::{info, warn};
 
 /// How a plugin is put in place.
 #[derive(Debug, Clone, Copy)]
-struct Placing {
-    load: bool,
-    if_exists: IfExists,
+pub(crate) struct Placing {
+    pub(crate) load: bool,
+    pub(crate) if_exists: IfExists,
     /// The plan that the caller agreed to.
-    plan: Option<Digest>,
+    pub(crate) plan: Option<Digest>,
 }
 
 impl Placing {
@@ -108,7 +108,7 @@ impl Manager {
         }
     }
 
-    async fn install_in_turn(
+    pub(crate) async fn install_in_turn(
         &self,
         plugin: StagedPlugin,
         source: Source,

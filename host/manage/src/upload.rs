@@ -6,9 +6,26 @@ use crate::signature::Arguments;
 use mortise_delivery::{UploadError, UploadId, decode_base64};
 use mortise_model::Digest;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tracing::info;
+
+/// How often uploads that have expired are looked for.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 impl Manager {
+    /// Ends uploads that nobody goes on with, as long as this runs. Cancel safe.
+    pub async fn expire_uploads(&self) {
+        loop {
+            tokio::time::sleep(EXPIRE_EVERY).await;
+            let uploads = self.uploads.clone();
+            // Removing their files blocks. A panic is in the log.
+            let expired = tokio::task::spawn_blocking(move || uploads.expire(Instant::now())).await.unwrap_or(0);
+            if expired > 0 {
+                info!(expired, "ended uploads that nobody went on with");
+            }
+        }
+    }
+
     pub(crate) async fn begin_upload(&self, arguments: &Arguments) -> Result<Value, Refusal> {
         let total_bytes = arguments.number("total_bytes")?;
         let digest = Digest::parse(arguments.text("digest")?.trim()).map_err(|error| {

@@ -13,6 +13,7 @@ impl From<&RunArgs> for HostFlags {
             capabilities_dir: args.capabilities_dir.clone(),
             state_dir: args.state_dir.clone(),
             no_auto_load: args.no_auto_load,
+            bundled_plugins: args.bundled_plugins.clone(),
             enable_sidecars: args.enable_sidecars,
             sidecar_network: args.sidecar_network.clone(),
             artifact_serve: args.artifact_serve,

@@ -117,6 +117,8 @@ env_table! {
     MORTISE_INSTALL_ALLOW_PRIVATE: "boolean", "`false`";
     /// Certificate authorities that are trusted beside the system's when plugins are fetched (`--install-ca-file`).
     MORTISE_INSTALL_CA_FILES: "paths to PEM separated by `:`", "none";
+    /// Folder of plugins that come with the host, one folder each (`--bundled-plugins`).
+    MORTISE_BUNDLED_PLUGINS: "path, `~` allowed", "none";
     /// How many earlier versions of each plugin are kept for a rollback (`--keep-versions`).
     MORTISE_KEEP_VERSIONS: "1 to 100", "2";
     /// How long after an upgrade a version that keeps failing is rolled back by the host itself (`--probation`).

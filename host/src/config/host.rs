@@ -26,6 +26,7 @@ pub struct HostFlags {
     pub capabilities_dir: Option<String>,
     pub state_dir: Option<String>,
     pub no_auto_load: bool,
+    pub bundled_plugins: Option<String>,
     pub enable_sidecars: bool,
     pub sidecar_network: Option<String>,
     pub artifact_serve: bool,
@@ -66,6 +67,8 @@ pub struct HostConfig {
     pub state_dir: PathBuf,
     /// Whether plugins found at start are loaded.
     pub auto_load: bool,
+    /// Plugins that come with the host, one subfolder each; absolute.
+    pub bundled_plugins: Option<PathBuf>,
     /// What an install may bring, from where, and what is kept of it.
     pub install: InstallConfig,
     /// Published plugins.
@@ -154,6 +157,7 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
     } else {
         shown_switch(r, "auto_load", "", false, &[&env::DC_PLUGIN_AUTO_LOAD], true)
     };
+    let bundled_plugins = resolve_bundled(flags, r);
     let install = install::resolve(flags, r);
     let serve = artifact::resolve_serve(flags.artifact_serve, r);
     let artifacts = artifact::resolve(artifact::Place::default(), serve, capabilities_dir.as_deref(), r);
@@ -179,6 +183,7 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
         capabilities_dir: capabilities_dir?,
         state_dir: state_dir?,
         auto_load,
+        bundled_plugins,
         install: install?,
         artifacts: artifacts?,
         docs_base_url: docs.value.trim_end_matches('/').to_owned(),
@@ -281,6 +286,18 @@ pub(super) fn resolve_folders(
         }
     }
     (capabilities.map(|folder| folder.value), state.map(|folder| folder.value))
+}
+
+/// A folder that has to be there: without it the setting would have no effect.
+fn resolve_bundled(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<PathBuf> {
+    let given = r.text("--bundled-plugins", flags.bundled_plugins.as_deref(), &[&env::MORTISE_BUNDLED_PLUGINS])?;
+    let folder = r.path(given)?;
+    r.show("bundled_plugins", folder.value.display(), &folder.origin);
+    if folder.value.is_dir() {
+        return Some(folder.value);
+    }
+    let value = folder.value.display().to_string();
+    r.fail(ConfigError::Value { origin: folder.origin, value, expected: "a folder that is there" })
 }
 
 /// The capabilities folder alone; not shown.

@@ -21,6 +21,7 @@ mod shape;
 
 mod artifacts;
 mod bad_bundles;
+mod bundled;
 mod cli;
 mod drop_in;
 mod envelope;

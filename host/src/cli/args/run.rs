@@ -33,6 +33,10 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Plugins")]
     pub no_auto_load: bool,
 
+    /// Folder of plugins that come with the host: installed at start where they are missing, and upgraded where nobody put others in their place [env: MORTISE_BUNDLED_PLUGINS] [default: none]
+    #[arg(long, value_name = "DIR", help_heading = "Plugins")]
+    pub bundled_plugins: Option<String>,
+
     /// Folder on this machine from which callers on the mesh may install; may be repeated [env: MORTISE_INSTALL_SOURCE_ROOTS] [default: none]
     #[arg(long = "install-source-root", value_name = "DIR", help_heading = "Plugins")]
     pub install_source_roots: Vec<String>,

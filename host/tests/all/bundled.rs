@@ -1,0 +1,98 @@
+//! Plugins that come with the host.
+
+use crate::bundle::Plugin;
+use crate::host::{Host, Site, Way};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+fn version(number: usize) -> Plugin {
+    Plugin::of("versioned", &format!("version-{number}")).with("version", json!(format!("{number}.0.0")))
+}
+
+async fn start<'a>(site: &'a Site, bundled: &Path) -> Host<'a> {
+    let mut command = site.command();
+    command.arg("--bundled-plugins").arg(bundled);
+    site.start_as(command).await
+}
+
+fn folder(site: &Site, plugin: &Plugin) -> PathBuf {
+    let folder = site.path().join("bundled");
+    plugin.put_into(&folder);
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundled_plugin_is_installed_and_follows_the_bundle() {
+    let site = Site::on_nats();
+    let bundled = folder(&site, &version(1));
+    let host = start(&site, &bundled).await;
+    host.wait_for_loaded(&["versioned"]).await;
+    assert_eq!(host.call("version", json!({})).await, "1.0.0");
+    host.stop().await;
+
+    folder(&site, &version(2));
+    let host = start(&site, &bundled).await;
+    host.wait_for_loaded(&["versioned"]).await;
+    crate::until("the newer one serves", async || host.call("version", json!({})).await == "2.0.0").await;
+    host.succeed("rollback_plugin", json!({"plugin_id": "versioned"})).await;
+    host.stop().await;
+
+    // What was rolled back stays so, and what was unloaded too.
+    let host = start(&site, &bundled).await;
+    host.wait_for_loaded(&["versioned"]).await;
+    assert_eq!(host.call("version", json!({})).await, "1.0.0");
+    host.succeed("unload_plugin", json!({"plugin_id": "versioned"})).await;
+    host.stop().await;
+
+    folder(&site, &version(2).with("description", json!("newer still")));
+    folder(&site, &Plugin::assembled("counter"));
+    let host = start(&site, &bundled).await;
+    host.wait_for_loaded(&["counter"]).await;
+    crate::until("its files follow all the same", async || {
+        let versions = host.succeed("list_plugin_versions", json!({"plugin_id": "versioned"})).await;
+        versions["current"] == 3 && versions["desired"] == "unloaded"
+    })
+    .await;
+    assert_eq!(host.fail("version", json!({})).await["code"], -32601);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_installed_is_left_alone() {
+    let site = Site::on_nats();
+    let bundled = folder(&site, &version(1));
+    // One by a bundle of an agent's, one by a folder that an operator put there.
+    Plugin::assembled("counter").put_into(&bundled);
+    site.put(&Plugin::assembled("counter").with("description", json!("mine")));
+    let host = site.start().await;
+    host.install(&version(2)).await;
+    host.stop().await;
+
+    // A third that fails stands in nobody's way, and one that was there before is still repaired.
+    Plugin::of("bad", "bad-start").put_into(&bundled);
+    Plugin::assembled("demo").put_into(&bundled);
+    let host = start(&site, &bundled).await;
+    host.wait_for_loaded(&["counter", "versioned", "demo"]).await;
+    assert_eq!(host.call("version", json!({})).await, "2.0.0");
+    let list = host.succeed("list_plugins", json!({})).await;
+    assert_eq!(list["loaded"]["counter"]["manifest"]["description"], "mine");
+    assert!(host.log().contains("the sensor does not answer"), "{}", host.log());
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_auto_load_it_lies_ready() {
+    let site = Site::on_nats();
+    let bundled = folder(&site, &version(1));
+    let mut command = site.command();
+    command.args(["--no-auto-load", "--bundled-plugins"]).arg(&bundled);
+    let host = site.start_as(command).await;
+    crate::until("it is installed", async || {
+        host.result(Way::Control, "list_plugin_versions", json!({"plugin_id": "versioned"})).await["current"] == 1
+    })
+    .await;
+    assert_eq!(host.loaded().await, Vec::<String>::new());
+    host.succeed("load_plugin", json!({"plugin_id": "versioned"})).await;
+    assert_eq!(host.call("version", json!({})).await, "1.0.0");
+    host.stop().await;
+}
