@@ -33,15 +33,10 @@ pub struct WasmConfig {
 }
 
 impl Default for WasmConfig {
-    /// No cache, one thread fewer than there are processors, 1,000 instances, ticks of a millisecond.
+    /// No cache, as many threads as there are processors, 1,000 instances, ticks of a millisecond.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            cache_dir: None,
-            compile_threads: processors.saturating_sub(1).max(1),
-            instances_max: 1000,
-            tick: Duration::from_millis(1),
-        }
+        Self { cache_dir: None, compile_threads: processors, instances_max: 1000, tick: Duration::from_millis(1) }
     }
 }
 

@@ -1,0 +1,91 @@
+"""A disk that is full or read-only: nothing that runs is lost, and what is refused leaves nothing behind."""
+
+import os
+import subprocess
+
+import pytest
+
+from peers.bundle import Bundle, bundle_of, files_of, tar_gz
+from peers.host import Host, binary, environment
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+
+DISK = "4m"
+
+
+@pytest.fixture
+def small_disk(transport, tmp_path):
+    """A host whose folder is a small disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder], check=True)
+    host = Host(transport, folder)
+    try:
+        host.start()
+        host.install(bundle_of("hello-world"))
+        yield host
+        host.stop()
+    finally:
+        host.kill()
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def works(host):
+    return host.call("hello_world", {"name": "disk"}) == {"message": "Hello, disk!"}
+
+
+def large():
+    """A newer `hello-world` that fits into a message, and unpacked does not fit on the disk."""
+    noise = bin(int.from_bytes(os.urandom(3 << 17)))[2:].encode()
+    return Bundle(tar_gz(files_of("hello-world") | {"ballast.txt": noise}))
+
+
+def test_a_plugin_that_does_not_fit_changes_nothing(small_disk):
+    with small_disk.unchanged():
+        refusal = small_disk.refuse("install_plugin_from_bundle", large().params(), limit=60)
+        print(refusal)
+        assert refusal["code"] == "disk", refusal
+        assert refusal["hint"]
+    assert works(small_disk)
+
+
+def test_a_full_disk_is_survived(small_disk):
+    ballast = small_disk.capabilities.parent / "ballast"
+    with small_disk.unchanged():
+        with ballast.open("wb") as file, pytest.raises(OSError):
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        for method, params in (
+            ("install_plugin_from_bundle", bundle_of("counter").params()),
+            ("install_plugin_from_bundle", bundle_of("hello-world", description="newer").params()),
+            ("publish_plugin_artifact", {"plugin_id": "hello-world"}),
+        ):
+            refusal = small_disk.refuse(method, params, limit=60)
+            print(refusal)
+            assert works(small_disk)
+        ballast.unlink()
+    small_disk.install(bundle_of("counter"))
+    small_disk.kill()
+    small_disk.start()
+    assert works(small_disk)
+
+
+def test_a_read_only_disk_is_named_and_costs_nothing(small_disk):
+    disk = small_disk.capabilities.parent
+    small_disk.stop()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    arguments = ["run", "--device-id", "reader", "--capabilities-dir", small_disk.capabilities]
+    ended = subprocess.run(
+        [binary(), *arguments, *small_disk.transport.host_arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=15,
+    )
+    print(ended.returncode, ended.stderr)
+    assert ended.returncode not in (0, 101)
+    assert str(small_disk.capabilities) in ended.stderr
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    small_disk.start()
+    assert works(small_disk)
