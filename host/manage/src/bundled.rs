@@ -3,69 +3,90 @@
 use crate::depot::{Depot, DepotError};
 use crate::install::Placing;
 use crate::manager::Manager;
-use crate::refusal::chain;
-use mortise_delivery::{IfExists, StagedPlugin, TreeLimits, list_folders};
-use mortise_model::PluginId;
+use crate::refusal::{Refusal, chain};
+use mortise_delivery::{DeliveryError, IfExists, StagedPlugin, TreeLimits, list_folders};
 use mortise_store::{Desired, Source};
-use std::path::{Path, PathBuf};
+use serde_json::Value;
+use std::path::Path;
 use tracing::{info, warn};
-
-/// A bundled plugin that has to be put in place.
-struct Due {
-    plugin: StagedPlugin,
-    load: bool,
-    if_exists: IfExists,
-}
 
 impl Manager {
     /// Installs every plugin that `folder` holds and the host has not, and upgrades those that came from there before.
-    /// One that somebody replaced, edited or rolled back is left as it is, and so is one that was unloaded, apart from
-    /// its files. What fails is logged, and the others go on. Cancel safe.
+    /// One that somebody replaced or edited is left as it is, and so is one that was rolled back, until the folder holds
+    /// yet another version. One that was unloaded stays so. What fails is logged, and the others go on. Cancel safe.
     pub async fn install_bundled(&self, folder: &Path) {
         let bundled = folder.to_owned();
-        let listed = self.on_disk(move |_| Ok(list_folders(&bundled).map_err(mortise_delivery::DeliveryError::from)?));
-        let listed = match listed.await {
+        let listed = match self.on_disk(move |_| Ok(list_folders(&bundled).map_err(DeliveryError::from)?)).await {
             Ok(listed) => listed,
             Err(error) => return warn!(error = chain(&error), "failed to list the bundled plugins"),
         };
         for plugin in listed {
-            let (bundled, path) = (folder.to_owned(), plugin.path.clone());
-            let due = self.on_disk(move |depot| due(depot, &bundled, &path)).await;
-            let Due { plugin, load, if_exists } = match due {
-                Ok(Some(due)) => due,
-                Ok(None) => continue,
-                Err(error) => {
-                    warn!(path = %plugin.path.display(), error = chain(&error), "left out a bundled plugin");
-                    continue;
-                }
+            let path = plugin.path;
+            let staged = {
+                let path = path.clone();
+                self.on_disk(move |depot| {
+                    Ok(StagedPlugin::from_folder(&path, None, &TreeLimits::default(), depot.staging())?)
+                })
             };
-            let id = plugin.id.clone();
-            let source = Source::Folder { path: folder.join(id.as_str()).display().to_string() };
-            let placing = Placing { load: load && self.config.auto_load, if_exists, plan: None };
-            match self.install_in_turn(plugin, source, None, placing).await {
-                Ok(_) => info!(plugin = %id, "bundled plugin installed"),
-                Err(refusal) => warn!(plugin = %id, error = refusal.reason(), "left out a bundled plugin"),
+            let refused = match staged.await {
+                Ok(staged) => self.install_from_bundle_folder(folder, &path, staged).await.err(),
+                Err(error) => Some(chain(&error)),
+            };
+            if let Some(error) = refused {
+                warn!(path = %path.display(), error, "left out a bundled plugin");
             }
         }
     }
+
+    async fn install_from_bundle_folder(
+        &self,
+        bundled: &Path,
+        path: &Path,
+        plugin: StagedPlugin,
+    ) -> Result<(), String> {
+        let id = plugin.id.clone();
+        // What is to be done is decided in the plugin's turn: nobody changes it meanwhile.
+        let operation = match self.registry.begin(&id).await {
+            Ok(operation) => operation,
+            Err(error) => {
+                self.discard(plugin).await;
+                return Err(error.to_string());
+            }
+        };
+        let folder = bundled.to_owned();
+        let due = self.on_disk(move |depot| Ok((due(depot, &folder, &plugin)?, plugin))).await;
+        let (placing, plugin) = due.map_err(|error| chain(&error))?;
+        let Some(Placing { load, if_exists, plan }) = placing else {
+            self.discard(plugin).await;
+            return Ok(());
+        };
+        let placing = Placing { load: load && self.config.auto_load, if_exists, plan };
+        let source = Source::Folder { path: path.display().to_string() };
+        let installed = self.install_with(&operation, plugin, source, None, placing).await;
+        let reply = installed.map_err(|refusal: Refusal| refusal.reason().to_owned())?;
+        info!(plugin = %id, "bundled plugin installed");
+        if let Some(warnings) = reply.get("warnings").and_then(Value::as_array) {
+            warn!(plugin = %id, ?warnings, "a bundled plugin was installed with warnings");
+        }
+        Ok(())
+    }
 }
 
-/// What is to be done with one folder of the bundle; none where nothing is. Blocks.
-fn due(depot: &Depot, bundled: &Path, path: &Path) -> Result<Option<Due>, DepotError> {
-    let plugin = StagedPlugin::from_folder(path, None, &TreeLimits::default(), depot.staging())?;
-    let current = |id: &PluginId| -> Result<_, DepotError> {
-        let Some((record, generations)) = depot.versions(id)? else { return Ok(None) };
-        // One that was here already and is not current was rolled back.
-        let known = generations.values().any(|generation| generation.tree == plugin.tree);
-        let source = record.current.and_then(|number| generations.get(&number)).map(|current| current.source.clone());
-        Ok(Some((record.desired, known, source)))
-    };
-    Ok(match current(&plugin.id)? {
+/// How one plugin of the bundle is to be put in place; none where it is not. Blocks.
+fn due(depot: &Depot, bundled: &Path, plugin: &StagedPlugin) -> Result<Option<Placing>, DepotError> {
+    let id = &plugin.id;
+    let (Some(installed), Some((_, generations))) = (depot.installed(id)?, depot.versions(id)?) else {
         // A folder that nobody recorded is somebody's.
-        None => Some(Due { plugin, load: true, if_exists: IfExists::Refuse }),
-        Some((desired, false, Some(Source::Folder { path }))) if PathBuf::from(&path).starts_with(bundled) => {
-            Some(Due { plugin, load: desired == Desired::Loaded, if_exists: IfExists::Replace })
-        }
-        Some(_) => None,
-    })
+        return Ok(Some(Placing { load: true, if_exists: IfExists::Refuse, plan: None }));
+    };
+    let is_ours = match &installed.generation.source {
+        Source::Folder { path } => Path::new(path).starts_with(bundled),
+        _ => false,
+    };
+    // A later generation that is not current was rolled back.
+    let is_known = generations.range(installed.number..).any(|(_, generation)| generation.tree == plugin.tree);
+    if !is_ours || is_known || depot.is_edited(id, &installed)? {
+        return Ok(None);
+    }
+    Ok(Some(Placing { load: installed.desired == Desired::Loaded, if_exists: IfExists::Replace, plan: None }))
 }

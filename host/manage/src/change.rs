@@ -9,7 +9,7 @@ use crate::install::not_tidied;
 use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
 use mortise_delivery::{DeliveryError, FolderError, GenerationFolder, GenerationGuard, StageError, TreeError};
-use mortise_model::{Digest, Manifest, PluginId};
+use mortise_model::{Digest, PluginId};
 use mortise_plugin::{ActivateError, Activated, Busy, Operation, PrepareError, Prepared};
 use mortise_store::Source;
 use std::path::PathBuf;
@@ -75,10 +75,6 @@ impl From<DepotError> for ChangeError {
 }
 
 impl Next {
-    pub(crate) fn manifest(&self) -> &Manifest {
-        &self.folder().manifest
-    }
-
     fn folder(&self) -> &GenerationFolder {
         match self {
             Self::New { guard, .. } => guard.folder(),
@@ -114,7 +110,7 @@ impl Manager {
                 Next::New { guard, source, archive } => {
                     depot.record(guard, source, archive, Some(description), Some(mortise_store::Desired::Loaded))
                 }
-                Next::Kept(folder) => depot.choose(folder),
+                Next::Kept(folder) => depot.choose(folder, description),
             })
             .await?;
         match operation.activate(prepared).await {

@@ -157,15 +157,19 @@ impl Depot {
         let Some(installed) = self.installed(id)? else {
             return Ok(ToLoad::WorkingCopy(self.copies.snapshot(id)?));
         };
-        let edited = match self.copies.state(id, &installed.generation.tree)? {
+        Ok(match self.is_edited(id, &installed)? {
+            true => ToLoad::WorkingCopy(self.copies.snapshot(id)?),
+            false => ToLoad::Recorded(self.open_generation(id, installed.number, &installed.generation)?),
+        })
+    }
+
+    /// Whether somebody edited the working copy.
+    pub(crate) fn is_edited(&self, id: &PluginId, installed: &Installed) -> Result<bool, DepotError> {
+        Ok(match self.copies.state(id, &installed.generation.tree)? {
             WorkingCopyState::Same | WorkingCopyState::Missing => false,
             // One that still shows an earlier generation was not edited: it could not be put right.
             WorkingCopyState::Edited { tree } => self.shown(id)? != Some(tree),
             WorkingCopyState::Unfit { .. } => true,
-        };
-        Ok(match edited {
-            true => ToLoad::WorkingCopy(self.copies.snapshot(id)?),
-            false => ToLoad::Recorded(self.open_generation(id, installed.number, &installed.generation)?),
         })
     }
 
@@ -234,8 +238,15 @@ impl Depot {
     }
 
     /// Makes a recorded generation the current one, as a rollback and a load do: on disk when this returns.
-    pub(crate) fn choose(&self, folder: GenerationFolder) -> Result<Recorded, DepotError> {
+    /// `description` is kept where none was known.
+    pub(crate) fn choose(&self, folder: GenerationFolder, description: Json) -> Result<Recorded, DepotError> {
         let before = self.store.write(|tx| {
+            if let Some(mut generation) = tx.generations(&folder.id)?.remove(&folder.sequence)
+                && generation.description.is_none()
+            {
+                generation.description = Some(description);
+                tx.put_generation(&folder.id, folder.sequence, &generation)?;
+            }
             let before = tx.plugin(&folder.id)?;
             let mut record = before.clone().unwrap_or_else(|| PluginRecord::new(Desired::Loaded));
             self.promote(&mut record, folder.sequence);

@@ -108,19 +108,43 @@ impl Manager {
         }
     }
 
-    pub(crate) async fn install_in_turn(
+    async fn install_in_turn(
         &self,
         plugin: StagedPlugin,
         source: Source,
         archive: Option<Digest>,
         placing: Placing,
     ) -> Result<Value, Refusal> {
+        match self.registry.begin(&plugin.id).await {
+            Ok(operation) => self.install_with(&operation, plugin, source, archive, placing).await,
+            Err(error) => {
+                self.discard(plugin).await;
+                Err(busy(&error))
+            }
+        }
+    }
+
+    /// The same by whoever has the plugin's turn.
+    pub(crate) async fn install_with(
+        &self,
+        operation: &Operation,
+        plugin: StagedPlugin,
+        source: Source,
+        archive: Option<Digest>,
+        placing: Placing,
+    ) -> Result<Value, Refusal> {
         let id = plugin.id.clone();
-        let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
         let installed_to = self.depot.working_copy(&id).display().to_string();
-        self.may_take(&id, placing.if_exists).await?;
-        if let Some(agreed) = placing.plan {
-            self.check_plan(&plugin, &agreed).await?;
+        let may = async {
+            self.may_take(&id, placing.if_exists).await?;
+            match &placing.plan {
+                Some(agreed) => self.check_plan(&plugin, agreed).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(refusal) = may.await {
+            self.discard(plugin).await;
+            return Err(refusal);
         }
         if !placing.load {
             let mut reply = json!({
@@ -135,21 +159,16 @@ impl Manager {
             return Ok(reply);
         }
         if let Some(running) = self.running(&id).filter(|running| running.package().tree == plugin.tree)
-            && let Some(reply) = self.already_serving(&operation, &running, &installed_to).await?
+            && let Some(reply) = self.already_serving(operation, &running, &installed_to).await?
         {
-            self.on_disk(move |_| {
-                drop(plugin);
-                Ok(())
-            })
-            .await
-            .map_err(|error| disk_refusal(&error))?;
+            self.discard(plugin).await;
             return Ok(reply);
         }
         let predecessor = self.running(&id);
         let changed = async {
             let guard = self.on_disk(move |depot| depot.add(plugin)).await?;
-            let proven = self.prove(&operation, Next::New { guard, source, archive }).await?;
-            self.adopt(&operation, proven).await
+            let proven = self.prove(operation, Next::New { guard, source, archive }).await?;
+            self.adopt(operation, proven).await
         };
         let changed = changed.await.map_err(|error: ChangeError| {
             change_refusal(&id, &error, Verb::Load)
@@ -166,6 +185,18 @@ impl Manager {
             "generation": changed.activated.generation,
             "incarnation": changed.activated.incarnation,
         }))
+    }
+
+    /// Removes what was staged. That blocks; what cannot be removed is swept at the next start.
+    pub(crate) async fn discard(&self, plugin: StagedPlugin) {
+        let id = plugin.id.clone();
+        let discarded = self.on_disk(move |_| {
+            drop(plugin);
+            Ok(())
+        });
+        if let Err(error) = discarded.await {
+            warn!(plugin = %id, error = chain(&error), "failed to remove what was staged");
+        }
     }
 
     /// Whether a plugin may be put in the place of what is there.
@@ -197,11 +228,14 @@ impl Manager {
     ) -> Result<Option<Value>, Refusal> {
         let id = operation.id();
         let (wanted, generation) = (id.clone(), running.generation());
+        let description = running.description().to_json();
         let recorded = self
             .on_disk(move |depot| {
                 let versions = depot.versions(&wanted)?;
                 let record = versions.and_then(|(_, mut generations)| generations.remove(&generation));
-                record.map(|record| depot.choose(depot.open_generation(&wanted, generation, &record)?)).transpose()
+                record
+                    .map(|record| depot.choose(depot.open_generation(&wanted, generation, &record)?, description))
+                    .transpose()
             })
             .await
             .map_err(|error| disk_refusal(&error))?;

@@ -1,7 +1,7 @@
 //! `load_plugin`, `reload_plugin` and `unload_plugin` (wire contract 10.3), and what is loaded at start.
 
-use crate::change::{ChangeError, Changed, Next, Verb, busy, change_refusal, stopping};
-use crate::depot::{ToLoad, check_dependencies};
+use crate::change::{ChangeError, Changed, Next, Verb, busy, change_refusal, depot_refusal, stopping};
+use crate::depot::{Depot, DepotError, ToLoad, check_dependencies};
 use crate::manager::Manager;
 use crate::object::insert;
 use crate::refusal::{Refusal, chain};
@@ -102,7 +102,7 @@ impl Manager {
                     }
                     Ok(Some(Next::Kept(folder)))
                 }
-                None => next_to_load(depot, &id).map(Some),
+                None => next_to_load(depot, &id, false).map(Some),
             })
             .await?;
         Ok(next)
@@ -155,12 +155,9 @@ impl Manager {
         })?;
         let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
         let wanted = id.clone();
-        let next = self.on_disk(move |depot| {
-            let next = next_to_load(depot, &wanted)?;
-            check_dependencies(dependencies, next.manifest())?;
-            Ok(next)
-        });
-        let result = match next.await {
+        let result = match self.on_disk(move |depot| next_to_load(depot, &wanted, dependencies)).await {
+            // The caller's wish is at fault, and not the plugin.
+            Err(error @ DepotError::Dependencies { .. }) => return Err(depot_refusal(&id, &error, verb)),
             Ok(next) => match self.prove(&operation, next).await {
                 Ok(proven) => self.adopt(&operation, proven).await,
                 Err(error) => Err(error),
@@ -219,10 +216,14 @@ impl Manager {
 }
 
 /// What a load or reload makes serve: the working copy where somebody edited it, else what is recorded.
-fn next_to_load(depot: &crate::depot::Depot, id: &PluginId) -> Result<Next, crate::depot::DepotError> {
+fn next_to_load(depot: &Depot, id: &PluginId, dependencies: bool) -> Result<Next, DepotError> {
     Ok(match depot.to_load(id)? {
-        ToLoad::Recorded(folder) => Next::Kept(folder),
+        ToLoad::Recorded(folder) => {
+            check_dependencies(dependencies, &folder.manifest)?;
+            Next::Kept(folder)
+        }
         ToLoad::WorkingCopy(staged) => {
+            check_dependencies(dependencies, &staged.manifest)?;
             Next::New { guard: depot.add(staged)?, source: Source::WorkingCopy, archive: None }
         }
     })

@@ -48,12 +48,7 @@ impl Manager {
             Ok(()) => self.plan(&plugin).await,
             Err(refusal) => Err(refusal),
         };
-        // Removing its files blocks.
-        let dropped = self.on_disk(move |_| {
-            drop(plugin);
-            Ok(())
-        });
-        dropped.await.map_err(|error| disk_refusal(&error))?;
+        self.discard(plugin).await;
         self.let_go(&id, archive).await;
         let Plan { mut changes, digest: plan_digest, warnings } = plan?;
         let mut reply = json!({"status": "success"});
@@ -92,6 +87,17 @@ impl Manager {
             return Err(Refusal::new("invalid_argument", message)
                 .hint("give one of `bundle_b64`, `url`, `source_path`, `upload_id` and `manifest`"));
         };
+        let foreign: &[&str] = match *way {
+            // It says that itself.
+            "manifest" => &["plugin_id", "digest", "format"],
+            "upload_id" => &["digest"],
+            "source_path" => &["digest", "format"],
+            _ => &[],
+        };
+        if let Some(stray) = foreign.iter().find(|stray| arguments.has(stray)) {
+            return Err(Refusal::new("invalid_argument", format!("`{stray}` means nothing beside `{way}`"))
+                .hint(format!("leave `{stray}` out")));
+        }
         let candidate = match *way {
             "bundle_b64" => self.arrive_in_bundle(&mut arguments).await,
             "url" => self.arrive_from_url(&arguments).await,
@@ -182,7 +188,9 @@ fn changes(plugin: &StagedPlugin, outlook: &Outlook, before: Option<&Before>) ->
             "tree_digest": before.tree.to_string(),
             "running": before.running,
         })),
-        "breaking": functions.breaking,
+        // Nobody knows what breaks where nobody knows what was there.
+        "breaking": (before.is_none() || before.is_some_and(|before| before.description.is_some()))
+            .then_some(functions.breaking),
         "functions": functions.value,
         "events": difference::events(&old.events, &outlook.description.events),
         "routines": difference::routines(&old.routines, &outlook.description.routines),

@@ -3,8 +3,9 @@
 
 mod boot;
 
-pub(crate) use boot::{Hook, Refusal};
+pub(crate) use boot::Refusal;
 
+use self::boot::Hook;
 use crate::backoff::Backoff;
 use crate::bindings::mortise::plugin::types as wit;
 use crate::code::Code;
@@ -107,9 +108,20 @@ impl Driver {
         }
     }
 
-    /// Proves a first instance by `hooks`, says so, and serves until the end.
-    pub(crate) async fn drive(mut self, hooks: &'static [Hook], proven: oneshot::Sender<Result<Description, Refusal>>) {
-        let (guest, description) = match self.boot(hooks).await {
+    /// Asks a first instance what it brings, and ends. No hook runs, and the guest is not entered again.
+    pub(crate) async fn describe(mut self, described: oneshot::Sender<Result<Description, Refusal>>) {
+        let description = self.boot(&[]).await.map(|(guest, description)| {
+            drop(guest);
+            description
+        });
+        // Nobody may be waiting any more; then nobody has to know.
+        let _ = described.send(description);
+        self.end().await;
+    }
+
+    /// Proves a first instance, says so, and serves until the end.
+    pub(crate) async fn drive(mut self, proven: oneshot::Sender<Result<Description, Refusal>>) {
+        let (guest, description) = match self.boot(&[Hook::Start, Hook::SelfTest]).await {
             Ok(booted) => booted,
             Err(refusal) => {
                 // Nobody may be waiting any more; then nobody has to know.

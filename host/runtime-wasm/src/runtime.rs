@@ -4,7 +4,7 @@ use crate::backlog::{Backlog, QUEUE_BYTES_MAX};
 use crate::cache::CodeCache;
 use crate::code::CodeStore;
 use crate::desk::{Desk, Message};
-use crate::driver::{Driver, Hook, Refusal};
+use crate::driver::{Driver, Refusal};
 use crate::engine::{CompilePool, Engine, STACK_BYTES};
 use crate::instance::WasmInstance;
 use crate::view::Shared;
@@ -102,12 +102,12 @@ impl WasmRuntime {
         }))
     }
 
-    /// A first instance, described and past `hooks`, in the care of its own task.
+    /// A first instance in the care of its own task, described, and proven where it is to serve.
     async fn begin(
         &self,
         package: &Package,
         services: Arc<Services>,
-        hooks: &'static [Hook],
+        purpose: Purpose,
     ) -> Result<WasmInstance, PrepareError> {
         let limits = services.limits();
         if limits.stack != ByteSize(STACK_BYTES) {
@@ -132,7 +132,10 @@ impl WasmRuntime {
         let engine = Arc::clone(&self.engine);
         let desk = Desk::new(receiver, Arc::clone(&backlog), Arc::clone(&engine), Arc::clone(&shared));
         let driver = Driver::new(desk, code, Arc::clone(&shared), engine, ended_sender, permit);
-        self.drivers.spawn(driver.drive(hooks, proven_sender));
+        match purpose {
+            Purpose::Serve => self.drivers.spawn(driver.drive(proven_sender)),
+            Purpose::Describe => self.drivers.spawn(driver.describe(proven_sender)),
+        };
 
         // Should this future be dropped here, the inbox goes with it and the driver ends.
         match proven.await {
@@ -152,6 +155,13 @@ impl WasmRuntime {
     }
 }
 
+/// What an instance is begun for.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    Serve,
+    Describe,
+}
+
 #[async_trait]
 impl Runtime for WasmRuntime {
     fn kind(&self) -> RuntimeKind {
@@ -159,11 +169,11 @@ impl Runtime for WasmRuntime {
     }
 
     async fn prepare(&self, package: &Package, services: Arc<Services>) -> Result<Arc<dyn Instance>, PrepareError> {
-        Ok(Arc::new(self.begin(package, services, &[Hook::Start, Hook::SelfTest]).await?))
+        Ok(Arc::new(self.begin(package, services, Purpose::Serve).await?))
     }
 
     async fn describe(&self, package: &Package, services: Arc<Services>) -> Result<Description, PrepareError> {
-        let instance = self.begin(package, services, &[]).await?;
+        let instance = self.begin(package, services, Purpose::Describe).await?;
         let (description, mut ended) = (instance.description.clone(), instance.ended.clone());
         // It ends with its handle; nothing is ever sent.
         drop(instance);

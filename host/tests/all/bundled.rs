@@ -96,3 +96,32 @@ async fn without_auto_load_it_lies_ready() {
     assert_eq!(host.call("version", json!({})).await, "1.0.0");
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_bundle_brings_the_older_version_back_and_edits_stay() {
+    let site = Site::on_nats();
+    let bundled = folder(&site, &version(1));
+    for number in [1, 2, 1] {
+        folder(&site, &version(number));
+        let host = start(&site, &bundled).await;
+        host.wait_for_loaded(&["versioned"]).await;
+        let expected = format!("{number}.0.0");
+        crate::until("the bundled version serves", async || host.call("version", json!({})).await == expected).await;
+        host.stop().await;
+    }
+    let host = start(&site, &bundled).await;
+    host.wait_for_loaded(&["versioned"]).await;
+    host.succeed("unload_plugin", json!({"plugin_id": "versioned"})).await;
+    host.stop().await;
+    let notes = site.capabilities().join("versioned/notes.txt");
+    std::fs::write(&notes, "mine").unwrap();
+    folder(&site, &version(2).with("description", json!("newer")));
+    // The last in the order of names.
+    folder(&site, &Plugin::of("zebra", "raw"));
+    let host = start(&site, &bundled).await;
+    host.wait_for_loaded(&["zebra"]).await;
+    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "mine");
+    let versions = host.succeed("list_plugin_versions", json!({"plugin_id": "versioned"})).await;
+    assert_eq!(versions["current"], 3, "{versions}");
+    host.stop().await;
+}

@@ -54,13 +54,22 @@ fn bare(host: &str) -> &str {
 
 /// The URL without what may carry secrets: user information, query, fragment.
 pub(super) fn redacted(url: &Url) -> String {
-    redacted_url(url.as_str())
+    crate::member::shown(redacted_url(url.as_str()).as_bytes())
 }
 
 /// A URL, or text that should be one, without what may carry secrets: user information, query, fragment.
 #[must_use]
 pub fn redacted_url(text: &str) -> String {
     let text = text.trim();
+    if let Ok(mut url) = Url::parse(text)
+        && url.has_host()
+    {
+        // Neither fails for a URL that has a host.
+        let _ = url.set_username("").and_then(|()| url.set_password(None));
+        url.set_query(None);
+        url.set_fragment(None);
+        return url.into();
+    }
     let text = text.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
@@ -105,6 +114,8 @@ mod tests {
             ("https://us:secret@a.test/b", "https://a.test/b"),
             ("https://us:se/cret@a.test/b", "https://a.test/b"),
             ("us:secret@a.test", "a.test"),
+            ("https://us:secret@evil.test/@scope/p.tgz?t=secret", "https://evil.test/@scope/p.tgz"),
+            ("https://evil.test/@trusted.test/p.tgz", "https://evil.test/@trusted.test/p.tgz"),
             (" a\nb ", "a\\nb"),
         ] {
             assert_eq!(redacted_url(text), shown);

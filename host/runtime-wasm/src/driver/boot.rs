@@ -132,7 +132,7 @@ impl Driver {
 
 /// A call that the driver itself makes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Hook {
+pub(super) enum Hook {
     Start,
     SelfTest,
     Stop,

@@ -67,7 +67,8 @@ pub struct ConnectionArgs {
     #[arg(long, global = true, help_heading = "Output")]
     pub dry_run: bool,
 
-    /// Whether the program was called by the reference's name: its rules then hold where ours differ.
+    /// Whether the program was called by the reference's name: `--host` is required then, and credentials are looked for
+    /// where the reference looks for them.
     #[arg(skip)]
     pub as_reference: bool,
 }
@@ -146,7 +147,7 @@ pub struct InstallArgs {
     pub no_load: bool,
 
     /// Tell what the install would change, and change nothing
-    #[arg(long, conflicts_with_all = ["no_load", "plan_digest"])]
+    #[arg(long, conflicts_with_all = ["no_load", "plan_digest", "install_dependencies"])]
     pub plan: bool,
 
     /// Install only if that changes exactly what the plan with this `plan_digest` says

@@ -32,7 +32,6 @@ pub(super) fn action(args: &InstallArgs, printer: &mut Printer) -> Result<Action
 fn planned(mut action: Action) -> Action {
     for object in [&mut action.params, &mut action.summary] {
         object.remove("load");
-        object.remove(INSTALL_DEPENDENCIES);
     }
     Action { method: "plan_plugin_install".to_owned(), ..action }
 }
