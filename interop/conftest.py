@@ -5,7 +5,6 @@ import os
 import pytest
 
 from peers.agent import Agent
-from peers.bundle import bundle_of
 from peers.edge import EdgeDevice
 from peers.host import Host
 from peers.loop import LoopThread
@@ -78,14 +77,8 @@ def shared_host(transport, tmp_path_factory):
     """
     allowed = tmp_path_factory.mktemp("allowed")
     host = Host(transport, tmp_path_factory.mktemp("shared"), arguments=["--install-source-root", allowed])
-    try:
-        host.start()
-        host.install(bundle_of("hello-world"))
-        host.install(bundle_of("counter"))
+    with host.serving("hello-world", "counter"):
         yield host
-        host.stop()
-    finally:
-        host.kill()
 
 
 @pytest.fixture(scope="session")
@@ -117,13 +110,8 @@ def fetching_host(transport, authority, tmp_path_factory):
         },
         arguments=["--install-ca-file", authority.path, "--install-allow-private"],
     )
-    try:
-        host.start()
-        host.install(bundle_of("hello-world"))
+    with host.serving("hello-world"):
         yield host
-        host.stop()
-    finally:
-        host.kill()
 
 
 @pytest.fixture

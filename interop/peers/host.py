@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from peers.bundle import bundle_of
 from peers.waiting import wait_for
 from peers.wire import NoReply
 
@@ -110,6 +111,18 @@ class Host:
         if self.running():
             self._process.kill()
             self._process.wait(timeout=5)
+
+    @contextmanager
+    def serving(self, *guests):
+        """Starts the process and installs these guests; at the end it is stopped as an operator would, and must obey."""
+        try:
+            self.start()
+            for guest in guests:
+                self.install(bundle_of(guest))
+            yield self
+            self.stop()
+        finally:
+            self.kill()
 
     def log(self, lines=40):
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])

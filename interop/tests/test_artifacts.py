@@ -24,13 +24,8 @@ def serving_host(transport, tmp_path_factory):
         environment={"DC_PLUGIN_ARTIFACT_PORT": "0"},
         arguments=["--artifact-serve"],
     )
-    try:
-        host.start()
-        host.install(bundle_of("hello-world"))
+    with host.serving("hello-world"):
         yield host
-        host.stop()
-    finally:
-        host.kill()
 
 
 def publish(host, bundle=None, **params):

@@ -26,13 +26,8 @@ BYTES_MAX = 400_000
 @pytest.fixture(scope="module")
 def picky_host(transport, tmp_path_factory):
     host = Host(transport, tmp_path_factory.mktemp("picky"), environment={"DC_PLUGIN_MAX_PLUGIN_BYTES": str(BYTES_MAX)})
-    try:
-        host.start()
-        host.install(bundle_of("hello-world"))
+    with host.serving("hello-world"):
         yield host
-        host.stop()
-    finally:
-        host.kill()
 
 
 def replacing(**members):

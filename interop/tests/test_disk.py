@@ -24,12 +24,9 @@ def small_disk(transport, tmp_path):
         pytest.skip(f"no small disk can be mounted here: {mounted.stderr}")
     host = Host(transport, folder)
     try:
-        host.start()
-        host.install(bundle_of("hello-world"))
-        yield host
-        host.stop()
+        with host.serving("hello-world"):
+            yield host
     finally:
-        host.kill()
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 

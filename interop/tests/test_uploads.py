@@ -32,13 +32,8 @@ def fresh():
 def upload_host(transport, tmp_path_factory):
     environment = {"DC_PLUGIN_MAX_PLUGIN_BYTES": str(BYTES_MAX)}
     host = Host(transport, tmp_path_factory.mktemp("upload"), environment=environment)
-    try:
-        host.start()
-        host.install(bundle_of("hello-world"))
+    with host.serving("hello-world"):
         yield host
-        host.stop()
-    finally:
-        host.kill()
 
 
 @pytest.fixture
@@ -257,11 +252,8 @@ def small_broker(loop, tmp_path):
 @pytest.fixture
 def small_host(small_broker, tmp_path):
     host = Host(small_broker, tmp_path)
-    try:
-        yield host.start()
-        host.stop()
-    finally:
-        host.kill()
+    with host.serving():
+        yield host
 
 
 @pytest.mark.nats

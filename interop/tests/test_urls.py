@@ -40,12 +40,8 @@ def strange_web(tmp_path_factory):
 def guarded_host(transport, authority, tmp_path_factory):
     """A host that trusts `web` and whose operator allowed nothing else."""
     host = Host(transport, tmp_path_factory.mktemp("guarded"), arguments=["--install-ca-file", authority.path])
-    try:
-        host.start()
+    with host.serving():
         yield host
-        host.stop()
-    finally:
-        host.kill()
 
 
 def serving(host):
