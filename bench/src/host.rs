@@ -2,7 +2,7 @@
 
 use crate::arguments::Plan;
 use crate::caller::{Call, Caller};
-use crate::process::Process;
+use crate::process::{Process, cpu_of};
 use anyhow::{Context, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +19,7 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// A broker on a port of its own, and a folder that goes when the bench ends.
 pub(crate) struct Surroundings {
     // Processes end before their folder goes: fields drop from top to bottom.
-    _broker: Process,
+    broker: Process,
     port: u16,
     folder: TempDir,
 }
@@ -41,11 +41,16 @@ impl Surroundings {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(Self { _broker: broker, port, folder })
+        Ok(Self { broker, port, folder })
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// User and system time of the broker and of this process, the load generator, so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        Ok(self.broker.cpu()? + cpu_of(std::process::id())?)
     }
 
     /// A connection of one load generator.

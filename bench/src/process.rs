@@ -40,13 +40,7 @@ impl Process {
 
     /// User and system time of all its threads so far, to a hundredth of a second.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let stat = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
-        // The name in parentheses may hold anything; the fields are counted after it: state is the third of all.
-        let fields = stat.rsplit_once(") ").map(|(_, fields)| fields).context("an odd stat line")?;
-        let mut ticks = fields.split(' ').skip(11).map(str::parse::<u32>);
-        let (user, system) = (ticks.next().context("no user time")??, ticks.next().context("no system time")??);
-        Ok(TICK * (user + system))
+        cpu_of(self.child.id())
     }
 
     /// Resident memory in bytes.
@@ -76,6 +70,17 @@ impl Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// User and system time of all threads of a process so far, to a hundredth of a second.
+pub(crate) fn cpu_of(process: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{process}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+    // The name in parentheses may hold anything; the fields are counted after it: state is the third of all.
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields).context("an odd stat line")?;
+    let mut ticks = fields.split(' ').skip(11).map(str::parse::<u32>);
+    let (user, system) = (ticks.next().context("no user time")??, ticks.next().context("no system time")??);
+    Ok(TICK * (user + system))
 }
 
 impl Drop for Process {

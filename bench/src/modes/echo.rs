@@ -13,31 +13,42 @@ struct Side {
     all: Sample,
     throughputs: Vec<f64>,
     cpu: Duration,
+    /// Of the broker and the load generator.
+    others: Duration,
 }
 
 impl Side {
-    fn drive(&mut self, caller: &mut Caller, host: &Host, in_flight: usize, length: Duration) -> anyhow::Result<()> {
-        let cpu = host.process.cpu()?;
+    fn drive(
+        &mut self,
+        surroundings: &Surroundings,
+        caller: &mut Caller,
+        host: &Host,
+        in_flight: usize,
+        length: Duration,
+    ) -> anyhow::Result<()> {
+        let (cpu, others) = (host.process.cpu()?, surroundings.cpu()?);
         let deadline = Instant::now() + length;
         let sample = caller.drive(&host.echo(), in_flight, || Instant::now() < deadline)?;
         self.cpu += host.process.cpu()?.saturating_sub(cpu);
+        self.others += surroundings.cpu()?.saturating_sub(others);
         self.throughputs.push(sample.throughput());
         self.all.merge(&sample);
         Ok(())
     }
 
-    fn cpu_per_call(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / (self.all.calls().max(1) as f64)
+    fn per_call(&self, cpu: Duration) -> String {
+        format!("{:.1} µs", cpu.as_secs_f64() * 1e6 / (self.all.calls().max(1) as f64))
     }
 
-    fn row(&self, in_flight: usize, name: &str, ratio: String) -> [String; 8] {
+    fn row(&self, in_flight: usize, name: &str, ratio: String) -> [String; 9] {
         [
             in_flight.to_string(),
             name.to_owned(),
             format!("{:.0}", median(self.throughputs.iter().copied())),
             time(self.all.quantile(0.5)),
             time(self.all.quantile(0.99)),
-            format!("{:.1} µs", self.cpu_per_call()),
+            self.per_call(self.cpu),
+            self.per_call(self.others),
             (self.all.failed + self.all.lost).to_string(),
             ratio,
         ]
@@ -56,7 +67,9 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
         caller.drive(&side.echo(), 16, || Instant::now() < deadline)?;
     }
 
-    let mut table = Table::new(["in flight", "who", "calls/s", "p50", "p99", "CPU per call", "failed", "host / bare"]);
+    let columns =
+        ["in flight", "who", "calls/s", "p50", "p99", "CPU per call", "broker, caller", "failed", "host / bare"];
+    let mut table = Table::new(columns);
     let mut rows: Vec<(Side, Side)> = plan.in_flight.iter().map(|_| Default::default()).collect();
     for round in 0..plan.rounds() {
         for (in_flight, (of_bare, of_host)) in plan.in_flight.iter().copied().zip(&mut rows) {
@@ -66,7 +79,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
                 order.reverse();
             }
             for (side, who) in order {
-                side.drive(&mut caller, who, in_flight, plan.drive())?;
+                side.drive(&surroundings, &mut caller, who, in_flight, plan.drive())?;
             }
         }
     }
