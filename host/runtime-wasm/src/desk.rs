@@ -2,7 +2,7 @@
 
 use crate::backlog::Backlog;
 use crate::engine::Engine;
-use crate::ledger::{Answer, Creditor};
+use crate::ledger::{Creditor, Standing};
 use crate::loss::{Loss, TurnLimit};
 use crate::view::Shared;
 use mortise_model::{Failure, Limits};
@@ -109,9 +109,11 @@ impl Desk {
                 if self.stop.is_some_and(|stop| now >= stop.end) {
                     return Poll::Ready(Err(Break::Stop));
                 }
-                self.expire(now);
+                let due = self.expire(now).next_due;
+                // Nobody waits for a turn that takes long but its own caller.
+                self.shared.give_answers();
                 let until = limit.end.min(self.stop.map_or(limit.end, |stop| stop.end));
-                ready!(self.poll_alarm(cx, self.next_due().map_or(until, |due| due.min(until))));
+                ready!(self.poll_alarm(cx, due.map_or(until, |due| due.min(until))));
             }
         })
         .await
@@ -132,8 +134,9 @@ impl Desk {
                 if now >= until {
                     return Poll::Ready(Ok(()));
                 }
-                self.expire(now);
-                ready!(self.poll_alarm(cx, self.next_due().map_or(until, |due| due.min(until))));
+                let due = self.expire(now).next_due;
+                self.shared.give_answers();
+                ready!(self.poll_alarm(cx, due.map_or(until, |due| due.min(until))));
             }
         })
         .await
@@ -173,8 +176,9 @@ impl Desk {
         self.abandoned
     }
 
-    /// Answers calls whose deadline has passed, wherever they are.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    /// Decides calls whose deadline has passed, wherever they are. Returns how things stand then: when there is
+    /// something to do again, and how many answers are due.
+    pub(crate) fn expire(&mut self, now: Instant) -> Standing {
         if self.waiting_due.is_some_and(|due| due <= now) {
             let (overdue, waiting): (VecDeque<Job>, VecDeque<Job>) =
                 std::mem::take(&mut self.waiting).into_iter().partition(|job| job.deadline <= now);
@@ -187,18 +191,13 @@ impl Desk {
             }
         }
         let mut ledger = self.shared.ledger();
-        if ledger.next_due().is_some_and(|due| due <= now) {
-            let (answers, cancelled) = ledger.expire(now, |creditor| overdue(creditor, &self.shared.limits));
-            drop(ledger);
-            answers.into_iter().for_each(Answer::give);
-            self.cancelled.extend(cancelled);
+        let mut standing = ledger.standing();
+        if standing.next_due.is_some_and(|due| due <= now) {
+            self.cancelled.extend(ledger.expire(now, |creditor| overdue(creditor, &self.shared.limits)));
+            standing = ledger.standing();
         }
-    }
-
-    /// When [`Desk::expire`] has something to do again.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        let open = self.shared.ledger().next_due();
-        open.into_iter().chain(self.waiting_due).min()
+        standing.next_due = standing.next_due.into_iter().chain(self.waiting_due).min();
+        standing
     }
 
     /// The guest has to be told that this call is over.

@@ -8,11 +8,12 @@ pub(crate) use boot::Refusal;
 use self::boot::Hook;
 use crate::backoff::Backoff;
 use crate::bindings::mortise::plugin::types as wit;
+use crate::burst::Burst;
 use crate::code::Code;
 use crate::desk::{Break, Desk, deadline_exceeded};
 use crate::engine::Engine;
 use crate::guest::{Guest, GuestCall};
-use crate::ledger::{Answer, Creditor, Left, OpenCall};
+use crate::ledger::{Creditor, Left, OpenCall, Standing};
 use crate::loss::TurnLimit;
 use crate::ops::OpOutcome;
 use crate::outcome;
@@ -74,6 +75,7 @@ pub(crate) struct Driver {
     run_due: bool,
     entries_since_run: usize,
     deliveries_since_job: usize,
+    burst: Burst,
     /// When the guest wants to be turned.
     wake_at: Option<Instant>,
     _permit: OwnedSemaphorePermit,
@@ -102,6 +104,7 @@ impl Driver {
             run_due: false,
             entries_since_run: 0,
             deliveries_since_job: 0,
+            burst: Burst::default(),
             wake_at: None,
             _permit: permit,
             _ended: ended,
@@ -197,7 +200,10 @@ impl Driver {
         loop {
             self.now = Instant::now();
             self.desk.receive(cx);
-            self.desk.expire(self.now);
+            let standing = self.desk.expire(self.now);
+            if self.burst.is_full(standing.answers, self.now) {
+                self.give_answers();
+            }
             if self.desk.is_abandoned() {
                 return Poll::Ready(Event::Abandoned);
             }
@@ -208,7 +214,7 @@ impl Driver {
                 return Poll::Ready(Event::Cancel(id));
             }
             if self.deliveries_since_job >= DELIVERIES_PER_JOB_MAX
-                && let Some(job) = self.next_job()
+                && let Some(job) = self.next_job(standing)
             {
                 return Poll::Ready(Event::Job(job));
             }
@@ -219,13 +225,14 @@ impl Driver {
                 self.deliveries_since_job += 1;
                 return Poll::Ready(Event::Deliver(id, outcome));
             }
-            if let Some(job) = self.next_job() {
+            if let Some(job) = self.next_job(standing) {
                 return Poll::Ready(Event::Job(job));
             }
             if self.run_due || self.wake_at.is_some_and(|at| at <= self.now) {
                 return Poll::Ready(Event::Run);
             }
-            let due = [self.desk.next_due(), guest.ops().next_due(), self.wake_at];
+            self.give_answers();
+            let due = [standing.next_due, guest.ops().next_due(), self.wake_at];
             match due.into_iter().flatten().min() {
                 Some(at) => ready!(self.desk.poll_alarm(cx, at)),
                 None => return Poll::Pending,
@@ -233,10 +240,15 @@ impl Driver {
         }
     }
 
+    fn give_answers(&mut self) {
+        self.burst.begin();
+        self.shared.give_answers();
+    }
+
     /// A job that may be handed over now.
-    fn next_job(&mut self) -> Option<Job> {
+    fn next_job(&mut self, standing: Standing) -> Option<Job> {
         let limit = self.shared.limits.concurrency.unwrap_or(CONCURRENCY_MAX);
-        if self.hook_limit.is_some() || self.shared.ledger().running() >= limit {
+        if self.hook_limit.is_some() || standing.running >= limit {
             return None;
         }
         let job = self.desk.next_job()?;
@@ -280,10 +292,9 @@ impl Driver {
         let turn = guest.call(GuestCall { id, kind, name, parameters, context });
         let outcome = self.desk.turn(limit, turn).await?;
         let outcome = outcome.map(|outcome| outcome::judge(outcome, &self.shared.limits));
-        // The lock is released before an answer is given.
         let left = self.shared.ledger().leave(outcome);
         match left {
-            Left::Settled(answer) => answer.into_iter().for_each(Answer::give),
+            Left::Settled => {}
             Left::Open => self.entered(),
             Left::Expired(id) => self.desk.cancel(id),
         }
@@ -318,9 +329,8 @@ impl Drop for Driver {
     /// Answers what is left, even if the driver's own task panicked: the ledger lives on in the handle.
     fn drop(&mut self) {
         self.desk.shut(never_begun);
-        let answers =
-            self.shared.ledger().fail_all(|_| Failure::new("stopped", "the plugin was stopped before it answered"));
-        answers.into_iter().for_each(Answer::give);
+        self.shared.ledger().fail_all(|_| Failure::new("stopped", "the plugin was stopped before it answered"));
+        self.shared.give_answers();
     }
 }
 

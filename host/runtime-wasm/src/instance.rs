@@ -72,7 +72,7 @@ impl Instance for WasmInstance {
             traps,
             last_trap,
             queued: self.backlog.jobs(),
-            running: ledger.running(),
+            running: ledger.standing().running,
             stray_outcomes: ledger.stray(),
         }
     }

@@ -51,12 +51,23 @@ impl Answer {
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Left {
-    /// Nothing more to do, except to give this answer.
-    Settled(Option<Answer>),
+    /// Nothing more to do.
+    Settled,
     /// The guest will complete it.
     Open,
     /// The guest means to complete it, but its caller has been answered: it has to be cancelled.
     Expired(u64),
+}
+
+/// How the ledger stands at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Calls that the guest owes an answer.
+    pub(crate) running: usize,
+    /// Answers that are due and have not been taken.
+    pub(crate) answers: usize,
+    /// The next moment at which [`Ledger::expire`] has something to do.
+    pub(crate) next_due: Option<Instant>,
 }
 
 /// The calls of one plugin. Ids are never reused, not even by a fresh instance.
@@ -66,6 +77,8 @@ pub(crate) struct Ledger {
     entering: Option<(u64, Entering)>,
     open: HashMap<u64, OpenCall>,
     deadlines: BTreeSet<(Instant, u64)>,
+    /// Due, in the order in which they came to be.
+    answers: Vec<Answer>,
     hook: Option<Result<(), Failure>>,
     answered: bool,
     stray: u64,
@@ -82,27 +95,24 @@ impl Ledger {
     /// Notes the end of that turn, with the outcome if the guest gave one at once.
     pub(crate) fn leave(&mut self, outcome: Option<Result<Json, Failure>>) -> Left {
         let Some((id, entering)) = self.entering.take() else {
-            return Left::Settled(None);
+            return Left::Settled;
         };
         match (entering, outcome) {
-            (Entering::Owed(call), Some(outcome)) => Left::Settled(self.settle(call, outcome)),
+            (Entering::Owed(call), Some(outcome)) => self.settle(call, outcome),
             (Entering::Owed(call), None) => {
                 self.deadlines.insert((call.deadline, id));
                 self.open.insert(id, call);
-                Left::Open
+                return Left::Open;
             }
-            (Entering::Completed | Entering::Expired, Some(_)) => {
-                self.stray += 1;
-                Left::Settled(None)
-            }
-            (Entering::Completed, None) => Left::Settled(None),
-            (Entering::Expired, None) => Left::Expired(id),
+            (Entering::Completed | Entering::Expired, Some(_)) => self.stray += 1,
+            (Entering::Completed, None) => {}
+            (Entering::Expired, None) => return Left::Expired(id),
         }
+        Left::Settled
     }
 
     /// Takes the outcome of an open call. Unknown and repeated ids are counted and change nothing.
-    #[must_use]
-    pub(crate) fn complete(&mut self, id: u64, outcome: Result<Json, Failure>) -> Option<Answer> {
+    pub(crate) fn complete(&mut self, id: u64, outcome: Result<Json, Failure>) {
         if let Some((entering, state @ Entering::Owed(_))) = &mut self.entering
             && *entering == id
             && let Entering::Owed(call) = std::mem::replace(state, Entering::Completed)
@@ -112,48 +122,46 @@ impl Ledger {
         match self.open.remove(&id) {
             Some(call) => {
                 self.deadlines.remove(&(call.deadline, id));
-                self.settle(call, outcome)
+                self.settle(call, outcome);
             }
-            None => {
-                self.stray += 1;
-                None
-            }
+            None => self.stray += 1,
         }
     }
 
-    fn settle(&mut self, call: OpenCall, outcome: Result<Json, Failure>) -> Option<Answer> {
+    fn settle(&mut self, call: OpenCall, outcome: Result<Json, Failure>) {
         match call.creditor {
             Creditor::Caller { ticket, .. } => {
                 self.answered = true;
-                Some(Answer(ticket, outcome))
+                self.answers.push(Answer(ticket, outcome));
             }
-            Creditor::Hook { .. } => {
-                self.hook = Some(outcome.map(drop));
-                None
-            }
+            Creditor::Hook { .. } => self.hook = Some(outcome.map(drop)),
         }
     }
 
-    /// The next moment at which [`Ledger::expire`] has something to do.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
+    /// How things stand.
+    pub(crate) fn standing(&self) -> Standing {
         let open = self.deadlines.first().map(|(at, _)| *at);
         let entering = match &self.entering {
             Some((_, Entering::Owed(call))) => Some(call.deadline),
             _ => None,
         };
-        open.into_iter().chain(entering).min()
+        Standing {
+            running: self.open.len() + usize::from(self.entering.is_some()),
+            answers: self.answers.len(),
+            next_due: open.into_iter().chain(entering).min(),
+        }
     }
 
-    /// Answers what is overdue. Returns the answers to give, and the ids that the guest has to be told of.
-    pub(crate) fn expire(&mut self, now: Instant, failure: impl Fn(&Creditor) -> Failure) -> (Vec<Answer>, Vec<u64>) {
-        let (mut answers, mut cancelled) = (Vec::new(), Vec::new());
+    /// Answers what is overdue. Returns the ids that the guest has to be told of.
+    pub(crate) fn expire(&mut self, now: Instant, failure: impl Fn(&Creditor) -> Failure) -> Vec<u64> {
+        let mut cancelled = Vec::new();
         while let Some(&(at, id)) = self.deadlines.first()
             && at <= now
         {
             self.deadlines.pop_first();
             if let Some(call) = self.open.remove(&id) {
                 cancelled.push(id);
-                answers.extend(self.fail(call, &failure));
+                self.fail(call, &failure);
             }
         }
         if let Some((_, state)) = &mut self.entering
@@ -161,31 +169,35 @@ impl Ledger {
             && call.deadline <= now
             && let Entering::Owed(call) = std::mem::replace(state, Entering::Expired)
         {
-            answers.extend(self.fail(call, &failure));
+            self.fail(call, &failure);
         }
-        (answers, cancelled)
+        cancelled
     }
 
     /// Answers every call that the guest has been given with a failure: it will not complete them any more.
-    pub(crate) fn fail_all(&mut self, failure: impl Fn(&Creditor) -> Failure) -> Vec<Answer> {
+    pub(crate) fn fail_all(&mut self, failure: impl Fn(&Creditor) -> Failure) {
         let entering = match self.entering.take() {
             Some((_, Entering::Owed(call))) => Some(call),
             _ => None,
         };
         self.deadlines.clear();
         let open: Vec<OpenCall> = self.open.drain().map(|(_, call)| call).chain(entering).collect();
-        open.into_iter().filter_map(|call| self.fail(call, &failure)).collect()
+        for call in open {
+            self.fail(call, &failure);
+        }
     }
 
-    fn fail(&mut self, call: OpenCall, failure: &impl Fn(&Creditor) -> Failure) -> Option<Answer> {
+    fn fail(&mut self, call: OpenCall, failure: &impl Fn(&Creditor) -> Failure) {
         let failure = failure(&call.creditor);
         match call.creditor {
-            Creditor::Caller { ticket, .. } => Some(Answer(ticket, Err(failure))),
-            Creditor::Hook { .. } => {
-                self.hook = Some(Err(failure));
-                None
-            }
+            Creditor::Caller { ticket, .. } => self.answers.push(Answer(ticket, Err(failure))),
+            Creditor::Hook { .. } => self.hook = Some(Err(failure)),
         }
+    }
+
+    /// The answers that are due, to be given once the ledger's lock is released.
+    pub(crate) fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
     }
 
     /// A call that the guest works on now: what is done on its behalf inherits from it.
@@ -203,11 +215,6 @@ impl Ledger {
             _ => 0,
         };
         self.open.values().map(|call| call.depth).fold(entering, u8::max)
-    }
-
-    /// Calls that the guest owes an answer.
-    pub(crate) fn running(&self) -> usize {
-        self.open.len() + usize::from(self.entering.is_some())
     }
 
     /// The outcome of the hook that was called last, once.
@@ -252,11 +259,13 @@ mod tests {
         let (call, mut receiver) = call(Instant::now());
         let id = ledger.enter(call);
         assert!(matches!(ledger.leave(None), Left::Open));
-        ledger.complete(id, null()).expect("an answer").give();
+        ledger.complete(id, null());
+        ledger.complete(id, null());
+        ledger.complete(99, null());
+        assert_eq!(ledger.standing(), Standing { running: 0, answers: 1, next_due: None });
+        ledger.take_answers().into_iter().for_each(Answer::give);
         assert!(receiver.try_recv().unwrap().is_ok());
-        assert!(ledger.complete(id, null()).is_none());
-        assert!(ledger.complete(99, null()).is_none());
-        assert_eq!((ledger.stray(), ledger.running(), ledger.next_due()), (2, 0, None));
+        assert_eq!((ledger.stray(), ledger.standing().answers), (2, 0));
     }
 
     #[test]
@@ -264,9 +273,9 @@ mod tests {
         let mut ledger = Ledger::default();
         let (call, _receiver) = call(Instant::now());
         let id = ledger.enter(call);
-        assert!(ledger.complete(id, null()).is_some());
-        assert!(matches!(ledger.leave(Some(null())), Left::Settled(None)));
-        assert_eq!(ledger.stray(), 1);
+        ledger.complete(id, null());
+        assert!(matches!(ledger.leave(Some(null())), Left::Settled));
+        assert_eq!((ledger.stray(), ledger.take_answers().len()), (1, 1));
     }
 
     #[test]
@@ -275,12 +284,12 @@ mod tests {
         let now = Instant::now();
         let (call, mut receiver) = call(now);
         let id = ledger.enter(call);
-        assert_eq!(ledger.next_due(), Some(now));
-        let (answers, cancelled) = ledger.expire(now, late);
-        answers.into_iter().for_each(Answer::give);
+        assert_eq!(ledger.standing().next_due, Some(now));
+        let cancelled = ledger.expire(now, late);
+        ledger.take_answers().into_iter().for_each(Answer::give);
         assert_eq!((cancelled.len(), receiver.try_recv().unwrap().unwrap_err().code.as_ref()), (0, "late"));
         assert!(matches!(ledger.leave(None), Left::Expired(expired) if expired == id));
-        assert_eq!(ledger.running(), 0);
+        assert_eq!(ledger.standing().running, 0);
     }
 
     #[test]
@@ -295,10 +304,9 @@ mod tests {
                 id
             })
             .into();
-        let (answers, cancelled) = ledger.expire(now, late);
-        assert_eq!((answers.len(), cancelled.as_slice()), (1, &ids[..1]));
-        assert_eq!((ledger.running(), ledger.next_due()), (1, Some(soon)));
-        assert_eq!(ledger.fail_all(late).len(), 1);
-        assert_eq!((ledger.running(), ledger.next_due()), (0, None));
+        assert_eq!(ledger.expire(now, late), ids[..1]);
+        assert_eq!(ledger.standing(), Standing { running: 1, answers: 1, next_due: Some(soon) });
+        ledger.fail_all(late);
+        assert_eq!(ledger.standing(), Standing { running: 0, answers: 2, next_due: None });
     }
 }

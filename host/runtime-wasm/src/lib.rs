@@ -8,6 +8,7 @@
 mod backlog;
 mod backoff;
 mod bindings;
+mod burst;
 mod cache;
 mod code;
 mod describe;

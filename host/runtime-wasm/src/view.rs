@@ -2,7 +2,7 @@
 
 use crate::host::log::PluginLog;
 use crate::host::stdio::LineLog;
-use crate::ledger::Ledger;
+use crate::ledger::{Answer, Ledger};
 use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
@@ -52,6 +52,12 @@ impl Shared {
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the answers that are due.
+    pub(crate) fn give_answers(&self) {
+        let answers = self.ledger().take_answers();
+        answers.into_iter().for_each(Answer::give);
     }
 
     pub(crate) fn count_loss(&self, loss: &Loss) {

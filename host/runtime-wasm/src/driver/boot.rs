@@ -5,7 +5,7 @@ use crate::bindings::mortise::plugin::types as wit;
 use crate::describe;
 use crate::desk::Break;
 use crate::guest::Guest;
-use crate::ledger::{Answer, Creditor, OpenCall};
+use crate::ledger::{Creditor, OpenCall};
 use crate::loss::{Loss, TurnLimit};
 use crate::outcome;
 use mortise_model::{Description, Failure};
@@ -82,14 +82,14 @@ impl Driver {
         tracing::warn!(plugin = %self.shared.plugin, code = loss.code, reason = loss.reason, "the instance was lost");
         self.shared.count_loss(loss);
         let mut ledger = self.shared.ledger();
-        let answers = ledger.fail_all(|_| loss.failure());
+        ledger.fail_all(|_| loss.failure());
         // A hook's outcome concerned the instance that is gone.
         ledger.take_hook();
         if ledger.take_answered() {
             self.backoff.reset();
         }
         drop(ledger);
-        answers.into_iter().for_each(Answer::give);
+        self.shared.give_answers();
         self.desk.forget_cancelled();
     }
 

@@ -124,12 +124,8 @@ impl Host for HostView {
 
     fn complete(&mut self, id: u64, outcome: types::Outcome) {
         let outcome = outcome::judge(outcome, &self.shared.limits);
-        // Answered now, not at the end of the turn: the guest may go on computing for another call. The lock is
-        // released first.
-        let answer = self.shared.ledger().complete(id, outcome);
-        if let Some(answer) = answer {
-            answer.give();
-        }
+        // The driver gives the answer, soon even if the guest goes on computing for another call.
+        self.shared.ledger().complete(id, outcome);
     }
 }
 

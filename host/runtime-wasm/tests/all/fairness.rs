@@ -41,6 +41,21 @@ async fn queued_deadlines_are_kept_beside_sleeps_that_end_at_once() {
     open.abandon();
 }
 
+/// Answers are held for others while jobs follow one another, but not while one of these computes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_does_not_wait_for_the_call_behind_it() {
+    let plugin = load("behave", json!({})).await;
+    let first = plugin.begin("busy_ms", json!({"ms": 100}));
+    plugin.running(1).await;
+    // Both wait for the first, and follow one another when it is done.
+    let quick = plugin.begin("echo", json!({"message": 1}));
+    let slow = plugin.begin("busy_ms", json!({"ms": 2000}));
+    first.ok().await;
+    quick.ok().await;
+    assert_eq!(plugin.instance.health().running, 1, "the last call still computes");
+    slow.ok().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_and_drop_end_a_guest_that_is_never_idle() {
     let plugin = restless(json!({"config": {"stop": "never"}})).await;
