@@ -1,9 +1,10 @@
 //! A small single-threaded executor, driven by the host's turns.
 
 use crate::context::{self, Context};
+use crate::ids::IdMap;
 use crate::{Error, host, ops};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,9 +27,9 @@ thread_local! {
 #[derive(Default)]
 struct Executor {
     next_task: Cell<u64>,
-    tasks: RefCell<BTreeMap<u64, Task>>,
+    tasks: RefCell<IdMap<Task>>,
     /// The task that serves a call, for `cancel`.
-    calls: RefCell<BTreeMap<u64, u64>>,
+    calls: RefCell<IdMap<u64>>,
     ready: Arc<Ready>,
     nudged: Cell<bool>,
 }
@@ -149,7 +150,7 @@ pub(crate) fn ask_for_a_turn() {
 /// Drops the call's future and with it whatever it waits for.
 pub(crate) fn cancel(call: u64) {
     EXECUTOR.with(|executor| {
-        let task = executor.calls.borrow_mut().remove(&call);
+        let task = executor.calls.borrow_mut().remove(call);
         if let Some(task) = task {
             executor.remove(task);
         }
@@ -177,7 +178,7 @@ impl Executor {
     }
 
     fn poll(&self, id: u64) {
-        let Some((mut work, context, waker)) = self.tasks.borrow_mut().get_mut(&id).and_then(|task| {
+        let Some((mut work, context, waker)) = self.tasks.borrow_mut().get_mut(id).and_then(|task| {
             let work = task.work.take()?;
             Some((work, task.context.clone(), task.waker.clone()))
         }) else {
@@ -192,14 +193,14 @@ impl Executor {
         match poll {
             Poll::Pending => {
                 // Gone if the task cancelled itself; then `work` is dropped here, outside the borrow.
-                if let Some(task) = self.tasks.borrow_mut().get_mut(&id) {
+                if let Some(task) = self.tasks.borrow_mut().get_mut(id) {
                     task.work = Some(work);
                 }
             }
             Poll::Ready(outcome) => {
                 self.remove(id);
                 if let (Some(outcome), Some(call)) = (outcome, call) {
-                    self.calls.borrow_mut().remove(&call);
+                    self.calls.borrow_mut().remove(call);
                     host::complete(call, &outcome.map_err(host::Failure::from));
                 }
             }
@@ -208,7 +209,7 @@ impl Executor {
 
     fn remove(&self, task: u64) {
         // Dropping a future may run code that spawns or cancels: not while the map is borrowed.
-        let removed = self.tasks.borrow_mut().remove(&task);
+        let removed = self.tasks.borrow_mut().remove(task);
         drop(removed);
     }
 }

@@ -60,6 +60,7 @@ mod error;
 mod executor;
 mod guest;
 mod host;
+mod ids;
 mod logging;
 mod mesh;
 mod ops;

@@ -1,19 +1,19 @@
 //! Ops under way: what a future waits for while the host works on it.
 
 use crate::host::{self, Failure, Op, OpOutcome};
+use crate::ids::IdMap;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 thread_local! {
-    static OPS: Ops = const { Ops { next: Cell::new(0), slots: RefCell::new(BTreeMap::new()) } };
+    static OPS: Ops = const { Ops { next: Cell::new(0), slots: RefCell::new(IdMap::new()) } };
 }
 
 struct Ops {
     next: Cell<u64>,
-    slots: RefCell<BTreeMap<u64, Slot>>,
+    slots: RefCell<IdMap<Slot>>,
 }
 
 enum Slot {
@@ -50,7 +50,7 @@ impl Future for OpFuture {
             }
             State::Started(id) => {
                 let mut slots = ops.slots.borrow_mut();
-                match slots.remove(&id) {
+                match slots.remove(id) {
                     Some(Slot::Delivered(outcome)) => Poll::Ready(outcome),
                     Some(Slot::Waiting(_)) | None => {
                         slots.insert(id, Slot::Waiting(cx.waker().clone()));
@@ -72,7 +72,7 @@ impl Drop for OpFuture {
     fn drop(&mut self) {
         let State::Started(id) = self.0 else { return };
         // The thread's storage is gone only when the thread itself ends, in native tests.
-        let waiting = OPS.try_with(|ops| matches!(ops.slots.borrow_mut().remove(&id), Some(Slot::Waiting(_))));
+        let waiting = OPS.try_with(|ops| matches!(ops.slots.borrow_mut().remove(id), Some(Slot::Waiting(_))));
         if waiting.unwrap_or(false) {
             host::cancel_op(id);
         }
@@ -91,7 +91,7 @@ impl Ops {
 pub(crate) fn deliver(id: u64, outcome: OpOutcome) {
     let waker = OPS.with(|ops| {
         let mut slots = ops.slots.borrow_mut();
-        let slot = slots.get_mut(&id)?;
+        let slot = slots.get_mut(id)?;
         match std::mem::replace(slot, Slot::Delivered(outcome)) {
             Slot::Waiting(waker) => Some(waker),
             Slot::Delivered(_) => None,
