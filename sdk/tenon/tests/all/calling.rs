@@ -239,3 +239,11 @@ fn parameters_may_have_any_name() {
     let payload = json!({"payload": 1, "value": 4, "event": 5, "this": 2});
     assert_eq!(host.events(), [("told".to_owned(), payload)]);
 }
+
+#[test]
+fn hooks_that_are_not_written_go_well_and_state_is_not_said_to_be_migrated() {
+    use tenon::__private::{CallKind, absent};
+    assert_eq!(absent::<Lamp>(CallKind::Stop, "stop").unwrap(), "null");
+    let refused = absent::<Lamp>(CallKind::Migrate, "migrate").unwrap_err();
+    assert!(format!("{refused:?}").contains("unknown_function"), "{refused:?}");
+}
