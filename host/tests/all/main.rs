@@ -34,6 +34,7 @@ mod outage;
 mod plans;
 mod process;
 mod swaps;
+mod upgrades;
 mod versions;
 
 use std::time::{Duration, Instant};

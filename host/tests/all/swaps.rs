@@ -12,7 +12,7 @@ const CALLERS: usize = 64;
 
 /// Calls `function` from 64 callers, over the mesh, until `change` is done. Returns how many calls were answered; every
 /// answer must be a result that `accept` takes.
-async fn under_load(
+pub(crate) async fn under_load(
     host: &Host<'_>,
     function: &str,
     params: Value,
