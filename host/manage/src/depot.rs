@@ -6,15 +6,17 @@
 
 mod error;
 mod recovery;
+mod uninstall;
 
 pub use error::DepotError;
 pub(crate) use error::check_dependencies;
 pub use recovery::Recovered;
+pub(crate) use uninstall::Uninstalled;
 
 use jiff::Timestamp;
 use mortise_delivery::{
-    ArchiveStore, GenerationError, GenerationFolder, GenerationGuard, Generations, Repaired, StagedPlugin, Staging,
-    TreeLimits, WorkingCopies, WorkingCopyState,
+    ArchiveStore, FolderError, GenerationError, GenerationFolder, GenerationGuard, Generations, Repaired, StagedPlugin,
+    Staging, TreeError, TreeLimits, WorkingCopies, WorkingCopyState,
 };
 use mortise_model::{Digest, Json, PluginId};
 use mortise_plugin::{NameClaims, Package};
@@ -30,6 +32,7 @@ pub const RETENTION: usize = 2;
 /// Everything that is installed. Clones share it; everything blocks. Callers serialise what they do with one plugin.
 #[derive(Debug, Clone)]
 pub struct Depot {
+    state_dir: PathBuf,
     store: Store,
     archives: ArchiveStore,
     generations: Generations,
@@ -103,10 +106,9 @@ impl Depot {
         retention: usize,
     ) -> Result<(Self, Recovered), DepotError> {
         let store = Store::open(state_dir)?;
-        if let Some(set_aside) = &store.report().set_aside {
-            recovery::set_aside_with(state_dir, &set_aside.path)?;
-        }
+        let set_aside = recovery::set_aside_unknown(&store, state_dir)?;
         let depot = Self {
+            state_dir: state_dir.to_owned(),
             store,
             archives: ArchiveStore::open(state_dir).map_err(mortise_delivery::DeliveryError::from)?,
             generations: Generations::open(state_dir, staging.clone())
@@ -117,8 +119,12 @@ impl Depot {
             // A rollback always has somewhere to go.
             retention: retention.max(1),
         };
-        let recovered = depot.recover()?;
+        let recovered = depot.recover(&set_aside)?;
         Ok((depot, recovered))
+    }
+
+    pub(crate) fn state_dir(&self) -> &Path {
+        &self.state_dir
     }
 
     pub(crate) fn staging(&self) -> &Staging {
@@ -182,10 +188,11 @@ impl Depot {
     ) -> Result<GenerationFolder, DepotError> {
         match self.generations.verify(id, number, &generation.tree, &TreeLimits::default()) {
             Ok(folder) => Ok(folder),
-            Err(error @ (GenerationError::Missing { .. } | GenerationError::Corrupt { .. })) => {
-                self.restore(id, number, generation)?.ok_or_else(|| DepotError::from(error))
-            }
-            Err(error) => Err(error.into()),
+            // What cannot be read may be sound.
+            Err(
+                error @ (GenerationError::Disk(_) | GenerationError::Folder(FolderError::Tree(TreeError::Disk(_)))),
+            ) => Err(error.into()),
+            Err(error) => self.restore(id, number, generation)?.ok_or_else(|| DepotError::from(error)),
         }
     }
 
@@ -218,7 +225,14 @@ impl Depot {
         };
         let written = self.store.write(|tx| {
             let before = tx.plugin(&id)?;
-            let mut record = before.clone().unwrap_or_else(|| PluginRecord::new(Desired::Loaded));
+            let mut record = match &before {
+                Some(record) => record.clone(),
+                // Where only its own record is lost, its versions are those that are known.
+                None => PluginRecord {
+                    previous: tx.generations(&id)?.into_keys().rev().take(self.retention).collect(),
+                    ..PluginRecord::new(Desired::Loaded)
+                },
+            };
             self.promote(&mut record, number);
             record.desired = desired.unwrap_or(record.desired);
             tx.put_generation(&id, number, &generation)?;
@@ -351,40 +365,6 @@ impl Depot {
             _ => Ok(()),
         })?;
         Ok(())
-    }
-
-    /// Removes a plugin with everything that is kept of it, and returns how many generations that were and where its
-    /// edited working copy lies now; none where there was nothing.
-    ///
-    /// The working copy goes first: a crash before the record goes brings the plugin back whole.
-    pub(crate) fn uninstall(
-        &self,
-        id: &PluginId,
-        names: impl FnOnce() -> NameClaims,
-    ) -> Result<Option<(usize, Option<PathBuf>)>, DepotError> {
-        let installed = self.installed(id)?;
-        let edited = match &installed {
-            Some(installed) => !matches!(
-                self.copies.state(id, &installed.generation.tree)?,
-                WorkingCopyState::Same | WorkingCopyState::Missing
-            ),
-            // Nothing is known of what lies there, so nobody can say that it was not somebody's only copy.
-            None => true,
-        };
-        let edits = if edited { self.copies.set_aside(id)? } else { None };
-        let had_copy = edits.is_some() || self.copies.remove(id)?;
-        let generations = self.store.generations(id)?;
-        self.store.write(|tx| {
-            tx.remove_plugin(id)?;
-            tx.put_names(&names())
-        })?;
-        let mut archives = Vec::new();
-        for (number, generation) in &generations {
-            self.generations.remove(id, *number)?;
-            archives.extend(generation.archive);
-        }
-        self.forget_archives(archives)?;
-        Ok((had_copy || installed.is_some() || !generations.is_empty()).then_some((generations.len(), edits)))
     }
 
     /// Remembers who claims which name.

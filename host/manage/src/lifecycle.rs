@@ -168,7 +168,7 @@ impl Manager {
         Ok(self.load_result(&id, &changed))
     }
 
-    /// Remembers why a plugin failed; of one whose folder is not there, nothing is remembered.
+    /// Remembers why a plugin failed; of one that is neither on record nor in its folder, nothing is remembered.
     async fn remember_failure(
         &self,
         operation: &Operation,
@@ -181,7 +181,14 @@ impl Manager {
             Err(error) => {
                 let refusal = change_refusal(id, &error, verb);
                 let reason = refusal.reason().to_owned();
-                operation.fail(self.depot.working_copy(id).exists().then_some(reason)).await;
+                let wanted = id.clone();
+                let is_known = self
+                    .on_disk(move |depot| {
+                        Ok(depot.working_copy(&wanted).exists() || depot.installed(&wanted)?.is_some())
+                    })
+                    .await
+                    .unwrap_or(true);
+                operation.fail(is_known.then_some(reason)).await;
                 Err(refusal)
             }
         }

@@ -1,18 +1,19 @@
 //! `list_plugin_versions`, `rollback_plugin` and `uninstall_plugin`.
 
-use crate::change::{ChangeError, Next, Verb, busy, change_refusal, stopping};
+use crate::change::{ChangeError, Next, Verb, busy, change_refusal};
+use crate::depot::Uninstalled;
 use crate::install::disk_refusal;
 use crate::lifecycle::note_passed;
 use crate::manager::Manager;
 use crate::object::insert;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
 use mortise_delivery::GenerationFolder;
 use mortise_model::PluginId;
 use mortise_plugin::Operation;
 use mortise_store::{Desired, GenerationRecord, Source};
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{info, warn};
 
 impl Manager {
     pub(crate) async fn list_versions(&self, arguments: &Arguments) -> Result<Value, Refusal> {
@@ -112,21 +113,31 @@ impl Manager {
     pub(crate) async fn uninstall(&self, arguments: &Arguments) -> Result<Value, Refusal> {
         let id = installed_id(arguments)?;
         let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
-        self.forget_probation(&id);
-        let removed = operation.remove().await.map_err(|error| stopping(&error))?;
-        let (wanted, registry) = (id.clone(), self.registry.clone());
+        let wanted = id.clone();
         let gone = self
-            .on_disk(move |depot| depot.uninstall(&wanted, || registry.names().as_ref().clone()))
+            .on_disk(move |depot| depot.uninstall(&wanted))
             .await
             .map_err(|error| disk_refusal(&error).with("plugin_id", id.as_str()))?;
-        let Some((generations, edits)) = gone else { return Err(not_installed(id.as_str())) };
-        info!(plugin = %id, generations, "plugin uninstalled");
+        // Only now: what could not be taken off the record goes on serving. A host that ends takes it away by itself.
+        self.forget_probation(&id);
+        let removed = operation.remove().await.ok().flatten();
+        let Some(Uninstalled { generations, edits }) = gone else { return Err(not_installed(id.as_str())) };
+        let count = generations.len();
+        let (wanted, registry) = (id.clone(), self.registry.clone());
+        let cleared =
+            self.on_disk(move |depot| depot.clear(&wanted, &generations, || registry.names().as_ref().clone())).await;
+        info!(plugin = %id, generations = count, "plugin uninstalled");
         let mut reply = json!({
             "status": "success",
             "plugin_id": id,
             "was_loaded": removed.is_some(),
-            "generations_removed": generations,
+            "generations_removed": count,
         });
+        if let Err(error) = cleared {
+            warn!(plugin = %id, error = chain(&error), "failed to remove what an uninstalled plugin ran from");
+            let warning = format!("its files are removed at the next start: {}", chain(&error));
+            insert(&mut reply, "warnings", vec![warning]);
+        }
         if let Some(edits) = edits {
             insert(&mut reply, "edits_kept_at", edits.display().to_string());
         }

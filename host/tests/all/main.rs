@@ -23,6 +23,7 @@ mod artifacts;
 mod bad_bundles;
 mod bundled;
 mod cli;
+mod damage;
 mod drop_in;
 mod envelope;
 mod events;

@@ -3,12 +3,13 @@
 
 use super::{Depot, DepotError};
 use crate::refusal::chain;
+use jiff::Timestamp;
 use mortise_delivery::{ArchiveFormat, ArchiveLimits, DeliveryError, GenerationFolder, ReadArchive, StagedPlugin};
-use mortise_model::PluginId;
+use mortise_model::{Json, PluginId};
 use mortise_plugin::NameClaims;
-use mortise_store::{Desired, GenerationRecord};
+use mortise_store::{Desired, GenerationRecord, Store};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What an earlier process left, and what became of it. One line for each thing that an operator should know.
 #[derive(Debug, Default)]
@@ -19,32 +20,71 @@ pub struct Recovered {
     pub swept: usize,
 }
 
-/// A store that could not be read takes with it what only it could tell apart: generations and archives are kept under
-/// names like its own, and swept by nobody.
-pub(super) fn set_aside_with(state_dir: &Path, store: &Path) -> Result<(), DepotError> {
-    let suffix = store.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("state.redb"));
-    let suffix = suffix.unwrap_or(".corrupt");
-    for name in ["generations", "store"] {
-        let from = state_dir.join(name);
-        match std::fs::rename(&from, state_dir.join(format!("{name}{suffix}"))) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(DepotError::Internal(format!("failed to set `{}` aside: {error}", from.display())));
-            }
-            _ => {}
-        }
+/// The setting of a store that knows what lies in the folders beside it.
+const KNOWS_FOLDERS: &str = "depot.knows_folders";
+
+/// The folders that only the store can tell apart.
+const FOLDERS: [&str; 2] = ["generations", "store"];
+
+/// A store that has only begun, because there was none or none that could be read, knows nothing of the generations and
+/// archives beside it: they are kept under names that nobody sweeps. Returns those names. A crash on the way is no
+/// harm: what is left is set aside at the next start.
+pub(super) fn set_aside_unknown(store: &Store, state_dir: &Path) -> Result<Vec<PathBuf>, DepotError> {
+    // Whoever knows a plugin knows its files, even if the setting is lost.
+    if store.setting(KNOWS_FOLDERS)?.is_some() || !store.plugins()?.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let of_store = store.report().set_aside.as_ref().and_then(|set_aside| set_aside.path.file_name());
+    let of_store = of_store.and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("state.redb"));
+    let suffix = match of_store {
+        Some(suffix) => suffix.to_owned(),
+        None => format!(".unknown-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")),
+    };
+    let mut set_aside = Vec::new();
+    for name in FOLDERS {
+        let from = state_dir.join(name);
+        // Holding something: an empty folder, as any host makes it, is nothing to keep.
+        if !std::fs::read_dir(&from).is_ok_and(|mut entries| entries.next().is_some()) {
+            continue;
+        }
+        let to = free_name(state_dir, &format!("{name}{suffix}"));
+        // On disk before the store says that what lies there is its own.
+        std::fs::rename(&from, &to)
+            .and_then(|()| std::fs::File::open(state_dir)?.sync_all())
+            .map_err(|error| DepotError::Internal(format!("failed to set `{}` aside: {error}", from.display())))?;
+        set_aside.push(to);
+    }
+    store.write(|tx| tx.put_setting(KNOWS_FOLDERS, &Json::of(&true.into())))?;
+    Ok(set_aside)
+}
+
+/// The lock of the state folder keeps others from making files there.
+fn free_name(state_dir: &Path, name: &str) -> PathBuf {
+    let numbered = (2_u32..).map(|number| state_dir.join(format!("{name}-{number}")));
+    let mut names = std::iter::once(state_dir.join(name)).chain(numbered);
+    names.find(|path| std::fs::symlink_metadata(path).is_err()).unwrap_or_else(|| state_dir.join(name))
 }
 
 impl Depot {
-    pub(super) fn recover(&self) -> Result<Recovered, DepotError> {
+    /// `unknown` are the folders that were set aside with the store.
+    pub(super) fn recover(&self, unknown: &[PathBuf]) -> Result<Recovered, DepotError> {
         let mut recovered = Recovered::default();
         let report = self.store.report();
+        let kept: Vec<String> = unknown.iter().map(|path| format!("`{}`", path.display())).collect();
+        let kept = kept.join(" and ");
+        let begun = "a new one was begun, and plugins are loaded from their folders, also those that were unloaded";
         if let Some(set_aside) = &report.set_aside {
-            let path = set_aside.path.display();
+            let (reason, path) = (&set_aside.reason, set_aside.path.display());
+            let with = if kept.is_empty() { String::new() } else { format!(" with {kept}") };
             recovered.warnings.push(format!(
-                "the state store could not be read ({}): it is kept as `{path}`, and a new one was begun",
-                set_aside.reason
+                "the state store could not be read ({reason}): {begun}; the old one is kept as `{path}`{with}; check the \
+                 disk, and remove what is kept when nothing is missed"
+            ));
+        } else if !kept.is_empty() {
+            recovered.warnings.push(format!(
+                "there is no state store that knows of the versions in {}: {begun}; they are kept as {kept}; remove them \
+                 when nothing is missed",
+                self.state_dir.display()
             ));
         }
         for corrupt in &report.corrupt {
