@@ -25,7 +25,9 @@ impl DiskError {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 "let the host's user write there".to_owned()
             }
-            io::ErrorKind::NotADirectory => "move away what is there: it should be a folder".to_owned(),
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                "move away what is there: it should be a folder".to_owned()
+            }
             _ => format!("the system says: {}", self.source),
         }
     }

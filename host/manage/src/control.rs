@@ -63,6 +63,8 @@ impl ControlError {
     pub fn hint(&self) -> String {
         if self.is_too_long() {
             "set `--state-dir` to a shorter path on the same file system: a socket's path may have 107 bytes".to_owned()
+        } else if self.source.kind() == io::ErrorKind::IsADirectory {
+            "move away what is there, or name another folder with `--state-dir`".to_owned()
         } else {
             "the user that runs the host must be able to write there; `--state-dir` names another folder".to_owned()
         }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::time::Instant;
+use tracing::warn;
 
 /// The host's functions, in the order in which the reference advertises them (wire contract 6.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -502,7 +503,17 @@ async fn run(function: Function, manager: &Manager, origin: Origin, mut argument
         Function::RollbackPlugin => manager.rollback(&arguments).await,
         Function::UninstallPlugin => manager.uninstall(&arguments).await,
     };
-    result.unwrap_or_else(Refusal::into_value)
+    let is_refused = result.is_err();
+    let mut answer = result.unwrap_or_else(Refusal::into_value);
+    if origin != Origin::Control {
+        let whole = is_refused.then(|| answer.to_string());
+        if manager.folders.shorten(&mut answer)
+            && let Some(answer) = whole
+        {
+            warn!(function = function.name(), answer, "refused a call");
+        }
+    }
+    answer
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod repeat;
 mod signature;
 mod status;
 pub mod template;
+mod told;
 mod upload;
 mod versions;
 

@@ -46,7 +46,14 @@ impl LockError {
     pub fn hint(&self) -> String {
         let text = match self {
             Self::Held { .. } => "stop that host, or give this one a folder of its own with `--state-dir`",
-            Self::Io { .. } => "the folder must belong to the user that runs the host; `--state-dir` names another",
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+                    "move away what is there, or name another folder with `--state-dir`"
+                }
+                io::ErrorKind::ReadOnlyFilesystem => "mount it for writing, or name another folder with `--state-dir`",
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk",
+                _ => "the folder must belong to the user that runs the host; `--state-dir` names another",
+            },
         };
         text.to_owned()
     }

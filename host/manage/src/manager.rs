@@ -4,6 +4,7 @@ use crate::depot::Depot;
 use crate::function;
 use crate::probation::{ProbationConfig, Probations};
 use crate::repeat::Repeats;
+use crate::told::OwnFolders;
 use mortise_artifact::ArtifactStore;
 use mortise_delivery::{FetchConfig, FetchError, Fetcher, UploadLimits, Uploads};
 use mortise_model::{IdError, PluginId};
@@ -56,6 +57,8 @@ pub struct Manager {
     /// Calls of the host's functions that may be under way at once.
     pub(crate) call_places: Arc<Semaphore>,
     repeats: Repeats,
+    /// Whose paths are nobody's business elsewhere.
+    pub(crate) folders: OwnFolders,
     tasks: TaskTracker,
     /// Cancelled when calls are to wait no longer.
     stopping: CancellationToken,
@@ -92,6 +95,11 @@ impl Manager {
     pub fn install(parts: ManagerParts, routes: &Routes) -> Result<Arc<Self>, IdError> {
         let ManagerParts { config, registry, depot, artifacts, fetch, client, outbox } = parts;
         let uploads = Uploads::new(depot.staging().clone(), UploadLimits::new(config.bundle_bytes_max));
+        let folders = OwnFolders::new([
+            (&config.capabilities_dir, "capabilities_dir"),
+            (depot.state_dir(), "state_dir"),
+            (artifacts.dir(), "artifact_dir"),
+        ]);
         let manager = Arc::new_cyclic(|own| Self {
             config,
             registry,
@@ -108,6 +116,7 @@ impl Manager {
             staging_places: Semaphore::new(STAGING_MAX),
             call_places: Arc::new(Semaphore::new(CALLS_MAX)),
             repeats: Repeats::default(),
+            folders,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });

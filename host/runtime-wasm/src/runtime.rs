@@ -69,6 +69,29 @@ pub enum WasmError {
     },
 }
 
+impl WasmError {
+    /// A stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Engine(_) => "engine",
+            Self::Thread { .. } | Self::CompilePool(_) => "threads",
+            Self::CacheDir { .. } => "disk",
+        }
+    }
+
+    /// The cure, as one line.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let text = match self {
+            Self::Engine(_) => "run it on a machine that wasmtime supports",
+            Self::Thread { .. } | Self::CompilePool(_) => "let the process have more threads, or more memory",
+            Self::CacheDir { .. } => "move away what is there: it should be a folder of the host's own user",
+        };
+        text.to_owned()
+    }
+}
+
 /// Runs components of the world `mortise:plugin/plugin@0.1.0`.
 ///
 /// Each generation has one instance and one task. Its `limits.stack` is that of the engine, 1 MiB: a plugin that asks

@@ -24,6 +24,7 @@ mod bad_bundles;
 mod bundled;
 mod cli;
 mod damage;
+mod disk;
 mod drop_in;
 mod envelope;
 mod events;

@@ -7,6 +7,7 @@ use crate::cli::settings::config_failure;
 use crate::config::{HostFlags, env::ProcessEnvironment, resolve_host};
 use mortise_delivery::DiskError;
 use mortise_manage::{ControlError, DepotError, LockError};
+use mortise_runtime_wasm::WasmError;
 
 pub(in crate::cli) fn run(args: &RunArgs, _printer: &mut Printer) -> Result<ExitStatus, CommandError> {
     let resolution =
@@ -32,6 +33,7 @@ fn with_cure(error: anyhow::Error) -> CommandError {
         .or_else(|| error.downcast_ref().map(|error: &LockError| (error.code(), error.hint())))
         .or_else(|| error.downcast_ref().map(|error: &ControlError| (error.code(), error.hint())))
         .or_else(|| error.downcast_ref().map(|error: &DepotError| (error.code(), error.hint())))
+        .or_else(|| error.downcast_ref().map(|error: &WasmError| (error.code(), error.hint())))
         .or_else(|| error.downcast_ref().map(|error: &DiskError| ("disk", error.hint())));
     match told {
         Some((code, hint)) => CommandError::refused(error, code, hint),
