@@ -23,6 +23,7 @@ mod artifacts;
 mod bad_bundles;
 mod bundled;
 mod cli;
+mod clock;
 mod damage;
 mod disk;
 mod drop_in;

@@ -59,6 +59,26 @@ fn a_later_operation_of_the_same_key_replaces_the_earlier() {
     assert_eq!(store.operation(&key("1")).unwrap(), Some(running(3)));
 }
 
+/// Ages are told by the order alone: a clock that was set back neither hides what came last nor keeps what came first.
+#[test]
+fn a_clock_that_is_set_back_changes_no_order() {
+    let folder = folder();
+    let store = open(folder.path());
+    put(&store, &key("ahead"), &done(4_000_000_000, "1"));
+    put(&store, &key("back"), &done(-4_000_000_000, "2"));
+    assert_eq!(requests(&store), ["back", "ahead"]);
+    drop(store);
+    let store = open(folder.path());
+    put(&store, &key("ahead"), &running(5));
+    assert_eq!(requests(&store), ["ahead", "back"], "the later one replaces the earlier");
+    put(&store, &key("ahead"), &done(5, "3"));
+    assert_eq!(store.operation(&key("ahead")).unwrap(), Some(done(5, "3")));
+    for number in 0..OPERATIONS_MAX - 1 {
+        put(&store, &key(&number.to_string()), &running(6));
+    }
+    assert_eq!(requests(&store).last().map(String::as_str), Some("ahead"), "the one that came first has gone");
+}
+
 #[test]
 fn the_oldest_goes_and_the_number_is_kept_across_a_restart() {
     let folder = folder();
