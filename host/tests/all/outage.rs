@@ -1,6 +1,6 @@
 //! The broker goes away and comes back: the host never stops running, and is called again soon after.
 
-use crate::bundle::Plugin;
+use crate::bundle::{Plugin, bundle};
 use crate::host::{Site, Way};
 use crate::until;
 use serde_json::json;
@@ -53,6 +53,42 @@ async fn a_broker_that_restarts_finds_the_host_again() {
     let event = events.next_where("no event", |event| event["method"] == "plugin_unloaded").await;
     assert_eq!(event["params"]["plugin_id"], "counter");
     assert!(host.is_running());
+    host.stop().await;
+}
+
+/// The mesh goes while an install is under way: it is finished here, and its caller can ask later what became of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_install_is_finished_without_the_mesh_and_its_outcome_is_told_later() {
+    let site = Site::on_nats();
+    let mut host = site.start().await;
+    let params = bundle(&Plugin::of("large", "wasi").tarball());
+    let request = json!({"jsonrpc": "2.0", "id": "lost", "method": "install_plugin_from_bundle", "params": params});
+    host.tell(request.to_string()).await;
+    until("the install is under way", async || site.state().join("generations/large").exists()).await;
+    // Held where it is until the broker is gone.
+    host.signal(rustix::process::Signal::STOP);
+    site.broker().kill();
+    host.signal(rustix::process::Signal::CONT);
+    until("the plugin is loaded", async || host.loaded().await == ["large"]).await;
+    let folders = host.result(Way::Control, "folders", json!({})).await;
+    assert_eq!(folders, 0, "it serves");
+    until("the host notices", async || host.result(Way::Control, "get_status", json!({})).await["connected"] == false)
+        .await;
+
+    site.broker().restart();
+    host.peer = site.peer().await;
+    let ask = json!({"id": 1, "method": "get_plugin_operation", "params": {"request_id": "lost"}}).to_string();
+    let subject = format!("device-connect.{}.{}.cmd", site.tenant, site.device);
+    until("its outcome is told", async || {
+        let Ok(reply) = host.peer.request(&subject, ask.clone().into(), RECOVERY).await else { return false };
+        let reply: serde_json::Value = serde_json::from_slice(&reply).unwrap();
+        let operation = &reply["result"]["operation"];
+        operation["status"] == "done"
+            && operation["outcome"]["status"] == "success"
+            && operation["plugin_id"] == "large"
+    })
+    .await;
+    assert!(host.advertised().await.contains(&"folders".to_owned()));
     host.stop().await;
 }
 
