@@ -1,5 +1,6 @@
 """A disk that is full or read-only: nothing that runs is lost, and what is refused leaves nothing behind."""
 
+import json
 import os
 import subprocess
 
@@ -49,25 +50,58 @@ def test_a_plugin_that_does_not_fit_changes_nothing(small_disk):
     assert works(small_disk)
 
 
+def fill(ballast):
+    """Leaves no room on the disk."""
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(bytes(1 << 12))
+
+
 def test_a_full_disk_is_survived(small_disk):
+    small_disk.install(bundle_of("hello-world", description="newer"))
     ballast = small_disk.capabilities.parent / "ballast"
     with small_disk.unchanged():
-        with ballast.open("wb") as file, pytest.raises(OSError):
-            while True:
-                file.write(bytes(1 << 16))
-                file.flush()
+        fill(ballast)
         for method, params in (
             ("install_plugin_from_bundle", bundle_of("counter").params()),
-            ("install_plugin_from_bundle", bundle_of("hello-world", description="newer").params()),
+            ("install_plugin_from_bundle", bundle_of("hello-world", description="newest").params()),
             ("publish_plugin_artifact", {"plugin_id": "hello-world"}),
         ):
             refusal = small_disk.refuse(method, params, limit=60)
             print(refusal)
+            assert str(small_disk.capabilities) not in json.dumps(refusal), "no path of this machine"
             assert works(small_disk)
         ballast.unlink()
     small_disk.install(bundle_of("counter"))
     small_disk.kill()
     small_disk.start()
+    assert works(small_disk)
+
+
+def test_on_a_full_disk_a_plugin_is_changed_wholly_or_not_at_all(small_disk):
+    # These need next to no room, so that either outcome is right; what is not is half of one.
+    small_disk.install(bundle_of("hello-world", description="newer"))
+    one = {"plugin_id": "hello-world"}
+    ballast = small_disk.capabilities.parent / "ballast"
+    fill(ballast)
+    before = small_disk.call("list_plugins")["loaded"]["hello-world"]
+    reloaded = small_disk.call("reload_plugin", one, limit=60)
+    print(reloaded)
+    assert works(small_disk)
+    rolled_back = small_disk.call("rollback_plugin", one, limit=60)
+    print(rolled_back)
+    now = small_disk.call("list_plugins")["loaded"]["hello-world"]
+    assert (now["generation"] != before["generation"]) == (rolled_back["status"] == "success")
+    assert works(small_disk)
+    uninstalled = small_disk.call("uninstall_plugin", one, limit=60)
+    print(uninstalled)
+    assert "edits_kept_at" not in uninstalled, "nobody edited anything"
+    ballast.unlink(missing_ok=True)
+    small_disk.kill()
+    small_disk.start()
+    if uninstalled["status"] == "success":
+        assert small_disk.call("list_plugins")["available"] == []
+        small_disk.install(bundle_of("hello-world"))
     assert works(small_disk)
 
 

@@ -1,12 +1,14 @@
-"""What the reference host lets through and this one must not (wire contract 11, rows S1, S2 and S9).
+"""What the reference host lets through and this one must not (wire contract 11, rows S1, S2, S8, S9 and S11).
 
 The other rows have tests where their subject is: S3 and S6 in `test_artifacts.py`, S4 and S5 in `test_bundles.py`, S7
-in `test_urls.py`.
+in `test_urls.py`; S10 in `host/mesh/tests/all/nats_tls.rs` and S12 in `host/tests/all/cli.rs`. S13 is about
+commissioning, which this host does not offer.
 """
 
 import pytest
 
 from peers.bundle import Bundle, bundle_of, files_of, tar_gz, with_manifest
+from peers.host import CallError
 
 # None of it is about the transport.
 pytestmark = [pytest.mark.nats, pytest.mark.parametrize("transport", ["nats"], indirect=True)]
@@ -41,7 +43,9 @@ def test_an_id_is_never_a_way_out_of_the_folder(exposed_host, tmp_path):
                            "list_plugin_versions", "publish_plugin_artifact", "get_plugin_artifact_url"):  # fmt: skip
                 exposed_host.refuse(method, {"plugin_id": given})
             exposed_host.refuse("install_plugin", {"source_path": source, "plugin_id": given})
-            exposed_host.refuse("install_plugin_from_bundle", bundle_of("hello-world").params() | {"plugin_id": given})
+            for method in ("install_plugin_from_bundle", "plan_plugin_install"):
+                exposed_host.refuse(method, bundle_of("hello-world").params() | {"plugin_id": given})
+            exposed_host.refuse("get_plugin_template", {"plugin_id": given})
             manifest = {"id": given, "bundle_b64": bundle_of("hello-world").params()["bundle_b64"]}
             exposed_host.refuse("install_plugin_from_manifest", {"manifest": manifest})
     assert tree(elsewhere) == before
@@ -58,6 +62,51 @@ def test_no_archive_takes_the_place_of_what_belongs_to_the_host(exposed_host, ow
         with exposed_host.unchanged():
             refusal = exposed_host.refuse("install_plugin_from_bundle", params)
             assert refusal["message"].startswith("invalid plugin id"), refusal
+
+
+@pytest.mark.parametrize("way", ["parameter", "metadata"])
+def test_a_sender_who_is_claimed_is_no_permission(host, tmp_path, way):
+    # S8: anybody may write any name there. The reference calls it authenticated.
+    folder = tmp_path / "hello-world"
+    folder.mkdir()
+    for name, data in files_of("hello-world").items():
+        (folder / name).write_bytes(data)
+    for claimed in (host.device, "operator", "control", "local", "root"):
+        claim = {"source_device": claimed}
+        params = {"source_path": str(folder)} | (claim if way == "parameter" else {"_dc_meta": claim})
+        with host.unchanged():
+            refusal = host.refuse("install_plugin", params)
+            assert refusal["code"] == "not_allowed", refusal
+    # Nor does it take anybody's answer: two that share a request id and are told apart by their claim are two calls.
+    host.install(bundle_of("hello-world"))
+    incarnations = []
+    for claimed in ("one", "other"):
+        params = {"plugin_id": "hello-world", "_dc_meta": {"source_device": claimed}}
+        message = {"jsonrpc": "2.0", "id": "shared", "method": "reload_plugin", "params": params}
+        incarnations.append(host.send(message)["result"]["incarnation"])
+    assert len(set(incarnations)) == 2
+
+
+def test_nothing_runs_outside_the_sandbox(host):
+    # S11: the reference opens a sidecar's port to the network and mounts all plugins into it.
+    image = {"id": "cam", "type": "docker", "image": "example/cam:1"}
+    for method, params in (
+        ("deploy_sidecar", {"plugin_id": "hello-world"}),
+        ("undeploy_sidecar", {"plugin_id": "hello-world"}),
+        ("install_plugin_from_docker", {"manifest": image}),
+    ):
+        with host.unchanged(), pytest.raises(CallError) as raised:
+            host.call(method, params)
+        assert raised.value.code == -32601, method
+    with host.unchanged():
+        refusal = host.refuse("install_plugin_from_manifest", {"manifest": image})
+        assert refusal["code"] == "sidecars_disabled", refusal
+        for kind, entry_point in (("native", "plugin.so"), ("docker", "plugin.wasm"), ("python", "plugin.py")):
+            files = with_manifest(files_of("hello-world"), type=kind, entry_point=entry_point, image="example/cam:1")
+            bundle = Bundle(tar_gz(files | {entry_point: b"\x7fELF"}))
+            refusal = host.refuse("install_plugin_from_bundle", bundle.params())
+            print(refusal)
+            assert "hello_world" not in [f["name"] for f in host.call("requestRegistration")["capabilities"]["functions"]]
 
 
 def test_no_plugin_takes_a_function_of_the_host(host):
