@@ -1,0 +1,49 @@
+//! The end of a generation that serves no longer.
+
+use crate::generation::Generation;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::warn;
+
+/// How long a stop hook may take once the host is stopping.
+const STOPPING_HOOK: Duration = Duration::from_millis(700);
+
+/// How much longer than its stop hook an instance may take to end.
+const STOP_MARGIN: Duration = Duration::from_millis(300);
+
+/// Ends a generation that serves no longer: its calls first, for at most `grace` and until the host stops, then its
+/// stop hook. What still runs then is answered by the instance's shutdown.
+pub(super) async fn drain(
+    generation: Arc<Generation>,
+    grace: Option<Duration>,
+    mut stopping: watch::Receiver<Option<Instant>>,
+) {
+    generation.close();
+    let patience = async {
+        match grace {
+            Some(grace) => tokio::time::sleep(grace).await,
+            None => std::future::pending().await,
+        }
+    };
+    let cut = async {
+        // The sender lives as long as the owner task, which waits for this at its end.
+        let cut = stopping.wait_for(Option::is_some).await.ok().and_then(|cut| *cut);
+        match cut {
+            Some(cut) => tokio::time::sleep_until(cut).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = generation.drained() => {}
+        () = patience => {}
+        () = cut => {}
+    }
+    let stop_timeout = generation.services.limits().stop_timeout;
+    let stop_timeout = if stopping.borrow().is_some() { stop_timeout.min(STOPPING_HOOK) } else { stop_timeout };
+    // A turn under way may keep the instance from looking up: dropped, it ends all the same.
+    if tokio::time::timeout(stop_timeout + STOP_MARGIN, generation.instance.shutdown(stop_timeout)).await.is_err() {
+        warn!(plugin = %generation.package.id, generation = generation.package.generation, "a plugin was ended without its stop hook");
+    }
+}

@@ -1,0 +1,267 @@
+//! The one task that owns which generation of which plugin serves.
+
+use super::drain::drain;
+use super::{ActivateError, Activated, Command, Names, PluginStatus, Removed};
+use crate::generation::Generation;
+use crate::ownership::{NameClaims, Ownership};
+use crate::routines::Routines;
+use crate::services::Backend;
+use arc_swap::ArcSwap;
+use mortise_model::{FunctionName, PluginId, PluginState};
+use mortise_rpc::{ADVERTISEMENT_ENVELOPE_BYTES, Routes};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// Generations of one plugin that may drain at once.
+const DRAINING_MAX: usize = 2;
+
+pub(super) struct Entry {
+    pub(super) state: PluginState,
+    pub(super) serving: Option<Serving>,
+}
+
+/// What is left of a plugin's earlier generations; kept until the last of them has ended, loaded or not.
+struct Trace {
+    drain_slots: Arc<Semaphore>,
+    /// The last ticks of their routines.
+    ticks: TaskTracker,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self { drain_slots: Arc::new(Semaphore::new(DRAINING_MAX)), ticks: TaskTracker::new() }
+    }
+}
+
+pub(super) struct Serving {
+    pub(super) generation: Arc<Generation>,
+    routines: Routines,
+}
+
+pub(super) struct RegistryTask {
+    pub(super) routes: Routes,
+    pub(super) backend: Arc<dyn Backend>,
+    message_bytes_max: watch::Receiver<usize>,
+    pub(super) snapshot: Arc<ArcSwap<Vec<PluginStatus>>>,
+    pub(super) names: Arc<ArcSwap<NameClaims>>,
+    pub(super) plugins: BTreeMap<PluginId, Entry>,
+    /// Serving plugins in load order; a reload keeps its place.
+    pub(super) order: Vec<PluginId>,
+    pub(super) ownership: Ownership,
+    traces: HashMap<PluginId, Trace>,
+    drains: TaskTracker,
+    /// When calls are cut, once the host is stopping.
+    stopping: watch::Sender<Option<Instant>>,
+    unload_grace: Duration,
+}
+
+/// What the task tells everybody: the plugins, and who claims which name.
+type Told = (Arc<ArcSwap<Vec<PluginStatus>>>, Arc<ArcSwap<NameClaims>>);
+
+impl RegistryTask {
+    pub(super) fn new(
+        routes: Routes,
+        backend: Arc<dyn Backend>,
+        message_bytes_max: watch::Receiver<usize>,
+        (snapshot, names): Told,
+        claims: NameClaims,
+        unload_grace: Duration,
+    ) -> Self {
+        Self {
+            routes,
+            backend,
+            message_bytes_max,
+            snapshot,
+            names,
+            plugins: BTreeMap::new(),
+            order: Vec::new(),
+            ownership: Ownership::new(claims),
+            traces: HashMap::new(),
+            drains: TaskTracker::new(),
+            stopping: watch::Sender::new(None),
+            unload_grace,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        // Answers go to callers that may have left; the change stands all the same.
+        while let Some(command) = inbox.recv().await {
+            match command {
+                Command::Check { generation, done } => drop(done.send(self.check(&generation))),
+                Command::Activate { generation, done } => drop(done.send(self.activate(generation))),
+                Command::Remove { id, done } => drop(done.send(self.remove(&id))),
+                Command::Fail { id, reason, done } => {
+                    self.fail(id, reason);
+                    let _ = done.send(());
+                }
+                Command::Shutdown { grace, done } => {
+                    inbox.close();
+                    self.shutdown(grace).await;
+                    let _ = done.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether the mesh can carry the advertisement with `generation` in it, and what becomes of bare names.
+    fn check(&self, generation: &Arc<Generation>) -> Result<Names, ActivateError> {
+        let mut ownership = self.ownership.clone();
+        let passed = ownership.claim(&generation.package.id, &function_names(generation));
+        let mut serving: Vec<&Arc<Generation>> =
+            self.serving().filter(|serving| serving.package.id != generation.package.id).collect();
+        serving.push(generation);
+        let size = self.routes.advertisement_bytes(&self.build(&serving, &ownership).routes);
+        let limit = self.message_bytes_max.borrow().saturating_sub(ADVERTISEMENT_ENVELOPE_BYTES);
+        // The mesh may have come with a smaller limit than what serves already: what does not add to it may pass.
+        let now = self.routes.load().capabilities().as_str().len();
+        if size > limit.max(now) {
+            return Err(ActivateError::AdvertisementFull { size, limit });
+        }
+        Ok(Names { functions: self.functions_of(generation, &ownership), passed })
+    }
+
+    fn activate(&mut self, generation: Arc<Generation>) -> Result<Activated, ActivateError> {
+        let id = generation.package.id.clone();
+        self.forget_traces();
+        let trace = self.traces.entry(id.clone()).or_default();
+        let replaces = self.plugins.get(&id).is_some_and(|entry| entry.serving.is_some());
+        let slot = match Arc::clone(&trace.drain_slots).try_acquire_owned() {
+            Ok(slot) => Some(slot),
+            Err(_) if replaces => return Err(ActivateError::Busy(id)),
+            Err(_) => None,
+        };
+        self.check(&generation)?;
+        let trace = self.traces.entry(id.clone()).or_default();
+        let passed = self.ownership.claim(&id, &function_names(&generation));
+        let old = self.plugins.remove(&id).and_then(|entry| entry.serving);
+        let replaced = old.is_some();
+        let old_generation = old.map(|Serving { generation, routines }| {
+            drop(routines);
+            generation
+        });
+        let routines = Routines::start(&generation, &trace.ticks);
+        trace.ticks = routines.ticks().clone();
+        let serving = Some(Serving { generation: Arc::clone(&generation), routines });
+        self.plugins.insert(id.clone(), Entry { state: PluginState::Running, serving });
+        if !self.order.contains(&id) {
+            self.order.push(id.clone());
+        }
+        let warnings = self.publish();
+        if replaced {
+            self.announce_unloaded(&id, &[]);
+        }
+        self.announce_loaded(&generation, &passed);
+        generation.services.activate();
+        if let Some(old) = old_generation {
+            // Calls keep their own deadlines, so the drain ends by itself.
+            self.drain(old, None, slot);
+        }
+        let number = generation.package.generation;
+        info!(plugin = %id, generation = number, replaced, "plugin loaded");
+        let functions = self.functions_of(&generation, &self.ownership);
+        let warnings = warnings.into_iter().filter(|(owner, _)| *owner == id).map(|(_, text)| text).collect();
+        let incarnation = generation.incarnation;
+        Ok(Activated { generation: number, incarnation, replaced, functions, passed, warnings })
+    }
+
+    fn remove(&mut self, id: &PluginId) -> Option<Removed> {
+        let serving = self.plugins.remove(id).and_then(|entry| entry.serving);
+        self.order.retain(|other| other != id);
+        // One that only failed may still claim names from before.
+        let passed = self.ownership.claim(id, &[]);
+        self.publish();
+        let Serving { generation, routines } = serving?;
+        drop(routines);
+        self.announce_unloaded(id, &passed);
+        info!(plugin = %id, generation = generation.package.generation, "plugin unloaded");
+        self.forget_traces();
+        let slots = &self.traces.entry(id.clone()).or_default().drain_slots;
+        // With two generations draining already, this one's calls are answered at once in its place.
+        let slot = Arc::clone(slots).try_acquire_owned().ok();
+        let grace = if slot.is_some() { self.unload_grace } else { Duration::ZERO };
+        self.drain(generation, Some(grace), slot);
+        Some(Removed { passed })
+    }
+
+    /// Remembers why a plugin does not run, or forgets it. One that serves goes on serving.
+    fn fail(&mut self, id: PluginId, reason: Option<String>) {
+        if self.plugins.get(&id).is_some_and(|entry| entry.serving.is_some()) {
+            return;
+        }
+        match reason {
+            Some(reason) => {
+                warn!(plugin = %id, %reason, "plugin failed");
+                self.plugins.insert(id, Entry { state: PluginState::Failed { reason }, serving: None });
+            }
+            None => drop(self.plugins.remove(&id)),
+        }
+        self.publish_snapshot();
+    }
+
+    async fn shutdown(&mut self, grace: Duration) {
+        let cut = Instant::now() + grace;
+        self.stopping.send_replace(Some(cut));
+        let mut ending = Vec::new();
+        for id in &self.order {
+            if let Some(Serving { generation, routines }) =
+                self.plugins.get_mut(id).and_then(|entry| entry.serving.as_mut())
+            {
+                drop(std::mem::take(routines));
+                generation.restrict();
+                ending.push((id.clone(), Arc::clone(generation)));
+            }
+        }
+        self.drains.close();
+        let calls = async {
+            // Older generations may need the serving ones as well.
+            self.drains.wait().await;
+            // One that is idle may be called by one that is not yet: all have to be at once.
+            while let Some((_, busy)) = ending.iter().find(|(_, generation)| !generation.is_idle()) {
+                busy.drained().await;
+            }
+        };
+        // What runs longer is answered by its instance's shutdown.
+        let _ = tokio::time::timeout_at(cut, calls).await;
+        for (id, generation) in ending {
+            self.announce_unloaded(&id, &[]);
+            self.drain(generation, None, None);
+        }
+        self.drains.wait().await;
+        // Last, so that stop hooks hear that the host is stopping rather than that there is no such function.
+        self.order.clear();
+        self.plugins.clear();
+        self.publish();
+    }
+
+    /// Ends a generation that serves no longer, beside everything else.
+    fn drain(&self, generation: Arc<Generation>, grace: Option<Duration>, slot: Option<OwnedSemaphorePermit>) {
+        let stopping = self.stopping.subscribe();
+        self.drains.spawn(async move {
+            drain(generation, grace, stopping).await;
+            drop(slot);
+        });
+    }
+
+    /// Forgets plugins that are gone and of which nothing drains or ticks.
+    fn forget_traces(&mut self) {
+        self.traces.retain(|id, trace| {
+            self.plugins.contains_key(id)
+                || trace.drain_slots.available_permits() < DRAINING_MAX
+                || !trace.ticks.is_empty()
+        });
+    }
+
+    pub(super) fn serving(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.order.iter().filter_map(|id| self.plugins.get(id)?.serving.as_ref()).map(|serving| &serving.generation)
+    }
+}
+
+fn function_names(generation: &Generation) -> Vec<FunctionName> {
+    generation.description().functions.iter().map(|def| def.name.clone()).collect()
+}
