@@ -1,8 +1,11 @@
 //! Where a plugin stands.
 
-/// A plugin's state. While it is prepared it has the one it had before; while it drains it is no longer listed.
+/// A plugin's state. While a generation is prepared beside the one that serves, and when one fails there, it stays what
+/// it was; while the last one drains the plugin is no longer listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PluginState {
+    /// Advertised by what it described when it served last. Nothing of it serves yet, and its calls wait.
+    Preparing,
     /// Serving.
     Running,
     /// Not serving, and why.
@@ -17,6 +20,7 @@ impl PluginState {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Preparing => "preparing",
             Self::Running => "running",
             Self::Failed { .. } => "failed",
         }

@@ -12,6 +12,7 @@ mod registry;
 mod routines;
 mod runtime;
 mod services;
+mod waiting;
 
 pub use generation::Outcomes;
 pub use job::{Job, JobKind, Ticket};
@@ -19,8 +20,8 @@ pub use operation::{Busy, Operation, Prepared};
 pub use outlook::Outlook;
 pub use ownership::{NameClaims, Succession};
 pub use registry::{
-    ActivateError, Activated, FunctionStatus, NameOwner, PluginStatus, Registry, RegistryConfig, RegistryParts,
-    Removed, RunningPlugin,
+    ActivateError, Activated, Announced, FunctionStatus, NameOwner, PluginStatus, Registry, RegistryConfig,
+    RegistryParts, Removed, RunningPlugin,
 };
 pub use runtime::{Health, Instance, Package, PrepareError, Runtime};
 pub use services::{Backend, CALL_DEPTH_MAX, Invocation, Services};

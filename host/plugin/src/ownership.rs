@@ -36,14 +36,19 @@ impl Ownership {
         self.claims.get(function).and_then(|claimants| claimants.first())
     }
 
-    /// Makes the claims of `plugin` exactly `functions`: keeps its place in those it has, gives up the others.
-    pub(crate) fn claim(&mut self, plugin: &PluginId, functions: &[FunctionName]) -> Vec<Succession> {
+    /// Has `plugin` claim `functions` too: it keeps its place in those it has, and gives nothing up.
+    pub(crate) fn queue(&mut self, plugin: &PluginId, functions: &[FunctionName]) {
         for function in functions {
             let claimants = self.claims.entry(function.clone()).or_default();
             if !claimants.contains(plugin) {
                 claimants.push(plugin.clone());
             }
         }
+    }
+
+    /// Makes the claims of `plugin` exactly `functions`: keeps its place in those it has, gives up the others.
+    pub(crate) fn claim(&mut self, plugin: &PluginId, functions: &[FunctionName]) -> Vec<Succession> {
+        self.queue(plugin, functions);
         let mut passed = Vec::new();
         self.claims.retain(|function, claimants| {
             if !functions.contains(function) {

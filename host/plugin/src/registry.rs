@@ -1,11 +1,14 @@
 //! Which generation of which plugin serves: one task owns that, everybody else reads a snapshot.
 
+mod awaited;
 mod drain;
 mod publish;
 mod task;
 
+pub use awaited::Announced;
+
 use crate::generation::{Generation, Outcomes};
-use crate::operation::{Busy, Operation, OperationLocks};
+use crate::operation::{Busy, Operation, OperationLocks, supported};
 use crate::outlook::{self, Outlook};
 use crate::ownership::{NameClaims, Succession};
 use crate::runtime::{Health, Package, PrepareError, Runtime};
@@ -81,7 +84,7 @@ pub(crate) struct Shared {
 pub struct PluginStatus {
     /// Its folder's name.
     pub id: PluginId,
-    /// Where it stands; `Failed` plugins serve nothing.
+    /// Where it stands; only `Running` plugins serve.
     pub state: PluginState,
     /// The serving generation, if any.
     pub running: Option<RunningPlugin>,
@@ -213,6 +216,7 @@ pub(crate) struct Names {
 }
 
 pub(crate) enum Command {
+    Announce { plugins: Vec<Announced>, done: oneshot::Sender<()> },
     Check { generation: Arc<Generation>, done: oneshot::Sender<Result<Names, ActivateError>> },
     Activate { generation: Arc<Generation>, done: oneshot::Sender<Result<Activated, ActivateError>> },
     Remove { id: PluginId, done: oneshot::Sender<Option<Removed>> },
@@ -246,7 +250,7 @@ impl Registry {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Every plugin that runs or has failed, in load order.
+    /// Every plugin that runs, is awaited or has failed; the latter last, the others in load order.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Vec<PluginStatus>> {
         self.shared.snapshot.load_full()
@@ -256,6 +260,19 @@ impl Registry {
     #[must_use]
     pub fn names(&self) -> Arc<NameClaims> {
         self.shared.names.load_full()
+    }
+
+    /// Advertises plugins that are about to be loaded, in that order: their names are claimed, and their calls wait for
+    /// them within `call_timeout`, up to `queue` of each. Such a plugin waits until it is activated, fails or is removed;
+    /// so whoever announces one has to see it through. Those that are there already, or describe what this host cannot
+    /// do, are left out.
+    pub async fn announce(&self, mut plugins: Vec<Announced>) {
+        plugins.retain(|plugin| supported(&plugin.description).is_ok());
+        let (done, announced) = oneshot::channel();
+        if self.shared.commands.send(Command::Announce { plugins, done }).await.is_ok() {
+            // Dropped only if the host is going down.
+            let _ = announced.await;
+        }
     }
 
     /// Waits for the turn to change plugin `id`. Changes of one plugin happen one after another, in the order in which

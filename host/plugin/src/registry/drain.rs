@@ -42,6 +42,11 @@ pub(super) async fn drain(
     }
     let stop_timeout = generation.services.limits().stop_timeout;
     let stop_timeout = if stopping.borrow().is_some() { stop_timeout.min(STOPPING_HOOK) } else { stop_timeout };
+    stop(&generation, stop_timeout).await;
+}
+
+/// Runs a generation's stop hook for at most `stop_timeout`, and sees to it that it ends.
+pub(crate) async fn stop(generation: &Generation, stop_timeout: Duration) {
     // A turn under way may keep the instance from looking up: dropped, it ends all the same.
     if tokio::time::timeout(stop_timeout + STOP_MARGIN, generation.instance.shutdown(stop_timeout)).await.is_err() {
         warn!(plugin = %generation.package.id, generation = generation.package.generation, "a plugin was ended without its stop hook");

@@ -1,13 +1,15 @@
 //! The one task that owns which generation of which plugin serves.
 
+use super::awaited::{Awaited, Ending};
 use super::drain::drain;
+use super::publish::Offer;
 use super::{ActivateError, Activated, Command, Names, PluginStatus, Removed};
 use crate::generation::Generation;
 use crate::ownership::{NameClaims, Ownership};
 use crate::routines::Routines;
 use crate::services::Backend;
 use arc_swap::ArcSwap;
-use mortise_model::{FunctionName, PluginId, PluginState};
+use mortise_model::{PluginId, PluginState};
 use mortise_rpc::{ADVERTISEMENT_ENVELOPE_BYTES, Routes};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,14 +22,45 @@ use tracing::{info, warn};
 /// Generations of one plugin that may drain at once.
 const DRAINING_MAX: usize = 2;
 
-pub(super) struct Entry {
-    pub(super) state: PluginState,
-    pub(super) serving: Option<Serving>,
+/// Where a plugin stands.
+pub(super) enum Stand {
+    Serving(Serving),
+    /// Advertised by what it described when it served last; its calls wait.
+    Awaited(Awaited),
+    Failed {
+        reason: String,
+    },
+}
+
+impl Stand {
+    pub(super) fn state(&self) -> PluginState {
+        match self {
+            Self::Serving(_) => PluginState::Running,
+            Self::Awaited(_) => PluginState::Preparing,
+            Self::Failed { reason } => PluginState::Failed { reason: reason.clone() },
+        }
+    }
+
+    pub(super) fn serving(&self) -> Option<&Serving> {
+        match self {
+            Self::Serving(serving) => Some(serving),
+            Self::Awaited(_) | Self::Failed { .. } => None,
+        }
+    }
+
+    /// What is advertised of it and may be called.
+    pub(super) fn offer(&self) -> Option<Offer<'_>> {
+        match self {
+            Self::Serving(serving) => Some(Offer::from(&serving.generation)),
+            Self::Awaited(awaited) => Some(Offer::from(&awaited.room)),
+            Self::Failed { .. } => None,
+        }
+    }
 }
 
 /// What is left of a plugin's earlier generations; kept until the last of them has ended, loaded or not.
-struct Trace {
-    drain_slots: Arc<Semaphore>,
+pub(super) struct Trace {
+    pub(super) drain_slots: Arc<Semaphore>,
     /// The last ticks of their routines.
     ticks: TaskTracker,
 }
@@ -46,18 +79,18 @@ pub(super) struct Serving {
 pub(super) struct RegistryTask {
     pub(super) routes: Routes,
     pub(super) backend: Arc<dyn Backend>,
-    message_bytes_max: watch::Receiver<usize>,
+    pub(super) message_bytes_max: watch::Receiver<usize>,
     pub(super) snapshot: Arc<ArcSwap<Vec<PluginStatus>>>,
     pub(super) names: Arc<ArcSwap<NameClaims>>,
-    pub(super) plugins: BTreeMap<PluginId, Entry>,
-    /// Serving plugins in load order; a reload keeps its place.
+    pub(super) plugins: BTreeMap<PluginId, Stand>,
+    /// Plugins that offer something, in load order; a reload keeps its place.
     pub(super) order: Vec<PluginId>,
     pub(super) ownership: Ownership,
-    traces: HashMap<PluginId, Trace>,
-    drains: TaskTracker,
+    pub(super) traces: HashMap<PluginId, Trace>,
+    pub(super) drains: TaskTracker,
     /// When calls are cut, once the host is stopping.
-    stopping: watch::Sender<Option<Instant>>,
-    unload_grace: Duration,
+    pub(super) stopping: watch::Sender<Option<Instant>>,
+    pub(super) unload_grace: Duration,
 }
 
 /// What the task tells everybody: the plugins, and who claims which name.
@@ -92,6 +125,7 @@ impl RegistryTask {
         // Answers go to callers that may have left; the change stands all the same.
         while let Some(command) = inbox.recv().await {
             match command {
+                Command::Announce { plugins, done } => drop(done.send(self.announce(plugins))),
                 Command::Check { generation, done } => drop(done.send(self.check(&generation))),
                 Command::Activate { generation, done } => drop(done.send(self.activate(generation))),
                 Command::Remove { id, done } => drop(done.send(self.remove(&id))),
@@ -112,25 +146,30 @@ impl RegistryTask {
     /// Whether the mesh can carry the advertisement with `generation` in it, and what becomes of bare names.
     fn check(&self, generation: &Arc<Generation>) -> Result<Names, ActivateError> {
         let mut ownership = self.ownership.clone();
-        let passed = ownership.claim(&generation.package.id, &function_names(generation));
-        let mut serving: Vec<&Arc<Generation>> =
-            self.serving().filter(|serving| serving.package.id != generation.package.id).collect();
-        serving.push(generation);
-        let size = self.routes.advertisement_bytes(&self.build(&serving, &ownership).routes);
-        let limit = self.message_bytes_max.borrow().saturating_sub(ADVERTISEMENT_ENVELOPE_BYTES);
+        let offer = Offer::from(generation);
+        let passed = ownership.claim(offer.id, &offer.function_names());
+        let functions = self.functions_of(&offer, &ownership);
+        let mut offers: Vec<Offer<'_>> = self.offers().filter(|other| other.id != offer.id).collect();
+        offers.push(offer);
+        let size = self.routes.advertisement_bytes(&self.build(&offers, &ownership).routes);
+        let limit = self.advertisement_bytes_max();
         // The mesh may have come with a smaller limit than what serves already: what does not add to it may pass.
         let now = self.routes.load().capabilities().as_str().len();
         if size > limit.max(now) {
             return Err(ActivateError::AdvertisementFull { size, limit });
         }
-        Ok(Names { functions: self.functions_of(generation, &ownership), passed })
+        Ok(Names { functions, passed })
+    }
+
+    pub(super) fn advertisement_bytes_max(&self) -> usize {
+        self.message_bytes_max.borrow().saturating_sub(ADVERTISEMENT_ENVELOPE_BYTES)
     }
 
     fn activate(&mut self, generation: Arc<Generation>) -> Result<Activated, ActivateError> {
         let id = generation.package.id.clone();
         self.forget_traces();
         let trace = self.traces.entry(id.clone()).or_default();
-        let replaces = self.plugins.get(&id).is_some_and(|entry| entry.serving.is_some());
+        let replaces = self.plugins.get(&id).is_some_and(|stand| stand.serving().is_some());
         let slot = match Arc::clone(&trace.drain_slots).try_acquire_owned() {
             Ok(slot) => Some(slot),
             Err(_) if replaces => return Err(ActivateError::Busy(id)),
@@ -138,17 +177,21 @@ impl RegistryTask {
         };
         self.check(&generation)?;
         let trace = self.traces.entry(id.clone()).or_default();
-        let passed = self.ownership.claim(&id, &function_names(&generation));
-        let old = self.plugins.remove(&id).and_then(|entry| entry.serving);
-        let replaced = old.is_some();
-        let old_generation = old.map(|Serving { generation, routines }| {
-            drop(routines);
-            generation
-        });
+        let passed = self.ownership.claim(&id, &Offer::from(&generation).function_names());
+        let (mut old, mut awaited) = (None, None);
+        match self.plugins.remove(&id) {
+            Some(Stand::Serving(serving)) => old = Some(serving.generation),
+            Some(Stand::Awaited(stand)) => awaited = Some(stand),
+            Some(Stand::Failed { .. }) | None => {}
+        }
         let routines = Routines::start(&generation, &trace.ticks);
         trace.ticks = routines.ticks().clone();
-        let serving = Some(Serving { generation: Arc::clone(&generation), routines });
-        self.plugins.insert(id.clone(), Entry { state: PluginState::Running, serving });
+        if let Some(awaited) = &awaited {
+            // Before the routes lead past it: those who have waited come first.
+            awaited.room.hand_over(&generation);
+        }
+        let replaced = old.is_some();
+        self.plugins.insert(id.clone(), Stand::Serving(Serving { generation: Arc::clone(&generation), routines }));
         if !self.order.contains(&id) {
             self.order.push(id.clone());
         }
@@ -158,25 +201,36 @@ impl RegistryTask {
         }
         self.announce_loaded(&generation, &passed);
         generation.services.activate();
-        if let Some(old) = old_generation {
+        if let Some(awaited) = awaited {
+            self.dismiss(awaited, Ending::LookAgain);
+        }
+        if let Some(old) = old {
             // Calls keep their own deadlines, so the drain ends by itself.
             self.drain(old, None, slot);
         }
         let number = generation.package.generation;
         info!(plugin = %id, generation = number, replaced, "plugin loaded");
-        let functions = self.functions_of(&generation, &self.ownership);
+        let functions = self.functions_of(&Offer::from(&generation), &self.ownership);
         let warnings = warnings.into_iter().filter(|(owner, _)| *owner == id).map(|(_, text)| text).collect();
         let incarnation = generation.incarnation;
         Ok(Activated { generation: number, incarnation, replaced, functions, passed, warnings })
     }
 
     fn remove(&mut self, id: &PluginId) -> Option<Removed> {
-        let serving = self.plugins.remove(id).and_then(|entry| entry.serving);
+        let stand = self.plugins.remove(id);
         self.order.retain(|other| other != id);
         // One that only failed may still claim names from before.
         let passed = self.ownership.claim(id, &[]);
         self.publish();
-        let Serving { generation, routines } = serving?;
+        let Serving { generation, routines } = match stand {
+            Some(Stand::Serving(serving)) => serving,
+            Some(Stand::Awaited(awaited)) => {
+                info!(plugin = %id, "plugin unloaded before it was loaded");
+                self.dismiss(awaited, Ending::Unloaded);
+                return Some(Removed { passed });
+            }
+            Some(Stand::Failed { .. }) | None => return None,
+        };
         drop(routines);
         self.announce_unloaded(id, &passed);
         info!(plugin = %id, generation = generation.package.generation, "plugin unloaded");
@@ -191,17 +245,24 @@ impl RegistryTask {
 
     /// Remembers why a plugin does not run, or forgets it. One that serves goes on serving.
     fn fail(&mut self, id: PluginId, reason: Option<String>) {
-        if self.plugins.get(&id).is_some_and(|entry| entry.serving.is_some()) {
-            return;
+        let before = match self.plugins.remove(&id) {
+            Some(serving @ Stand::Serving(_)) => return drop(self.plugins.insert(id, serving)),
+            Some(Stand::Awaited(awaited)) => Some(awaited),
+            Some(Stand::Failed { .. }) | None => None,
+        };
+        if let Some(reason) = &reason {
+            warn!(plugin = %id, %reason, "plugin failed");
+            self.plugins.insert(id.clone(), Stand::Failed { reason: reason.clone() });
         }
-        match reason {
-            Some(reason) => {
-                warn!(plugin = %id, %reason, "plugin failed");
-                self.plugins.insert(id, Entry { state: PluginState::Failed { reason }, serving: None });
+        match before {
+            // Its names stay its own, for when it is mended.
+            Some(awaited) => {
+                self.order.retain(|other| *other != id);
+                self.publish();
+                self.dismiss(awaited, reason.map_or(Ending::LookAgain, |reason| Ending::Failed { reason }));
             }
-            None => drop(self.plugins.remove(&id)),
+            None => self.publish_snapshot(),
         }
-        self.publish_snapshot();
     }
 
     async fn shutdown(&mut self, grace: Duration) {
@@ -209,12 +270,15 @@ impl RegistryTask {
         self.stopping.send_replace(Some(cut));
         let mut ending = Vec::new();
         for id in &self.order {
-            if let Some(Serving { generation, routines }) =
-                self.plugins.get_mut(id).and_then(|entry| entry.serving.as_mut())
-            {
-                drop(std::mem::take(routines));
-                generation.restrict();
-                ending.push((id.clone(), Arc::clone(generation)));
+            match self.plugins.get_mut(id) {
+                Some(Stand::Serving(Serving { generation, routines })) => {
+                    drop(std::mem::take(routines));
+                    generation.restrict();
+                    ending.push((id.clone(), Arc::clone(generation)));
+                }
+                // Closed, it turns away whoever still comes.
+                Some(Stand::Awaited(awaited)) => awaited.turn_away(),
+                Some(Stand::Failed { .. }) | None => {}
             }
         }
         self.drains.close();
@@ -257,11 +321,8 @@ impl RegistryTask {
         });
     }
 
-    pub(super) fn serving(&self) -> impl Iterator<Item = &Arc<Generation>> {
-        self.order.iter().filter_map(|id| self.plugins.get(id)?.serving.as_ref()).map(|serving| &serving.generation)
+    /// What is advertised and may be called, in load order.
+    pub(super) fn offers(&self) -> impl Iterator<Item = Offer<'_>> {
+        self.order.iter().filter_map(|id| self.plugins.get(id)?.offer())
     }
-}
-
-fn function_names(generation: &Generation) -> Vec<FunctionName> {
-    generation.description().functions.iter().map(|def| def.name.clone()).collect()
 }

@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use mortise_model::{
-    Cadence, Description, DeviceId, Digest, EmittedName, Failure, FunctionDef, FunctionName, Json, Manifest, PluginId,
-    RoutineDef, RuntimeKind, Tenant,
+    Cadence, Description, DeviceId, Digest, EmittedName, Failure, FunctionDef, FunctionName, Json, Limits, Manifest,
+    PluginId, PluginState, RoutineDef, RuntimeKind, Tenant,
 };
 use mortise_plugin::{
-    Backend, Health, Instance, Invocation, Job, JobKind, NameClaims, Package, PrepareError, Registry, RegistryConfig,
-    RegistryParts, Runtime, Services,
+    Announced, Backend, Health, Instance, Invocation, Job, JobKind, NameClaims, Package, PrepareError, Registry,
+    RegistryConfig, RegistryParts, Runtime, Services,
 };
 use mortise_rpc::{Call, DeviceCard, Dispatcher, Origin, Outcome, Responder, Routes};
 use std::collections::VecDeque;
@@ -64,23 +64,13 @@ impl Runtime for FakeRuntime {
         for event in &plan.emits {
             services.emit(event, json("{}")).unwrap();
         }
-        let function = |name: &&str| FunctionDef {
-            name: FunctionName::new(name).unwrap(),
-            description: "x".repeat(100),
-            parameters: json(r#"{"type":"object","properties":{},"required":[]}"#),
-            labels: None,
-            tags: Vec::new(),
-        };
         let routine = |(name, interval): &(&str, Duration)| RoutineDef {
             name: FunctionName::new(name).unwrap(),
             interval: *interval,
             cadence: Cadence::FixedRate,
         };
-        let description = Description {
-            functions: plan.functions.iter().map(function).collect(),
-            routines: plan.routines.iter().map(routine).collect(),
-            ..Description::default()
-        };
+        let description =
+            Description { routines: plan.routines.iter().map(routine).collect(), ..describing(&plan.functions) };
         let state = Arc::new(FakeState {
             plan,
             held: Mutex::default(),
@@ -128,6 +118,18 @@ impl Drop for FakeInstance {
     fn drop(&mut self) {
         self.state.dropped.send_replace(true);
     }
+}
+
+/// A description with these functions.
+pub(crate) fn describing(functions: &[&str]) -> Description {
+    let function = |name: &&str| FunctionDef {
+        name: FunctionName::new(name).unwrap(),
+        description: "x".repeat(100),
+        parameters: json(r#"{"type":"object","properties":{},"required":[]}"#),
+        labels: None,
+        tags: Vec::new(),
+    };
+    Description { functions: functions.iter().map(function).collect(), ..Description::default() }
 }
 
 fn answer(plan: &Plan, job: Job) {
@@ -229,6 +231,18 @@ impl Host {
         let operation = self.registry.begin(&plugin(id)).await.unwrap();
         let prepared = operation.prepare(package(id)).await.unwrap();
         operation.activate(prepared).await.unwrap()
+    }
+
+    /// Announces `id` as it described itself when it served last.
+    pub(crate) async fn announce(&self, id: &str, functions: &[&str], limits: Limits) {
+        let description = describing(functions);
+        self.registry.announce(vec![Announced { id: plugin(id), description, limits }]).await;
+    }
+
+    /// What is said of `id`, if anything is.
+    pub(crate) fn state(&self, id: &str) -> Option<PluginState> {
+        let snapshot = self.registry.snapshot();
+        snapshot.iter().find(|status| status.id == plugin(id)).map(|status| status.state.clone())
     }
 
     /// Calls `method` and waits for the answer.

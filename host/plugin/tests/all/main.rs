@@ -3,6 +3,7 @@
 
 mod fake;
 mod services;
+mod waiting;
 
 use fake::{Plan, host, host_with, json, package, plugin, until};
 use mortise_plugin::{ActivateError, NameOwner, PrepareError, RegistryConfig};
