@@ -234,6 +234,10 @@ impl App {
             outbox: outbox.clone(),
         };
         let manager = Manager::install(parts, &routes)?;
+        if config.auto_load {
+            // Before there is a way in: nobody finds a host without the plugins that it is about to load.
+            manager.announce().await;
+        }
         let control = ControlSocket::open(&config.state_dir, dispatcher.clone())?;
         let artifacts = server.map(|server| server.serve(artifacts, ServerLimits::default()));
         if let Some(serving) = &artifacts {

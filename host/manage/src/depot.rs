@@ -252,11 +252,11 @@ impl Depot {
     }
 
     /// Makes a recorded generation the current one, as a rollback and a load do: on disk when this returns.
-    /// `description` is kept where none was known.
+    /// `description` is what it is known by from now on.
     pub(crate) fn choose(&self, folder: GenerationFolder, description: Json) -> Result<Recorded, DepotError> {
         let before = self.store.write(|tx| {
             if let Some(mut generation) = tx.generations(&folder.id)?.remove(&folder.sequence)
-                && generation.description.is_none()
+                && generation.description.as_ref() != Some(&description)
             {
                 generation.description = Some(description);
                 tx.put_generation(&folder.id, folder.sequence, &generation)?;

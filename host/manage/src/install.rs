@@ -9,7 +9,7 @@ use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
 use crate::status::summary;
 use mortise_delivery::{CommitError, DeliveryError, IfExists, StagedPlugin, redacted_url};
-use mortise_model::{Digest, PluginId};
+use mortise_model::{Digest, PluginId, PluginState};
 use mortise_plugin::{Operation, RunningPlugin};
 use mortise_rpc::Origin;
 use mortise_store::Source;
@@ -285,6 +285,12 @@ impl Manager {
     /// The serving generation of a plugin.
     pub(crate) fn running(&self, id: &PluginId) -> Option<RunningPlugin> {
         self.registry.snapshot().iter().find(|plugin| plugin.id == *id)?.running.clone()
+    }
+
+    /// Whether a plugin is advertised of which nothing serves for the moment.
+    pub(crate) fn is_preparing(&self, id: &PluginId) -> bool {
+        let snapshot = self.registry.snapshot();
+        snapshot.iter().any(|plugin| plugin.id == *id && plugin.state == PluginState::Preparing)
     }
 }
 

@@ -21,6 +21,7 @@ mod probation;
 mod refusal;
 mod repeat;
 mod signature;
+mod startup;
 mod status;
 pub mod template;
 mod told;

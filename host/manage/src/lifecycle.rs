@@ -1,4 +1,4 @@
-//! `load_plugin`, `reload_plugin` and `unload_plugin` (wire contract 10.3), and what is loaded at start.
+//! `load_plugin`, `reload_plugin` and `unload_plugin` (wire contract 10.3).
 
 use crate::change::{ChangeError, Changed, Next, Verb, busy, change_refusal, depot_refusal, stopping};
 use crate::depot::{Depot, DepotError, ToLoad, check_dependencies};
@@ -11,103 +11,9 @@ use mortise_model::PluginId;
 use mortise_plugin::Operation;
 use mortise_store::{Desired, Source};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use tracing::{info, warn};
-
-/// Plugins prepared at once when all are loaded at start.
-const AUTO_LOAD_CONCURRENCY: usize = 4;
+use tracing::warn;
 
 impl Manager {
-    /// Loads every plugin that was not unloaded or put in quarantine: those on record first, then new folders, each in
-    /// the order of their names. What fails is remembered with its reason, and the others go on.
-    pub async fn auto_load(&self) {
-        let capabilities_dir = self.config.capabilities_dir.clone();
-        let listed = self
-            .on_disk(move |depot| {
-                let desired = depot.desired()?;
-                let folders =
-                    mortise_delivery::list_folders(&capabilities_dir).map_err(mortise_delivery::DeliveryError::from)?;
-                Ok((desired, folders))
-            })
-            .await;
-        let (desired, folders) = match listed {
-            Ok(listed) => listed,
-            Err(error) => return warn!(error = chain(&error), "failed to list the plugins"),
-        };
-        let mut seen: BTreeSet<PluginId> = desired.keys().cloned().collect();
-        let recorded = desired.into_iter().filter_map(|(id, desired)| match desired {
-            Desired::Loaded => Some(id),
-            Desired::Unloaded => None,
-            Desired::Quarantined { reason } => {
-                warn!(plugin = %id, reason, "left a plugin in quarantine; `load_plugin` takes it out");
-                None
-            }
-        });
-        let recorded: Vec<PluginId> = recorded.collect();
-        let new = folders.into_iter().filter_map(|folder| match PluginId::new(&folder.name) {
-            Ok(id) => seen.insert(id.clone()).then_some(id),
-            Err(error) => {
-                warn!(%error, "left out a folder that cannot be a plugin");
-                None
-            }
-        });
-        let ids: Vec<PluginId> = recorded.into_iter().chain(new).collect();
-        let prove = |id: PluginId| async move {
-            let operation = self.registry.begin(&id).await.ok()?;
-            // Somebody may have loaded or unloaded it while others were compiled.
-            if self.running(&id).is_some() {
-                return None;
-            }
-            let proven = match self.next_at_start(&id).await {
-                Ok(next) => self.prove(&operation, next?).await,
-                Err(error) => Err(error),
-            };
-            Some((operation, proven))
-        };
-        // Prepared side by side, activated in order: who owns a bare name must not depend on who is quicker.
-        let ids = futures_util::stream::iter(ids.into_iter().map(prove));
-        let mut proven = futures_util::StreamExt::buffered(ids, AUTO_LOAD_CONCURRENCY);
-        let (mut loaded, mut failed) = (0, 0);
-        while let Some(next) = futures_util::StreamExt::next(&mut proven).await {
-            let Some((operation, proven)) = next else { continue };
-            let result = match proven {
-                Ok(proven) => self.adopt(&operation, proven).await,
-                Err(error) => Err(error),
-            };
-            match self.remember_failure(&operation, result, Verb::Load).await {
-                Ok(_) => loaded += 1,
-                Err(_) => failed += 1,
-            }
-        }
-        info!(loaded, failed, "auto-load is done");
-    }
-
-    /// At the start the record is the truth, and the working copy is put right before anything is loaded from it.
-    async fn next_at_start(&self, id: &PluginId) -> Result<Option<Next>, ChangeError> {
-        let id = id.clone();
-        let next = self
-            .on_disk(move |depot| match depot.installed(&id)? {
-                Some(installed) if installed.desired != Desired::Loaded => Ok(None),
-                Some(installed) => {
-                    let folder = depot.open_generation(&id, installed.number, &installed.generation)?;
-                    match depot.show(&folder) {
-                        Ok(None) => {}
-                        Ok(Some(edits)) => {
-                            warn!(plugin = %id, edits = %edits.display(), "set aside what was edited meanwhile");
-                        }
-                        // Nothing runs from it.
-                        Err(error) => {
-                            warn!(plugin = %id, error = chain(&error), "failed to put a working copy right");
-                        }
-                    }
-                    Ok(Some(Next::Kept(folder)))
-                }
-                None => next_to_load(depot, &id, false).map(Some),
-            })
-            .await?;
-        Ok(next)
-    }
-
     pub(crate) async fn load(&self, arguments: &Arguments) -> Result<Value, Refusal> {
         self.load_from_folder(arguments, Verb::Load).await
     }
@@ -169,7 +75,7 @@ impl Manager {
     }
 
     /// Remembers why a plugin failed; of one that is neither on record nor in its folder, nothing is remembered.
-    async fn remember_failure(
+    pub(crate) async fn remember_failure(
         &self,
         operation: &Operation,
         result: Result<Changed, ChangeError>,
@@ -223,7 +129,7 @@ impl Manager {
 }
 
 /// What a load or reload makes serve: the working copy where somebody edited it, else what is recorded.
-fn next_to_load(depot: &Depot, id: &PluginId, dependencies: bool) -> Result<Next, DepotError> {
+pub(crate) fn next_to_load(depot: &Depot, id: &PluginId, dependencies: bool) -> Result<Next, DepotError> {
     Ok(match depot.to_load(id)? {
         ToLoad::Recorded(folder) => {
             check_dependencies(dependencies, &folder.manifest)?;

@@ -14,6 +14,8 @@ impl Manager {
         let snapshot = self.registry.snapshot();
         let loaded: Vec<&PluginId> =
             snapshot.iter().filter(|plugin| plugin.running.is_some()).map(|plugin| &plugin.id).collect();
+        let preparing = snapshot.iter().filter(|plugin| plugin.state == PluginState::Preparing);
+        let preparing: Vec<&PluginId> = preparing.map(|plugin| &plugin.id).collect();
         let failed: Map<String, Value> = snapshot
             .iter()
             .filter_map(|plugin| match &plugin.state {
@@ -38,6 +40,7 @@ impl Manager {
                 "agents_doc": "AGENTS.md",
             },
             "host": {"name": "mortise", "version": env!("CARGO_PKG_VERSION")},
+            "preparing_plugins": preparing,
             "failed_plugins": failed,
             "events": {"queued": self.outbox.len(), "dropped": self.outbox.dropped()},
         })
@@ -83,8 +86,10 @@ fn available(folder: &ListedFolder, plugin: Option<&PluginStatus>) -> Value {
         Ok(manifest) => insert(&mut entry, "manifest", Value::Object(manifest.raw.clone())),
         Err(error) => insert(&mut entry, "manifest_error", chain(error)),
     }
-    if let Some(PluginState::Failed { reason }) = plugin.map(|plugin| &plugin.state) {
-        insert(&mut entry, "error", reason.as_str());
+    match plugin.map(|plugin| &plugin.state) {
+        Some(PluginState::Failed { reason }) => insert(&mut entry, "error", reason.as_str()),
+        Some(state @ PluginState::Preparing) => insert(&mut entry, "state", state.word()),
+        Some(PluginState::Running) | None => {}
     }
     entry
 }

@@ -27,6 +27,7 @@ mod clock;
 mod damage;
 mod disk;
 mod drop_in;
+mod early;
 mod envelope;
 mod events;
 mod invoking;

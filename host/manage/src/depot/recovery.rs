@@ -5,8 +5,8 @@ use super::{Depot, DepotError};
 use crate::refusal::chain;
 use jiff::Timestamp;
 use mortise_delivery::{ArchiveFormat, ArchiveLimits, DeliveryError, GenerationFolder, ReadArchive, StagedPlugin};
-use mortise_model::{Json, PluginId};
-use mortise_plugin::NameClaims;
+use mortise_model::{Description, Json, Manifest, PluginId};
+use mortise_plugin::{Announced, NameClaims};
 use mortise_store::{Desired, GenerationRecord, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -136,6 +136,22 @@ impl Depot {
     pub(crate) fn desired(&self) -> Result<BTreeMap<PluginId, Desired>, DepotError> {
         let plugins = self.store.plugins()?;
         Ok(plugins.into_iter().filter(|(_, r)| r.current.is_some()).map(|(id, r)| (id, r.desired)).collect())
+    }
+
+    /// Plugins that are to be loaded, by id, as they described themselves when they served last. One that never did, or of
+    /// which that cannot be read, is not among them.
+    pub(crate) fn announced(&self) -> Result<Vec<Announced>, DepotError> {
+        let mut announced = Vec::new();
+        for (id, record) in self.store.plugins()? {
+            let (Desired::Loaded, Some(number)) = (record.desired, record.current) else { continue };
+            let Ok(Some(generation)) = self.store.generation(&id, number) else { continue };
+            let description = generation.description.as_ref().and_then(Description::from_json);
+            let manifest = Manifest::parse_installed(generation.manifest.as_str().as_bytes(), &id);
+            if let (Some(description), Ok(manifest)) = (description, manifest) {
+                announced.push(Announced { id, description, limits: manifest.limits });
+            }
+        }
+        Ok(announced)
     }
 
     /// Who claimed which name when the host ended, without plugins that are not to be loaded again.

@@ -1,0 +1,143 @@
+//! What is loaded at start.
+
+use crate::change::{ChangeError, Next, Verb};
+use crate::lifecycle::next_to_load;
+use crate::manager::Manager;
+use crate::refusal::chain;
+use mortise_model::{PluginId, PluginState};
+use mortise_store::Desired;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// Plugins prepared at once when all are loaded at start.
+const AUTO_LOAD_CONCURRENCY: usize = 4;
+
+/// How long somebody who found a plugin busy waits before the next attempt.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+impl Manager {
+    /// Advertises what [`Manager::auto_load`] will load, as far as it is on record and described itself before. Its calls
+    /// wait for it. To be called before anybody can call.
+    pub async fn announce(&self) {
+        match self.on_disk(|depot| depot.announced()).await {
+            Ok(announced) => self.registry.announce(announced).await,
+            // They are loaded all the same.
+            Err(error) => warn!(error = chain(&error), "failed to read what is to be advertised"),
+        }
+    }
+
+    /// Loads every plugin that was not unloaded or put in quarantine: those on record first, then new folders, each in
+    /// the order of their names. What fails is remembered with its reason, and the others go on.
+    ///
+    /// Those on record are advertised meanwhile, if [`Manager::announce`] did so. Cancel safe: what is not loaded by then
+    /// is loaded at the next start.
+    pub async fn auto_load(&self) {
+        self.load_all().await;
+        self.give_up_announced().await;
+    }
+
+    async fn load_all(&self) {
+        let capabilities_dir = self.config.capabilities_dir.clone();
+        let listed = self
+            .on_disk(move |depot| {
+                let desired = depot.desired()?;
+                let folders =
+                    mortise_delivery::list_folders(&capabilities_dir).map_err(mortise_delivery::DeliveryError::from)?;
+                Ok((desired, folders))
+            })
+            .await;
+        let (desired, folders) = match listed {
+            Ok(listed) => listed,
+            Err(error) => return warn!(error = chain(&error), "failed to list the plugins"),
+        };
+        let mut seen: BTreeSet<PluginId> = desired.keys().cloned().collect();
+        let recorded = desired.into_iter().filter_map(|(id, desired)| match desired {
+            Desired::Loaded => Some(id),
+            Desired::Unloaded => None,
+            Desired::Quarantined { reason } => {
+                warn!(plugin = %id, reason, "left a plugin in quarantine; `load_plugin` takes it out");
+                None
+            }
+        });
+        let recorded: Vec<PluginId> = recorded.collect();
+        let new = folders.into_iter().filter_map(|folder| match PluginId::new(&folder.name) {
+            Ok(id) => seen.insert(id.clone()).then_some(id),
+            Err(error) => {
+                warn!(%error, "left out a folder that cannot be a plugin");
+                None
+            }
+        });
+        let ids: Vec<PluginId> = recorded.into_iter().chain(new).collect();
+        let prove = |id: PluginId| async move {
+            let operation = self.registry.begin(&id).await.ok()?;
+            // Somebody may have loaded or unloaded it while others were compiled.
+            if self.running(&id).is_some() {
+                return None;
+            }
+            let proven = match self.next_at_start(&id).await {
+                Ok(next) => self.prove(&operation, next?).await,
+                Err(error) => Err(error),
+            };
+            Some((operation, proven))
+        };
+        // Prepared side by side, activated in order: who owns a bare name must not depend on who is quicker.
+        let ids = futures_util::stream::iter(ids.into_iter().map(prove));
+        let mut proven = futures_util::StreamExt::buffered(ids, AUTO_LOAD_CONCURRENCY);
+        let (mut loaded, mut failed) = (0, 0);
+        while let Some(next) = futures_util::StreamExt::next(&mut proven).await {
+            let Some((operation, proven)) = next else { continue };
+            let result = match proven {
+                Ok(proven) => self.adopt(&operation, proven).await,
+                Err(error) => Err(error),
+            };
+            match self.remember_failure(&operation, result, Verb::Load).await {
+                Ok(_) => loaded += 1,
+                Err(_) => failed += 1,
+            }
+        }
+        info!(loaded, failed, "auto-load is done");
+    }
+
+    /// At the start the record is the truth, and the working copy is put right before anything is loaded from it.
+    async fn next_at_start(&self, id: &PluginId) -> Result<Option<Next>, ChangeError> {
+        let id = id.clone();
+        let next = self
+            .on_disk(move |depot| match depot.installed(&id)? {
+                Some(installed) if installed.desired != Desired::Loaded => Ok(None),
+                Some(installed) => {
+                    let folder = depot.open_generation(&id, installed.number, &installed.generation)?;
+                    match depot.show(&folder) {
+                        Ok(None) => {}
+                        Ok(Some(edits)) => {
+                            warn!(plugin = %id, edits = %edits.display(), "set aside what was edited meanwhile");
+                        }
+                        // Nothing runs from it.
+                        Err(error) => {
+                            warn!(plugin = %id, error = chain(&error), "failed to put a working copy right");
+                        }
+                    }
+                    Ok(Some(Next::Kept(folder)))
+                }
+                None => next_to_load(depot, &id, false).map(Some),
+            })
+            .await?;
+        Ok(next)
+    }
+
+    /// Sees to it that no plugin is waited for that nobody will load any more.
+    async fn give_up_announced(&self) {
+        let preparing = self.registry.snapshot();
+        for plugin in preparing.iter().filter(|plugin| plugin.state == PluginState::Preparing) {
+            let operation = loop {
+                match self.registry.begin(&plugin.id).await {
+                    Ok(operation) => break operation,
+                    Err(_) => tokio::time::sleep(BUSY_PAUSE).await,
+                }
+            };
+            if self.is_preparing(&plugin.id) {
+                operation.fail(Some("it was not loaded at start; the log says why".to_owned())).await;
+            }
+        }
+    }
+}
