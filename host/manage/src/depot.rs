@@ -158,6 +158,17 @@ impl Depot {
         Ok(Some((record, self.store.generations(id)?)))
     }
 
+    /// The generation that served last, where the current one was put in its place and never served.
+    pub(crate) fn served_before(&self, id: &PluginId) -> Result<Option<GenerationFolder>, DepotError> {
+        let Some((record, generations)) = self.versions(id)? else { return Ok(None) };
+        let served = |number: &u64| generations.get(number).filter(|known| known.description.is_some());
+        if record.current.is_some_and(|current| served(&current).is_some()) {
+            return Ok(None);
+        }
+        let before = record.previous.iter().find_map(|number| Some((*number, served(number)?)));
+        before.map(|(number, generation)| self.open_generation(id, number, generation)).transpose()
+    }
+
     /// What loading the plugin would run: its working copy where somebody edited it, else what is recorded.
     pub(crate) fn to_load(&self, id: &PluginId) -> Result<ToLoad, DepotError> {
         let Some(installed) = self.installed(id)? else {
@@ -233,7 +244,7 @@ impl Depot {
                     ..PluginRecord::new(Desired::Loaded)
                 },
             };
-            self.promote(&mut record, number);
+            self.promote(&mut record, number, &tx.generations(&id)?);
             record.desired = desired.unwrap_or(record.desired);
             tx.put_generation(&id, number, &generation)?;
             tx.put_plugin(&id, &record)?;
@@ -263,7 +274,7 @@ impl Depot {
             }
             let before = tx.plugin(&folder.id)?;
             let mut record = before.clone().unwrap_or_else(|| PluginRecord::new(Desired::Loaded));
-            self.promote(&mut record, folder.sequence);
+            self.promote(&mut record, folder.sequence, &tx.generations(&folder.id)?);
             record.desired = Desired::Loaded;
             if before.as_ref() != Some(&record) {
                 tx.put_plugin(&folder.id, &record)?;
@@ -273,10 +284,13 @@ impl Depot {
         Ok(Recorded { folder, before, fresh: false })
     }
 
-    fn promote(&self, record: &mut PluginRecord, number: u64) {
+    /// Makes `number` the current generation, and the one that was current the first of those to go back to: unless it
+    /// never served, which would push out one that did.
+    fn promote(&self, record: &mut PluginRecord, number: u64, generations: &BTreeMap<u64, GenerationRecord>) {
         if record.current != Some(number) {
+            let served = |number: &u64| generations.get(number).is_some_and(|known| known.description.is_some());
             record.previous.retain(|previous| *previous != number);
-            record.previous.splice(0..0, record.current);
+            record.previous.splice(0..0, record.current.filter(served));
             record.previous.truncate(self.retention);
             record.current = Some(number);
         }
@@ -322,8 +336,12 @@ impl Depot {
                 record.working_copy = Some(number);
                 tx.put_plugin(id, &record)?;
             }
-            let kept: BTreeSet<u64> =
-                record.current.into_iter().chain(record.previous.iter().copied()).chain(serving).collect();
+            // A working copy that could not be put right is known by what it shows.
+            let kept: BTreeSet<u64> = (record.current.into_iter())
+                .chain(record.previous.iter().copied())
+                .chain(record.working_copy)
+                .chain(serving)
+                .collect();
             let mut dropped = Vec::new();
             let mut archives = Vec::new();
             for (candidate, generation) in tx.generations(id)? {

@@ -312,6 +312,14 @@ impl Function {
                 | Self::UnloadPlugin
         )
     }
+
+    /// Whether it makes the host fetch or keep files, and changes no plugin.
+    fn brings_files(self) -> bool {
+        matches!(
+            self,
+            Self::PlanPluginInstall | Self::BeginPluginUpload | Self::AppendPluginUpload | Self::PublishPluginArtifact
+        )
+    }
 }
 
 /// The routes of the host's functions.
@@ -444,7 +452,7 @@ async fn answer(
         code: Cow::Borrowed("invalid_arguments"),
         retryable: false,
     })?;
-    if origin == Origin::Plugin && (function.is_lifecycle() || function == Function::PlanPluginInstall) {
+    if origin == Origin::Plugin && (function.is_lifecycle() || function.brings_files()) {
         let refusal = Refusal::new("not_allowed", format!("plugins may not call `{name}`"));
         return Ok(Json::of(&refusal.into_value()));
     }

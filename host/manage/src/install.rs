@@ -2,7 +2,7 @@
 
 use crate::arrival::{Archive, Candidate, Delivered, read_delivery};
 use crate::change::{ChangeError, Next, Verb, busy, change_refusal};
-use crate::depot::DepotError;
+use crate::depot::{Depot, DepotError};
 use crate::manager::Manager;
 use crate::object::insert;
 use crate::refusal::{Refusal, chain};
@@ -166,8 +166,8 @@ impl Manager {
         }
         let predecessor = self.running(&id);
         let changed = async {
-            let guard = self.on_disk(move |depot| depot.add(plugin)).await?;
-            let proven = self.prove(operation, Next::New { guard, source, archive }).await?;
+            let next = self.on_disk(move |depot| next_to_install(depot, plugin, source, archive)).await?;
+            let proven = self.prove(operation, next).await?;
             self.adopt(operation, proven).await
         };
         let changed = changed.await.map_err(|error: ChangeError| {
@@ -267,14 +267,10 @@ impl Manager {
         let recorded = self
             .on_disk(move |depot| {
                 // What is on record already needs no further version.
-                if let Some(installed) = depot.installed(&plugin.id)?
-                    && installed.generation.tree == plugin.tree
-                {
-                    let folder = depot.open_generation(&plugin.id, installed.number, &installed.generation)?;
-                    return depot.show(&folder).map(|_| None);
+                match next_to_install(depot, plugin, source, archive)? {
+                    Next::Kept(folder) => depot.show(&folder).map(|_| None),
+                    Next::New { guard, source, archive } => depot.record(guard, source, archive, None, None).map(Some),
                 }
-                let guard = depot.add(plugin)?;
-                depot.record(guard, source, archive, None, None).map(Some)
             })
             .await
             .map_err(|error| disk_refusal(&error))?;
@@ -292,6 +288,21 @@ impl Manager {
         let snapshot = self.registry.snapshot();
         snapshot.iter().any(|plugin| plugin.id == *id && plugin.state == PluginState::Preparing)
     }
+}
+
+/// What an install makes serve: the files that are on record already, or those that came.
+fn next_to_install(
+    depot: &Depot,
+    plugin: StagedPlugin,
+    source: Source,
+    archive: Option<Digest>,
+) -> Result<Next, DepotError> {
+    if let Some(installed) = depot.installed(&plugin.id)?
+        && installed.generation.tree == plugin.tree
+    {
+        return Ok(Next::Kept(depot.open_generation(&plugin.id, installed.number, &installed.generation)?));
+    }
+    Ok(Next::New { guard: depot.add(plugin)?, source, archive })
 }
 
 /// The plugin is whole; what follows is done again by the next start.

@@ -31,7 +31,11 @@ impl Manager {
         };
         let id = PluginId::new(given).map_err(|error| not_loaded().detail(error.to_string()))?;
         let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
-        let removed = operation.remove().await.map_err(|error| stopping(&error))?.ok_or_else(not_loaded)?;
+        let removed = operation.remove().await.map_err(|error| stopping(&error))?;
+        // One that failed does not serve, and yet the next start would try it again.
+        if removed.is_none() && !self.is_wanted(&id).await {
+            return Err(not_loaded());
+        }
         self.forget_probation(&id);
         let mut reply = json!({"status": "success", "plugin_id": id});
         let registry = self.registry.clone();
@@ -46,8 +50,15 @@ impl Manager {
             let warning = format!("it will be loaded again at the next start: {}", chain(&error));
             insert(&mut reply, "warnings", vec![warning]);
         }
-        note_passed(&mut reply, &removed.passed);
+        note_passed(&mut reply, removed.as_ref().map_or(&[], |removed| removed.passed.as_slice()));
         Ok(reply)
+    }
+
+    /// Whether the record has the plugin loaded at the next start.
+    async fn is_wanted(&self, id: &PluginId) -> bool {
+        let wanted = id.clone();
+        let installed = self.on_disk(move |depot| depot.installed(&wanted)).await;
+        installed.ok().flatten().is_some_and(|installed| installed.desired == Desired::Loaded)
     }
 
     async fn load_from_folder(&self, arguments: &Arguments, verb: Verb) -> Result<Value, Refusal> {

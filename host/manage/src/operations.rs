@@ -7,12 +7,18 @@ use crate::signature::Arguments;
 use jiff::Timestamp;
 use mortise_model::{Json, PluginId};
 use mortise_store::{OperationKey, OperationRecord, OperationStatus};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
 /// The longest request id that is remembered, in bytes.
 const REQUEST_BYTES_MAX: usize = 256;
+
+/// The longest outcome that is kept whole, in bytes. Only a reply that lists hundreds of functions is longer.
+const OUTCOME_BYTES_MAX: usize = 128 << 10;
+
+/// The longest text of an outcome that is kept of one that is too long, in bytes.
+const TEXT_BYTES_MAX: usize = 4 << 10;
 
 /// A lifecycle call that has been written down as under way.
 pub(crate) struct Noted {
@@ -51,7 +57,7 @@ impl Manager {
         if let Some(id) = outcome.get("plugin_id").and_then(Value::as_str) {
             record.plugin = PluginId::new(id).ok().or(record.plugin);
         }
-        record.outcome = Some(Json::of(outcome));
+        record.outcome = Some(kept(outcome));
         self.tasks().spawn(async move {
             // In their order; a panic there is in the log already.
             let _ = written.await;
@@ -99,5 +105,37 @@ impl Manager {
                 "outcome": record.outcome.map(|outcome| outcome.to_value()),
             },
         }))
+    }
+}
+
+/// An outcome as it is kept: of one that is too long, what is not a list and says how it ended.
+fn kept(outcome: &Value) -> Json {
+    let whole = Json::of(outcome);
+    if whole.as_str().len() <= OUTCOME_BYTES_MAX {
+        return whole;
+    }
+    let is_short = |value: &Value| match value {
+        Value::Array(_) | Value::Object(_) => false,
+        Value::String(text) => text.len() <= TEXT_BYTES_MAX,
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    };
+    let fields = outcome.as_object().into_iter().flatten();
+    let mut short: Map<String, Value> =
+        fields.filter(|(_, value)| is_short(value)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    short.insert("shortened".to_owned(), true.into());
+    Json::of(&Value::Object(short))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_that_is_too_long_is_kept_without_its_lists() {
+        let outcome = json!({"status": "success", "generation": 3, "functions": ["a"]});
+        assert_eq!(kept(&outcome).to_value(), outcome);
+        let many = vec!["x".repeat(1000); 200];
+        let outcome = json!({"status": "success", "generation": 3, "functions": many, "detail": "y".repeat(5000)});
+        assert_eq!(kept(&outcome).to_value(), json!({"status": "success", "generation": 3, "shortened": true}));
     }
 }

@@ -87,9 +87,10 @@ impl Manager {
 
     async fn take_back(&self, id: PluginId, generation: u64, back_to: u64, reason: String) {
         warn!(plugin = %id, generation, reason, "a new version failed its probation");
-        // Somebody else may have changed the plugin meanwhile.
-        while self.running(&id).is_some_and(|running| running.generation() == generation) {
+        loop {
             let refusal = match self.registry.begin(&id).await {
+                // Somebody else may have had the turn before: what they did stands.
+                Ok(_) if !self.running(&id).is_some_and(|running| running.generation() == generation) => return,
                 Ok(operation) => match self.roll_back(&operation, Some(back_to)).await {
                     Ok(_) => return self.note_taken_back(id, generation, reason),
                     Err(refusal) => refusal,

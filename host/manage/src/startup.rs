@@ -1,10 +1,11 @@
 //! What is loaded at start.
 
-use crate::change::{ChangeError, Next, Verb};
+use crate::change::{ChangeError, Next, Proven, Verb, change_refusal};
 use crate::lifecycle::next_to_load;
 use crate::manager::Manager;
 use crate::refusal::chain;
 use mortise_model::{PluginId, PluginState};
+use mortise_plugin::Operation;
 use mortise_store::Desired;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -76,7 +77,7 @@ impl Manager {
                 return None;
             }
             let proven = match self.next_at_start(&id).await {
-                Ok(next) => self.prove(&operation, next?).await,
+                Ok(next) => self.prove_at_start(&operation, next?).await,
                 Err(error) => Err(error),
             };
             Some((operation, proven))
@@ -97,6 +98,20 @@ impl Manager {
             }
         }
         info!(loaded, failed, "auto-load is done");
+    }
+
+    /// A version that was put in place and never served does not keep down the one that did.
+    async fn prove_at_start(&self, operation: &Operation, next: Next) -> Result<Proven, ChangeError> {
+        let error = match self.prove(operation, next).await {
+            Ok(proven) => return Ok(proven),
+            Err(error) => error,
+        };
+        let id = operation.id().clone();
+        let Some(folder) = self.on_disk(move |depot| depot.served_before(&id)).await? else { return Err(error) };
+        let refusal = change_refusal(operation.id(), &error, Verb::Load);
+        let reason = refusal.reason();
+        warn!(plugin = %operation.id(), reason, "a version that never served cannot be loaded: trying the one before");
+        self.prove(operation, Next::Kept(folder)).await.map_err(|_| error)
     }
 
     /// At the start the record is the truth, and the working copy is put right before anything is loaded from it.

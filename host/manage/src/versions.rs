@@ -55,7 +55,8 @@ impl Manager {
         self.roll_back(&operation, wanted).await
     }
 
-    /// Makes an earlier generation serve: the one that is asked for, else the one before the current one.
+    /// Makes another generation serve: the one that is asked for, else the newest that was installed before the current
+    /// one.
     pub(crate) async fn roll_back(&self, operation: &Operation, wanted: Option<u64>) -> Result<Value, Refusal> {
         let id = operation.id().clone();
         let (folder, from) = self.rollback_target(&id, wanted).await?;
@@ -84,7 +85,9 @@ impl Manager {
         let found = self
             .on_disk(move |depot| {
                 let Some((record, mut generations)) = depot.versions(&plugin)? else { return Ok(None) };
-                let target = wanted.or(record.previous.first().copied());
+                // What was installed later was rolled back itself; whoever wants it again names it.
+                let before = |number: &&u64| record.current.is_none_or(|current| **number < current);
+                let target = wanted.or(record.previous.iter().find(before).copied());
                 let Some(target) = target.filter(|target| record.current != Some(*target)) else {
                     return Ok(Some((None, record.current)));
                 };
@@ -105,7 +108,7 @@ impl Manager {
                 };
                 Err(Refusal::new("no_such_version", message)
                     .with("plugin_id", id.as_str())
-                    .hint("`list_plugin_versions` shows what is kept"))
+                    .hint("`list_plugin_versions` shows what is kept; a later version has to be named"))
             }
         }
     }

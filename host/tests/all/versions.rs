@@ -176,8 +176,79 @@ async fn what_is_recorded_wins_over_a_working_copy_that_nobody_edited() {
         host.succeed("install_plugin_from_bundle", params).await;
     }
     let numbers: Vec<u64> = versions(&host).await.into_iter().map(|(number, _)| number).collect();
-    assert_eq!(numbers, [6, 5, 4, 2], "two to go back to, and the one that serves");
+    assert_eq!(numbers, [6, 2, 1], "what was put there last, and two that served");
     assert_eq!(host.call("version", json!({})).await, "2.0.0");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_goes_further_back_and_not_forth() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    for n in 1..=3 {
+        host.install(&version(1).with("version", json!(format!("{n}.0.0")))).await;
+    }
+    for (from, to) in [(3, 2), (2, 1)] {
+        let back = host.succeed("rollback_plugin", json!({"plugin_id": "versioned"})).await;
+        assert_eq!((&back["rolled_back_from"], &back["generation"]), (&json!(from), &json!(to)));
+    }
+    let refusal = host.refuse("rollback_plugin", json!({"plugin_id": "versioned"})).await;
+    assert_eq!(refusal["code"], "no_such_version", "what was rolled back is no earlier version: {refusal}");
+    host.stop().await;
+}
+
+/// It was put in its place without being loaded, so nobody knew that it cannot serve.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_never_served_does_not_keep_down_the_one_that_did() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    host.install(&version(1)).await;
+    let mut params = bundle(&Plugin::of("versioned", "bad-start").with("version", json!("2.0.0")).tarball());
+    params["load"] = json!(false);
+    host.succeed("install_plugin_from_bundle", params).await;
+    assert_eq!(host.refuse("load_plugin", json!({"plugin_id": "versioned"})).await["code"], "hook_failed");
+    assert_eq!(host.call("version", json!({})).await, "1.0.0");
+    host.kill().await;
+    let host = site.start().await;
+    host.wait_for_loaded(&["versioned"]).await;
+    assert_eq!(host.call("version", json!({})).await, "1.0.0");
+    assert_eq!(versions(&host).await, [(1, true)]);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_fails_can_be_unloaded_for_good() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    let mut params = bundle(&Plugin::of("versioned", "bad-start").tarball());
+    params["load"] = json!(false);
+    host.succeed("install_plugin_from_bundle", params).await;
+    host.kill().await;
+    let failed = async |host: &Host<'_>| {
+        until("auto-load is done", async || host.log().contains("auto-load is done")).await;
+        host.call("get_status", json!({})).await["failed_plugins"].as_object().unwrap().len()
+    };
+    let host = site.start().await;
+    assert_eq!(failed(&host).await, 1);
+    host.succeed("unload_plugin", json!({"plugin_id": "versioned"})).await;
+    let refusal = host.refuse("unload_plugin", json!({"plugin_id": "versioned"})).await;
+    assert_eq!(refusal["code"], "not_loaded");
+    host.kill().await;
+    let host = site.start().await;
+    assert_eq!(failed(&host).await, 0, "it is not tried again");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn installing_what_is_on_record_is_no_further_version() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    host.install(&version(1)).await;
+    host.succeed("unload_plugin", json!({"plugin_id": "versioned"})).await;
+    let reply = host.install(&version(1)).await;
+    assert_eq!(reply["generation"], 1, "{reply}");
+    assert_eq!(versions(&host).await, [(1, true)]);
+    assert_eq!(host.call("version", json!({})).await, "1.0.0");
     host.stop().await;
 }
 
@@ -258,11 +329,15 @@ async fn a_host_that_is_killed_at_any_moment_comes_back_whole() {
     let site = Site::on_nats();
     let archives = [bundle(&version(1).tarball()), bundle(&version(2).tarball())];
     let (mut changes, mut present) = (0_u64, 0_u32);
+    let may_go = |crash: u32| crash.is_multiple_of(3);
+    let mut has_to_be_there = false;
     for crash in 0..crashes {
         let host = site.start().await;
         until("auto-load is done", async || host.log().contains("auto-load is done")).await;
         // Wholly the one or the other, or not there at all.
         let is_loaded = host.loaded().await.contains(&"versioned".to_owned());
+        assert!(is_loaded || !has_to_be_there, "crash {crash}: nobody uninstalled it: {}", host.log());
+        has_to_be_there = is_loaded && !may_go(crash);
         if is_loaded {
             present += 1;
             let answer = host.call("version", json!({})).await;
@@ -279,7 +354,7 @@ async fn a_host_that_is_killed_at_any_moment_comes_back_whole() {
                     0 | 2 => ("install_plugin_from_bundle", archives[0].clone()),
                     1 | 3 => ("install_plugin_from_bundle", archives[1].clone()),
                     4 => ("rollback_plugin", json!({"plugin_id": "versioned"})),
-                    _ if crash % 3 == 0 => ("uninstall_plugin", json!({"plugin_id": "versioned"})),
+                    _ if may_go(crash) => ("uninstall_plugin", json!({"plugin_id": "versioned"})),
                     _ => ("reload_plugin", json!({"plugin_id": "versioned"})),
                 };
                 host.ask(Way::Control, method, params).await;
