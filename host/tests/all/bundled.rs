@@ -65,6 +65,7 @@ async fn what_somebody_else_installed_is_left_alone() {
     Plugin::assembled("counter").put_into(&bundled);
     site.put(&Plugin::assembled("counter").with("description", json!("mine")));
     let host = site.start().await;
+    host.wait_for_loaded(&["counter"]).await;
     host.install(&version(2)).await;
     host.stop().await;
 

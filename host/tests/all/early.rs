@@ -52,7 +52,7 @@ async fn a_host_advertises_its_plugins_before_they_are_loaded_and_their_calls_wa
         control(&host, "increment", json!({"by": 2})),
     );
     assert_eq!(calls, (json!("2.0.0"), json!("2.0.0"), json!(2)));
-    assert_eq!(host.loaded().await, ["counter", "versioned"]);
+    host.wait_for_loaded(&["counter", "versioned"]).await;
     assert_eq!(preparing(&host).await, json!([]));
     let status = control(&host, "get_status", json!({})).await;
     assert!(status["failed_plugins"]["aaa"].as_str().unwrap().contains("start failed"), "{status}");

@@ -139,6 +139,8 @@ impl Site {
             host.peer.request(&host.site.subject("cmd"), request.clone().into(), LONG).await.is_ok()
         })
         .await;
+        // It answers a moment before it has joined, and one that is stopped in between has nothing to depart from.
+        host.wait_for("it has joined", async |host| host.log().contains("the device is on the mesh")).await;
         host
     }
 
