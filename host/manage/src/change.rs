@@ -1,10 +1,11 @@
 //! The one way in which another generation of a plugin comes to serve: prepare it beside the old one, write the record,
-//! swap, and then tidy up.
+//! swap, and then tidy up. Where only one can be, the old one goes first (`exclusive.rs`).
 //!
 //! Until the record is written nothing has changed, and whatever fails leaves nothing behind. From the record on the new
 //! generation is the plugin: a host that ends before the swap comes back with it, proven already.
 
 use crate::depot::{Depot, DepotError, Recorded, package_of};
+use crate::exclusive::Restart;
 use crate::install::not_tidied;
 use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
@@ -66,6 +67,26 @@ pub(crate) enum ChangeError {
     Prepare(PrepareError),
     Activate(ActivateError),
     Depot(DepotError),
+    /// It failed after what served had made room for it.
+    Interrupted {
+        error: Box<ChangeError>,
+        restart: Restart,
+    },
+}
+
+impl ChangeError {
+    /// As one line.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Prepare(error) => chain(error),
+            Self::Activate(error) => chain(error),
+            Self::Depot(error) => chain(error),
+            Self::Interrupted { error, restart: Restart::Done } => error.reason(),
+            Self::Interrupted { error, restart: Restart::Failed(why) } => {
+                format!("{}; and the version before could not be started again: {why}", error.reason())
+            }
+        }
+    }
 }
 
 impl From<DepotError> for ChangeError {
@@ -75,7 +96,7 @@ impl From<DepotError> for ChangeError {
 }
 
 impl Next {
-    fn folder(&self) -> &GenerationFolder {
+    pub(crate) fn folder(&self) -> &GenerationFolder {
         match self {
             Self::New { guard, .. } => guard.folder(),
             Self::Kept(folder) => folder,
@@ -84,21 +105,34 @@ impl Next {
 }
 
 impl Manager {
+    /// Has another generation serve: proven beside the one that does, or after it where only one can be.
+    pub(crate) async fn change(&self, operation: &Operation, next: Next) -> Result<Changed, ChangeError> {
+        if self.is_exclusive(operation, &next) {
+            return self.change_exclusively(operation, next).await;
+        }
+        let proven = self.prove(operation, next).await?;
+        self.adopt(operation, proven).await
+    }
+
     /// Starts and proves a generation beside the one that serves.
     pub(crate) async fn prove(&self, operation: &Operation, next: Next) -> Result<Proven, ChangeError> {
         let prepared = operation.prepare(package_of(next.folder())).await.map_err(ChangeError::Prepare);
         match prepared {
             Ok(prepared) => Ok(Proven { next, prepared }),
             Err(error) => {
-                // Removing its files blocks.
-                self.on_disk(move |_| {
-                    drop(next);
-                    Ok(())
-                })
-                .await?;
+                self.drop_files(next).await?;
                 Err(error)
             }
         }
+    }
+
+    /// Forgets what will not serve, with the files that nobody else has. Removing them blocks.
+    pub(crate) async fn drop_files(&self, next: Next) -> Result<(), DepotError> {
+        self.on_disk(move |_| {
+            drop(next);
+            Ok(())
+        })
+        .await
     }
 
     /// Makes a proven generation the plugin's, on disk and in the routes.
@@ -112,7 +146,14 @@ impl Manager {
                 }
                 Next::Kept(folder) => depot.choose(folder, description),
             })
-            .await?;
+            .await;
+        let recorded = match recorded {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                prepared.end().await;
+                return Err(error.into());
+            }
+        };
         match operation.activate(prepared).await {
             Ok(activated) => {
                 let mut changed = Changed { activated, edits: None, warnings: Vec::new() };
@@ -160,6 +201,21 @@ pub(crate) fn change_refusal(id: &PluginId, error: &ChangeError, verb: Verb) -> 
         ChangeError::Prepare(error) => prepare_refusal(id, error, verb),
         ChangeError::Activate(error) => activate_refusal(id, error, verb),
         ChangeError::Depot(error) => depot_refusal(id, error, verb),
+        ChangeError::Interrupted { error: inner, restart } => {
+            let mut refusal = change_refusal(id, inner, verb);
+            match restart {
+                Restart::Done => refusal
+                    .with("restarted", true)
+                    .hint("correct it and try again; the version before was started again"),
+                Restart::Failed(_) => {
+                    refusal.message = format!("{}: {}", verb.failed(id.as_str()), error.reason());
+                    refusal
+                        .with("restarted", false)
+                        .detail(error.reason())
+                        .hint("nothing of the plugin serves: `load_plugin` starts the version before, once it can")
+                }
+            }
+        }
     }
 }
 

@@ -167,8 +167,7 @@ impl Manager {
         let predecessor = self.running(&id);
         let changed = async {
             let next = self.on_disk(move |depot| next_to_install(depot, plugin, source, archive)).await?;
-            let proven = self.prove(operation, next).await?;
-            self.adopt(operation, proven).await
+            self.change(operation, next).await
         };
         let changed = changed.await.map_err(|error: ChangeError| {
             change_refusal(&id, &error, Verb::Load)

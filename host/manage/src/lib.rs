@@ -9,6 +9,7 @@ mod bundled;
 mod change;
 mod control;
 mod depot;
+mod exclusive;
 mod function;
 mod install;
 mod lifecycle;

@@ -75,10 +75,7 @@ impl Manager {
         let result = match self.on_disk(move |depot| next_to_load(depot, &wanted, dependencies)).await {
             // The caller's wish is at fault, and not the plugin.
             Err(error @ DepotError::Dependencies { .. }) => return Err(depot_refusal(&id, &error, verb)),
-            Ok(next) => match self.prove(&operation, next).await {
-                Ok(proven) => self.adopt(&operation, proven).await,
-                Err(error) => Err(error),
-            },
+            Ok(next) => self.change(&operation, next).await,
             Err(error) => Err(error.into()),
         };
         let changed = self.remember_failure(&operation, result, verb).await?;

@@ -63,9 +63,12 @@ impl Manager {
             let end = tokio::time::Instant::now() + config.window;
             while tokio::time::Instant::now() < end {
                 tokio::time::sleep(LOOK_EVERY).await;
-                let Some(running) = manager.running(&plugin).filter(|now| now.generation() == generation) else {
-                    return;
-                };
+                let running = manager.running(&plugin);
+                if running.is_none() && manager.is_preparing(&plugin) {
+                    // It made room for another, and comes back if that one fails.
+                    continue;
+                }
+                let Some(running) = running.filter(|now| now.generation() == generation) else { return };
                 if let Some(reason) = fault(&running.health(), running.outcomes(), before, config) {
                     let manager_of_task = Arc::clone(&manager);
                     // A task of its own: what it does ends this watch.

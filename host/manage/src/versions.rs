@@ -1,6 +1,6 @@
 //! `list_plugin_versions`, `rollback_plugin` and `uninstall_plugin`.
 
-use crate::change::{ChangeError, Next, Verb, busy, change_refusal};
+use crate::change::{Next, Verb, busy, change_refusal};
 use crate::depot::Uninstalled;
 use crate::install::disk_refusal;
 use crate::lifecycle::note_passed;
@@ -62,11 +62,8 @@ impl Manager {
         let (folder, from) = self.rollback_target(&id, wanted).await?;
         let generation = folder.sequence;
         let version = folder.manifest.version.clone();
-        let changed = async {
-            let proven = self.prove(operation, Next::Kept(folder)).await?;
-            self.adopt(operation, proven).await
-        };
-        let changed = changed.await.map_err(|error: ChangeError| change_refusal(&id, &error, Verb::RollBack))?;
+        let changed = self.change(operation, Next::Kept(folder)).await;
+        let changed = changed.map_err(|error| change_refusal(&id, &error, Verb::RollBack))?;
         self.forget_probation(&id);
         info!(plugin = %id, from, to = generation, "plugin rolled back");
         let mut reply = self.load_result(&id, &changed);

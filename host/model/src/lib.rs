@@ -28,6 +28,7 @@ pub use limits::{LimitError, Limits};
 pub use line::{chain, one_line};
 pub use manifest::{
     ConfigError, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning, Permissions, RuntimeKind,
+    Swap,
 };
 pub use quantity::{ByteSize, QuantityError, TimeSpan};
 pub use state::PluginState;

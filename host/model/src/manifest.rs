@@ -81,6 +81,25 @@ impl fmt::Display for RuntimeKind {
     }
 }
 
+/// How a new generation takes the place of the old one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Swap {
+    /// It is started and proven beside the old one, which serves until then.
+    #[default]
+    Beside,
+    /// The old one is stopped first: both need something that only one can have.
+    Exclusive,
+}
+
+impl Swap {
+    fn named(name: &str) -> Result<Self, ManifestError> {
+        match name {
+            "exclusive" => Ok(Self::Exclusive),
+            _ => Err(ManifestError::UnknownSwap { got: name.to_owned() }),
+        }
+    }
+}
+
 /// A checked manifest.
 #[derive(Debug, Clone)]
 pub struct Manifest {
@@ -98,6 +117,8 @@ pub struct Manifest {
     pub class_name: Option<String>,
     /// Requirements of Python plugins, as written.
     pub python_dependencies: Vec<String>,
+    /// As written, or beside.
+    pub swap: Swap,
     /// What it asks for.
     pub permissions: Permissions,
     /// Defaults lowered by the manifest.
@@ -144,9 +165,6 @@ impl Manifest {
     fn parse_as(bytes: &[u8], expected: Expected<'_>) -> Result<Self, ManifestError> {
         let raw = object(bytes)?;
         let mut warnings = unknown_keys(&raw)?;
-        if raw.contains_key("swap") {
-            return Err(ManifestError::KeyUnsupported { key: "swap" });
-        }
         let (id, id_warning) = id(&raw, expected)?;
         warnings.extend(id_warning);
         let declared = text(&raw, "type")?.map(RuntimeKind::named).transpose()?;
@@ -177,6 +195,7 @@ impl Manifest {
             entry_point,
             class_name: class_name.map(str::to_owned),
             python_dependencies,
+            swap: text(&raw, "swap")?.map(Swap::named).transpose()?.unwrap_or_default(),
             permissions,
             limits,
             config: config_text(bytes).unwrap_or_else(|| Json::of(&Value::Object(config.clone()))),

@@ -1,7 +1,7 @@
 //! The turn to change one plugin: prepare beside the old, swap, or take away.
 
 use crate::generation::Generation;
-use crate::registry::{ActivateError, Activated, Command, Names, Removed, Shared};
+use crate::registry::{ActivateError, Activated, Command, Names, Removed, Shared, Vacated, stop};
 use crate::runtime::{Package, PrepareError, Runtime};
 use crate::services::Services;
 use mortise_model::{Description, PluginId};
@@ -89,6 +89,11 @@ impl Prepared {
     pub fn description(&self) -> &mortise_model::Description {
         self.generation.description()
     }
+
+    /// Ends it in order, its stop hook included, and returns when it has ended. Cancel safe: dropped, it ends without.
+    pub async fn end(self) {
+        stop(&self.generation, self.generation.services.limits().stop_timeout).await;
+    }
 }
 
 impl Operation {
@@ -114,19 +119,58 @@ impl Operation {
         supported(instance.description())?;
         let incarnation = self.shared.incarnations.fetch_add(1, Ordering::Relaxed);
         let generation = Arc::new(Generation::new(package, incarnation, services, instance));
-        self.shared.check(&generation).await?;
-        Ok(Prepared { generation })
+        let prepared = Prepared { generation };
+        match self.shared.check(&prepared.generation).await {
+            Ok(_) => Ok(prepared),
+            Err(error) => Err(self.refuse(prepared, error).await.into()),
+        }
+    }
+
+    /// Has what serves end, its calls first and then its stop hook, and returns when it is gone, it and every generation
+    /// before it. For plugins that own what only one can have. Until another generation is activated, or the plugin
+    /// removed or failed, it stays advertised and its calls wait (see [`Registry::announce`]). Returns what served, so
+    /// that it can be prepared again; none where nothing did.
+    ///
+    /// Not cancel safe: dropped, the plugin waits for the next change.
+    ///
+    /// # Errors
+    /// [`ActivateError`] as for a swap; what serves goes on then.
+    ///
+    /// [`Registry::announce`]: crate::Registry::announce
+    pub async fn vacate(&self) -> Result<Option<Package>, ActivateError> {
+        let vacated: Vacated = self.insist(|done| Command::Vacate { id: self.id.clone(), done }).await?;
+        vacated.ended().await;
+        Ok(vacated.package)
     }
 
     /// Swaps `prepared` in: from here on it takes every call, and the old generation finishes those it has.
     ///
     /// # Errors
-    /// [`ActivateError`]; the old generation goes on serving then.
+    /// [`ActivateError`]; the old generation goes on serving then, and `prepared` has ended.
     pub async fn activate(&self, prepared: Prepared) -> Result<Activated, ActivateError> {
+        let activate = |done| Command::Activate { generation: Arc::clone(&prepared.generation), done };
+        match self.insist(activate).await {
+            Ok(activated) => Ok(activated),
+            Err(error) => Err(self.refuse(prepared, error).await),
+        }
+    }
+
+    /// What may not serve ends in order: it may hold what another needs. A host that stops takes it along.
+    async fn refuse(&self, prepared: Prepared, error: ActivateError) -> ActivateError {
+        if !matches!(error, ActivateError::Stopping) {
+            prepared.end().await;
+        }
+        error
+    }
+
+    /// Asks until older generations have drained, for as long as the registry's settings say.
+    async fn insist<T>(
+        &self,
+        command: impl Fn(oneshot::Sender<Result<T, ActivateError>>) -> Command,
+    ) -> Result<T, ActivateError> {
         let patience = tokio::time::Instant::now() + self.shared.config.drain_wait;
         loop {
-            let generation = Arc::clone(&prepared.generation);
-            let answer = self.shared.ask(|done| Command::Activate { generation, done }).await;
+            let answer = self.shared.ask(&command).await;
             match answer.unwrap_or(Err(ActivateError::Stopping)) {
                 Err(ActivateError::Busy(_)) if tokio::time::Instant::now() < patience => {
                     tokio::time::sleep(DRAIN_POLL).await;

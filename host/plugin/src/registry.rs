@@ -6,6 +6,8 @@ mod publish;
 mod task;
 
 pub use awaited::Announced;
+pub(crate) use awaited::Vacated;
+pub(crate) use drain::stop;
 
 use crate::generation::{Generation, Outcomes};
 use crate::operation::{Busy, Operation, OperationLocks, supported};
@@ -27,7 +29,8 @@ use tokio_util::task::TaskTracker;
 /// How long changes wait for calls.
 #[derive(Debug, Clone, Copy)]
 pub struct RegistryConfig {
-    /// How long calls may go on after an unload before they are answered in the plugin's place.
+    /// How long calls may go on after an unload before they are answered in the plugin's place; and how long a generation
+    /// that makes room takes work from other plugins.
     pub unload_grace: Duration,
     /// How long a swap waits for an older generation to finish draining before it is refused as busy.
     pub drain_wait: Duration,
@@ -219,6 +222,7 @@ pub(crate) enum Command {
     Announce { plugins: Vec<Announced>, done: oneshot::Sender<()> },
     Check { generation: Arc<Generation>, done: oneshot::Sender<Result<Names, ActivateError>> },
     Activate { generation: Arc<Generation>, done: oneshot::Sender<Result<Activated, ActivateError>> },
+    Vacate { id: PluginId, done: oneshot::Sender<Result<Vacated, ActivateError>> },
     Remove { id: PluginId, done: oneshot::Sender<Option<Removed>> },
     Fail { id: PluginId, reason: Option<String>, done: oneshot::Sender<()> },
     Shutdown { grace: Duration, done: oneshot::Sender<()> },

@@ -30,6 +30,7 @@ mod drop_in;
 mod early;
 mod envelope;
 mod events;
+mod exclusive;
 mod invoking;
 mod lifecycle;
 mod losses;

@@ -81,11 +81,11 @@ pub enum ManifestError {
         /// What was probably meant.
         suggestion: Option<&'static str>,
     },
-    /// A known top-level key that this version does not honour.
-    #[error("`{key}` is not supported by this version")]
-    KeyUnsupported {
-        /// The key.
-        key: &'static str,
+    /// A way to take another generation's place that there is not.
+    #[error("unknown `swap` `{got}`")]
+    UnknownSwap {
+        /// As written.
+        got: String,
     },
     /// Neither the manifest nor its folder names the plugin (wire contract 10.5).
     #[error("invalid plugin id: manifest.json has no `id`")]
@@ -179,7 +179,7 @@ impl ManifestError {
             Self::Syntax(_) | Self::NotAnObject { .. } => "manifest_not_json",
             Self::WrongType { .. } => "manifest_wrong_type",
             Self::MisspeltKey { .. } | Self::UnknownKey { .. } => "manifest_unknown_key",
-            Self::KeyUnsupported { .. } => "manifest_unsupported_key",
+            Self::UnknownSwap { .. } => "manifest_swap",
             Self::MissingId | Self::InvalidId(_) => "invalid_plugin_id",
             Self::IdMismatch { .. } => "plugin_id_mismatch",
             Self::UnknownType { .. }
@@ -207,8 +207,9 @@ impl ManifestError {
                 format!("did you mean `{suggestion}`?")
             }
             Self::UnknownKey { suggestion: None, key } => format!("remove `{key}`"),
-            Self::KeyUnsupported { key } => {
-                format!("remove `{key}`: this version of Mortise does not honour it yet")
+            Self::UnknownSwap { .. } => {
+                "set \"swap\" to \"exclusive\", or leave it out to have new versions proven beside the old one"
+                    .to_owned()
             }
             Self::MissingId => "add \"id\" to manifest.json, or pass `plugin_id`".to_owned(),
             Self::InvalidId(_) => "use letters, digits, `-` and `_`, beginning with a letter or digit".to_owned(),

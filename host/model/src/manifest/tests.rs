@@ -26,7 +26,7 @@ fn a_full_manifest_is_read() {
         "permissions": {"plugins": ["demo.*"], "mesh": {"invoke": ["camera-*", "door/open"], "discover": true}},
         "limits": {"memory": "32MiB", "instances": 1},
         "config": {"unit": "C"}, "config_schema": {"type": "object", "properties": {"unit": {"type": "string"}}},
-        "vendor": {"any": 1},
+        "swap": "exclusive", "vendor": {"any": 1},
     }))
     .unwrap();
     assert_eq!(manifest.id, id("sensor"));
@@ -39,6 +39,7 @@ fn a_full_manifest_is_read() {
         mesh_discover: true,
     };
     assert_eq!(manifest.permissions, permissions);
+    assert_eq!((manifest.swap, parse(json!({})).unwrap().swap), (Swap::Exclusive, Swap::Beside));
     assert_eq!(manifest.limits, Limits { memory: ByteSize::mib(32), ..Limits::default() });
     assert_eq!(manifest.config.as_str(), r#"{"unit":"C"}"#);
     assert_eq!(manifest.raw["vendor"], json!({"any": 1}));
@@ -146,10 +147,10 @@ fn every_malformation_has_its_own_words() {
             "change `permissions.mesh.discover` to true or false",
         ),
         (
-            json!({"swap": "exclusive"}),
-            "manifest_unsupported_key",
-            "`swap` is not supported by this version",
-            "remove `swap`: this version of Mortise does not honour it yet",
+            json!({"swap": "exclusiv"}),
+            "manifest_swap",
+            "unknown `swap` `exclusiv`",
+            "set \"swap\" to \"exclusive\", or leave it out to have new versions proven beside the old one",
         ),
         (
             json!({"id": null}),

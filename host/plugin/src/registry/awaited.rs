@@ -1,12 +1,16 @@
 //! Plugins of which nothing serves for the moment: known by what they described, their names kept, their calls waiting.
 
-use super::task::{RegistryTask, Stand};
+use super::ActivateError;
+use super::drain::vacate;
+use super::task::{DRAINING_MAX, RegistryTask, Serving, Stand};
+use crate::runtime::Package;
 use crate::waiting::{Waiting, WaitingRoom};
 use mortise_model::{Description, Failure, Limits, PluginId};
 use mortise_rpc::{Admission, CallError};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// A plugin that is known before anything of it is loaded.
 #[derive(Debug, Clone)]
@@ -22,8 +26,28 @@ pub struct Announced {
 /// A plugin that waits for a generation to serve.
 pub(super) struct Awaited {
     pub(super) room: Arc<WaitingRoom>,
+    /// Whether one served before: its end is told when it is known what follows.
+    pub(super) follows: bool,
     /// Ends with this.
     _deadlines: AbortOnDropHandle<()>,
+}
+
+/// What was asked to make room, and is on its way out.
+pub(crate) struct Vacated {
+    /// What served; none where nothing did.
+    pub(crate) package: Option<Package>,
+    drain_slots: Option<Arc<Semaphore>>,
+}
+
+impl Vacated {
+    /// Waits until every generation of the plugin has ended. Cancel safe.
+    pub(crate) async fn ended(&self) {
+        if let Some(slots) = &self.drain_slots {
+            // Each holds one until it has ended, and nobody else begins to drain: the caller has the plugin's turn. The
+            // semaphore is never closed.
+            let _ = slots.acquire_many(DRAINING_MAX.into()).await;
+        }
+    }
 }
 
 /// What becomes of the calls that are left when nothing is waited for any more.
@@ -37,9 +61,9 @@ pub(super) enum Ending {
 }
 
 impl Awaited {
-    fn new(room: Arc<WaitingRoom>) -> Self {
+    fn new(room: Arc<WaitingRoom>, follows: bool) -> Self {
         let deadlines = TaskTracker::new().spawn(Arc::clone(&room).keep_deadlines());
-        Self { room, _deadlines: AbortOnDropHandle::new(deadlines) }
+        Self { room, follows, _deadlines: AbortOnDropHandle::new(deadlines) }
     }
 
     /// Answers every call: the host is stopping.
@@ -61,7 +85,7 @@ impl RegistryTask {
                 continue;
             }
             let room = WaitingRoom::new(id.clone(), description, &limits, None);
-            let stand = Stand::Awaited(Awaited::new(room));
+            let stand = Stand::Awaited(Awaited::new(room, false));
             if let Some(offer) = stand.offer() {
                 // What it claims from before and brings no longer is given up when it serves, and is told then.
                 self.ownership.queue(&id, &offer.function_names());
@@ -87,6 +111,32 @@ impl RegistryTask {
         }
         self.publish();
         debug!(plugins = added.len(), "plugins are advertised, and are about to be loaded");
+    }
+
+    /// Has what serves of a plugin end, and its calls wait for what follows under the same names.
+    pub(super) fn vacate(&mut self, id: &PluginId) -> Result<Vacated, ActivateError> {
+        let Some(Stand::Serving(Serving { generation, .. })) = self.plugins.get(id) else {
+            // What was unloaded a moment ago may still be ending.
+            let drain_slots = self.traces.get(id).map(|trace| Arc::clone(&trace.drain_slots));
+            return Ok(Vacated { package: None, drain_slots });
+        };
+        let generation = Arc::clone(generation);
+        let slots = &self.traces.entry(id.clone()).or_default().drain_slots;
+        let slot = Arc::clone(slots).try_acquire_owned().map_err(|_| ActivateError::Busy(id.clone()))?;
+        let vacated = Vacated { package: Some(generation.package.clone()), drain_slots: Some(Arc::clone(slots)) };
+        let description = generation.description().clone();
+        let limits = generation.services.limits();
+        let room = WaitingRoom::new(id.clone(), description, limits, Some(Arc::clone(&generation)));
+        // Its routines end with the stand that is replaced.
+        self.plugins.insert(id.clone(), Stand::Awaited(Awaited::new(room, true)));
+        self.publish();
+        info!(plugin = %id, generation = generation.package.generation, "plugin stops to make room for what follows");
+        let (patience, stopping) = (self.unload_grace, self.stopping.subscribe());
+        self.drains.spawn(async move {
+            vacate(generation, patience, stopping).await;
+            drop(slot);
+        });
+        Ok(vacated)
     }
 
     /// Waits for a plugin no longer. The routes lead past its room by now.

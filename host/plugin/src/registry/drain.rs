@@ -13,6 +13,24 @@ const STOPPING_HOOK: Duration = Duration::from_millis(700);
 /// How much longer than its stop hook an instance may take to end.
 const STOP_MARGIN: Duration = Duration::from_millis(300);
 
+/// Ends a generation whose successor is started only once it is gone. For at most `patience` it still takes work from
+/// plugins of this host: what it has to answer may need that.
+pub(super) async fn vacate(
+    generation: Arc<Generation>,
+    patience: Duration,
+    stopping: watch::Receiver<Option<Instant>>,
+) {
+    generation.restrict();
+    let mut told = stopping.clone();
+    tokio::select! {
+        () = generation.drained() => {}
+        () = tokio::time::sleep(patience) => {}
+        // The sender lives as long as the owner task, which waits for this at its end.
+        _ = told.wait_for(Option::is_some) => {}
+    }
+    drain(generation, None, stopping).await;
+}
+
 /// Ends a generation that serves no longer: its calls first, for at most `grace` and until the host stops, then its
 /// stop hook. What still runs then is answered by the instance's shutdown.
 pub(super) async fn drain(

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 /// Generations of one plugin that may drain at once.
-const DRAINING_MAX: usize = 2;
+pub(super) const DRAINING_MAX: u16 = 2;
 
 /// Where a plugin stands.
 pub(super) enum Stand {
@@ -67,7 +67,7 @@ pub(super) struct Trace {
 
 impl Default for Trace {
     fn default() -> Self {
-        Self { drain_slots: Arc::new(Semaphore::new(DRAINING_MAX)), ticks: TaskTracker::new() }
+        Self { drain_slots: Arc::new(Semaphore::new(DRAINING_MAX.into())), ticks: TaskTracker::new() }
     }
 }
 
@@ -128,6 +128,7 @@ impl RegistryTask {
                 Command::Announce { plugins, done } => drop(done.send(self.announce(plugins))),
                 Command::Check { generation, done } => drop(done.send(self.check(&generation))),
                 Command::Activate { generation, done } => drop(done.send(self.activate(generation))),
+                Command::Vacate { id, done } => drop(done.send(self.vacate(&id))),
                 Command::Remove { id, done } => drop(done.send(self.remove(&id))),
                 Command::Fail { id, reason, done } => {
                     self.fail(id, reason);
@@ -190,7 +191,7 @@ impl RegistryTask {
             // Before the routes lead past it: those who have waited come first.
             awaited.room.hand_over(&generation);
         }
-        let replaced = old.is_some();
+        let replaced = old.is_some() || awaited.as_ref().is_some_and(|awaited| awaited.follows);
         self.plugins.insert(id.clone(), Stand::Serving(Serving { generation: Arc::clone(&generation), routines }));
         if !self.order.contains(&id) {
             self.order.push(id.clone());
@@ -225,6 +226,9 @@ impl RegistryTask {
         let Serving { generation, routines } = match stand {
             Some(Stand::Serving(serving)) => serving,
             Some(Stand::Awaited(awaited)) => {
+                if awaited.follows {
+                    self.announce_unloaded(id, &passed);
+                }
                 info!(plugin = %id, "plugin unloaded before it was loaded");
                 self.dismiss(awaited, Ending::Unloaded);
                 return Some(Removed { passed });
@@ -259,6 +263,9 @@ impl RegistryTask {
             Some(awaited) => {
                 self.order.retain(|other| *other != id);
                 self.publish();
+                if awaited.follows {
+                    self.announce_unloaded(&id, &[]);
+                }
                 self.dismiss(awaited, reason.map_or(Ending::LookAgain, |reason| Ending::Failed { reason }));
             }
             None => self.publish_snapshot(),
@@ -268,7 +275,7 @@ impl RegistryTask {
     async fn shutdown(&mut self, grace: Duration) {
         let cut = Instant::now() + grace;
         self.stopping.send_replace(Some(cut));
-        let mut ending = Vec::new();
+        let (mut ending, mut gone) = (Vec::new(), Vec::new());
         for id in &self.order {
             match self.plugins.get_mut(id) {
                 Some(Stand::Serving(Serving { generation, routines })) => {
@@ -277,7 +284,12 @@ impl RegistryTask {
                     ending.push((id.clone(), Arc::clone(generation)));
                 }
                 // Closed, it turns away whoever still comes.
-                Some(Stand::Awaited(awaited)) => awaited.turn_away(),
+                Some(Stand::Awaited(awaited)) => {
+                    awaited.turn_away();
+                    if awaited.follows {
+                        gone.push(id.clone());
+                    }
+                }
                 Some(Stand::Failed { .. }) | None => {}
             }
         }
@@ -292,6 +304,9 @@ impl RegistryTask {
         };
         // What runs longer is answered by its instance's shutdown.
         let _ = tokio::time::timeout_at(cut, calls).await;
+        for id in gone {
+            self.announce_unloaded(&id, &[]);
+        }
         for (id, generation) in ending {
             self.announce_unloaded(&id, &[]);
             self.drain(generation, None, None);
@@ -316,7 +331,7 @@ impl RegistryTask {
     fn forget_traces(&mut self) {
         self.traces.retain(|id, trace| {
             self.plugins.contains_key(id)
-                || trace.drain_slots.available_permits() < DRAINING_MAX
+                || trace.drain_slots.available_permits() < usize::from(DRAINING_MAX)
                 || !trace.ticks.is_empty()
         });
     }

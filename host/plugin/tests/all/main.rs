@@ -1,6 +1,7 @@
 //! The registry with a runtime that does what the test says.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+mod exclusive;
 mod fake;
 mod services;
 mod waiting;
