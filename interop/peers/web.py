@@ -2,7 +2,7 @@
 
 import ssl
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import trustme
@@ -33,6 +33,8 @@ class Answer:
     headers: dict = field(default_factory=dict)
     sized: bool = True
     """Whether the size of the body is announced; else it comes in chunks."""
+    etag: str | None = None
+    """The validator: who has it is sent no body."""
 
 
 def redirect(to, status=302):
@@ -46,6 +48,7 @@ class WebServer:
         """With a TLS context it speaks https alone, else http alone."""
         self._answers = {}
         self._requests = []
+        self._unmodified = []
         self._lock = threading.Lock()
         self._scheme = "https" if context else "http"
         self._server = _Server(("127.0.0.1", 0), _handler(self))
@@ -58,6 +61,7 @@ class WebServer:
         with self._lock:
             self._answers[path] = list(answers)
             self._requests = [request for request in self._requests if request != path]
+            self._unmodified = [request for request in self._unmodified if request != path]
         return self.url(path)
 
     def url(self, path, host="localhost"):
@@ -68,12 +72,24 @@ class WebServer:
         with self._lock:
             return self._requests.count(path)
 
-    def answer(self, target):
+    def unmodified(self, path):
+        """How often whoever asked for `path` was told that it is what it was."""
+        with self._lock:
+            return self._unmodified.count(path)
+
+    def answer(self, target, known):
         path = target.partition("?")[0]
         with self._lock:
             self._requests.append(path)
             answers = self._answers.get(path, [Answer(status=404)])
-            return answers.pop(0) if len(answers) > 1 else answers[0]
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            if answer.etag is None:
+                return answer
+            headers = answer.headers | {"ETag": answer.etag}
+            if answer.etag == known:
+                self._unmodified.append(path)
+                return Answer(status=304, headers=headers)
+            return replace(answer, headers=headers)
 
     def close(self):
         self._server.shutdown()
@@ -102,7 +118,7 @@ def _handler(server):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
-            answer = server.answer(self.path)
+            answer = server.answer(self.path, self.headers.get("If-None-Match"))
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)

@@ -107,6 +107,34 @@ def test_an_archive_that_is_here_already_is_not_fetched_again(fetching_host, web
     assert web.requests("/good.tgz") == 1
 
 
+def test_what_the_server_has_not_changed_is_not_sent_again(fetching_host, web):
+    """Not for another install, and not for a plan; a new archive under the old URL is."""
+    bundle = fresh()
+    path = "/tagged.tgz"
+    params = {"url": web.serve(path, Answer(bundle.data, etag='"one"'))}
+    digests = [fetching_host.call("install_plugin_from_url", params)["digest"] for _ in range(2)]
+    planned = fetching_host.call("plan_plugin_install", params)
+    assert (planned["action"], planned["digest"]) == ("unchanged", bundle.digest), planned
+    assert digests == [bundle.digest] * 2
+    assert (web.requests(path), web.unmodified(path)) == (3, 2)
+    newer = fresh()
+    web.serve(path, Answer(newer.data, etag='"two"'))
+    assert fetching_host.call("install_plugin_from_url", params)["digest"] == newer.digest
+    assert web.unmodified(path) == 0
+
+
+def test_what_the_store_has_lost_is_fetched_again(fetching_host, web):
+    bundle = fresh()
+    path = "/tagged.tgz"
+    params = {"url": web.serve(path, Answer(bundle.data, etag='"lost"'))}
+    fetching_host.call("install_plugin_from_url", params)
+    stored = fetching_host.capabilities / ".mortise" / "store" / "sha256" / bundle.digest.removeprefix("sha256:")
+    for lose in (lambda: stored.write_bytes(b"damaged"), stored.unlink):
+        lose()
+        assert fetching_host.call("install_plugin_from_url", params)["digest"] == bundle.digest
+        assert stored.read_bytes() == bundle.data
+
+
 LIST = "is not in DC_PLUGIN_INSTALL_URL_ALLOWLIST"
 
 # Each row: the parameters, given where a good archive lies; the code; what the message must say.

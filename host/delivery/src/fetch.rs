@@ -17,7 +17,7 @@ pub use address::AddressClass;
 pub use allowlist::{HostPattern, HostPatternError};
 pub use config::FetchConfig;
 pub use error::FetchError;
-pub use rules::redacted_url;
+pub use rules::{redacted_url, url_digest};
 
 use crate::staging::Staging;
 use attempt::Attempt;
@@ -60,8 +60,10 @@ pub struct Fetched {
     pub bytes: u64,
     /// The validator of the last answer, as it came, if there was one of at most 512 bytes.
     pub etag: Option<String>,
-    /// Where the last redirect led, without query and fragment, which may carry tokens.
+    /// Where the last redirect led, without query and fragment, which may carry tokens. For people.
     pub final_url: String,
+    /// The same as [`Known::place`].
+    pub place: Digest,
 }
 
 /// An archive that the caller has already, from an earlier download of the same URL.
@@ -69,9 +71,10 @@ pub struct Fetched {
 pub struct Known {
     /// [`Fetched::etag`].
     pub etag: String,
-    /// [`Fetched::final_url`]. The validator is sent there and to no other place that a redirect may lead to today:
-    /// two servers may well use one validator for two archives.
-    pub final_url: String,
+    /// Where it came from in the end: the digest of that URL without query and fragment, which change from one redirect
+    /// to the next. The validator is sent there and to no other place that a redirect may lead to today: two servers may
+    /// well use one validator for two archives.
+    pub place: Digest,
     /// [`Fetched::digest`].
     pub digest: Digest,
 }
@@ -81,7 +84,7 @@ impl Fetched {
     #[must_use]
     pub fn known(&self) -> Option<Known> {
         let etag = self.etag.clone()?;
-        Some(Known { etag, final_url: self.final_url.clone(), digest: self.digest })
+        Some(Known { etag, place: self.place, digest: self.digest })
     }
 }
 

@@ -1,7 +1,6 @@
 //! The ways in which a plugin arrives. Each ends in a staged plugin; what becomes of it is `install.rs`'s and `plan.rs`'s
 //! business.
 
-use crate::artifact::on_artifacts;
 use crate::depot::{ArchivePin, Depot, DepotError, check_dependencies};
 use crate::install::disk_refusal;
 use crate::manager::Manager;
@@ -9,8 +8,7 @@ use crate::refusal::Refusal;
 use crate::signature::Arguments;
 use crate::upload::{blocking, upload_id};
 use mortise_delivery::{
-    ArchiveFormat, ArchiveLimits, DeliveryError, FetchOutcome, Fetched, ReadArchive, StagedPlugin, TreeLimits,
-    check_digest, decode_base64, redacted_url,
+    ArchiveFormat, ArchiveLimits, DeliveryError, StagedPlugin, TreeLimits, check_digest, decode_base64, redacted_url,
 };
 use mortise_model::{Digest, PluginId};
 use mortise_rpc::Origin;
@@ -18,7 +16,6 @@ use mortise_store::Source;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tokio::sync::SemaphorePermit;
 
 /// A staged plugin and what is known of where it came from.
 pub(crate) struct Candidate {
@@ -61,6 +58,16 @@ impl Wanted {
             dependencies: arguments.optional_flag("install_dependencies")? == Some(true),
         })
     }
+
+    /// The digest that the caller pinned.
+    fn pinned(&self) -> Result<Option<Digest>, Refusal> {
+        let given = self.digest.as_deref().map(str::trim).filter(|given| !given.is_empty());
+        given.map(Digest::parse).transpose().map_err(|error| {
+            Refusal::new("digest_mismatch", "digest mismatch")
+                .detail(error.to_string())
+                .hint("pin the archive's SHA-256, `sha256:` and 64 hex digits, or leave `digest` out")
+        })
+    }
 }
 
 impl Manager {
@@ -86,9 +93,16 @@ impl Manager {
         let shown = redacted_url(url);
         wanted.name = Some(shown.clone());
         let source = Source::Url { url: shown };
-        let (bytes, place) = self.archive_at(url, &wanted).await?;
+        self.check_url(url)?;
+        let (found, place) = self.archive_at(url, wanted.pinned()?).await?;
         let required = self.config.digest_required;
-        let staged = self.on_disk(move |depot| stage(depot, &bytes.read()?, &wanted, required, source)).await;
+        let staged = self.on_disk(move |depot| {
+            let (bytes, remembered) = found.read()?;
+            let candidate = stage(depot, &bytes, &wanted, required, source)?;
+            remembered.note(depot);
+            Ok(candidate)
+        });
+        let staged = staged.await;
         drop(place);
         staged.map_err(|error| disk_refusal(&error))
     }
@@ -128,53 +142,6 @@ impl Manager {
         });
         staged.await.map_err(|error| disk_refusal(&error))
     }
-
-    /// The bytes that a URL stands for, wherever they are nearest, and a place to unpack them.
-    async fn archive_at(&self, url: &str, wanted: &Wanted) -> Result<(Found, StagingPlace<'_>), Refusal> {
-        let local = self.artifacts.resolve_local(url);
-        if local.is_none() {
-            // Before anything else: what may not be fetched is not taken from the store under its name either.
-            self.fetch_config().check_url(url).map_err(|error| disk_refusal(&DeliveryError::from(error).into()))?;
-        }
-        let given = wanted.digest.as_deref().map(str::trim).filter(|given| !given.is_empty());
-        let pinned = given.map(Digest::parse).transpose().map_err(|error| {
-            Refusal::new("digest_mismatch", "digest mismatch")
-                .detail(error.to_string())
-                .hint("pin the archive's SHA-256, `sha256:` and 64 hex digits, or leave `digest` out")
-        })?;
-        if let Some(pinned) = pinned {
-            // What is pinned and here already needs no download.
-            let known = self.on_disk(move |depot| Ok(depot.archives().read_verified(&pinned, u64::MAX)?)).await;
-            if let Ok(ReadArchive::Intact(bytes)) = known {
-                return Ok((Found::Bytes(bytes), self.staging_place().await));
-            }
-        }
-        if let Some(artifact) = local {
-            // Our own archive: no need to ask ourselves over HTTP.
-            let place = self.staging_place().await;
-            let (store, bytes_max) = (self.artifacts.clone(), self.config.bundle_bytes_max);
-            let bytes = on_artifacts(&store, move |store| store.read(&artifact, bytes_max)).await?;
-            return Ok((Found::Bytes(bytes), place));
-        }
-        let fetched = match self.fetcher().await {
-            Ok(fetcher) => fetcher.fetch(url, None, self.depot.staging()).await,
-            Err(error) => Err(error),
-        };
-        match fetched.map_err(|error| disk_refusal(&DeliveryError::from(error).into()))? {
-            FetchOutcome::Archive(fetched) => Ok((Found::Fetched(Box::new(fetched)), self.staging_place().await)),
-            // Nothing was known that could be unmodified.
-            FetchOutcome::NotModified { digest } => {
-                Err(Refusal::new("fetch_failed", format!("the server sent no archive, only `{digest}`"))
-                    .hint("try again, or ask whoever runs the server"))
-            }
-        }
-    }
-
-    /// A place to unpack and check; there are few, so that a burst of installs does not fill the disk. Cancel safe.
-    async fn staging_place(&self) -> StagingPlace<'_> {
-        // Never closed.
-        self.staging_places.acquire().await.ok()
-    }
 }
 
 /// What a delivery manifest asks for, as arguments of the function that does it. Its `type` never overrides what the
@@ -213,25 +180,6 @@ pub(crate) fn read_delivery(mut manifest: Map<String, Value>) -> Result<(Deliver
     }
     Err(Refusal::new("missing_source", format!("{kind} manifest requires bundle_b64 or url"))
         .hint("give the archive itself, or where it can be fetched"))
-}
-
-type StagingPlace<'a> = Option<SemaphorePermit<'a>>;
-
-/// An archive's bytes, wherever they are.
-enum Found {
-    Bytes(Vec<u8>),
-    Fetched(Box<Fetched>),
-}
-
-impl Found {
-    /// Blocks.
-    fn read(self) -> Result<Vec<u8>, DepotError> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes),
-            Self::Fetched(fetched) => std::fs::read(fetched.archive.path())
-                .map_err(|error| DepotError::Internal(format!("failed to read what was fetched: {error}"))),
-        }
-    }
 }
 
 /// Checks an archive's bytes, keeps them, and unpacks them.

@@ -9,6 +9,7 @@ mod bundled;
 mod change;
 mod control;
 mod depot;
+mod download;
 mod exclusive;
 mod function;
 mod install;

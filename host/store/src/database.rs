@@ -2,7 +2,7 @@
 
 use crate::error::{StoreError, failed};
 use crate::kind::{
-    CodeHashes, Generations, Kind as _, META, Names, Numbers, Operations, Plugins, QUARANTINE, Settings,
+    CodeHashes, Downloads, Generations, Kind as _, META, Names, Numbers, Operations, Plugins, QUARANTINE, Settings,
 };
 use crate::repair::SetAside;
 use jiff::Timestamp;
@@ -16,7 +16,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 /// The format that this build writes: the tables, their keys, and the encoding of records. A build that raises it
-/// turns what it finds into the new format when it opens it, and still reads every format before.
+/// turns what it finds into the new format when it opens it, and still reads every format before. A table that is added
+/// for what a host may forget raises nothing: a build that does not know it leaves it alone, and one that does makes it.
 const FORMAT: u64 = 1;
 const FORMAT_KEY: &str = "format";
 
@@ -146,7 +147,7 @@ fn create(path: &Path) -> Result<Database, StoreError> {
 }
 
 /// Reading a table that is not there is an error.
-fn make_tables(tables: &WriteTransaction) -> Result<(), redb::Error> {
+pub(crate) fn make_tables(tables: &WriteTransaction) -> Result<(), redb::Error> {
     tables.open_table(META)?;
     tables.open_table(QUARANTINE)?;
     tables.open_table(Plugins::TABLE)?;
@@ -155,6 +156,7 @@ fn make_tables(tables: &WriteTransaction) -> Result<(), redb::Error> {
     tables.open_table(Names::TABLE)?;
     tables.open_table(Operations::TABLE)?;
     tables.open_table(CodeHashes::TABLE)?;
+    tables.open_table(Downloads::TABLE)?;
     tables.open_table(Settings::TABLE)?;
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The host's state, embedded and transactional: `<state_dir>/state.redb`.
 //!
 //! What the host must not forget lies here: which plugins should run and in which generation, what each generation is,
-//! who owns which function's name, how the last lifecycle operations ended, the hashes of compiled code, settings.
+//! who owns which function's name, how the last lifecycle operations ended, the hashes of compiled code, what was
+//! downloaded, settings.
 //! Archives and unpacked files lie elsewhere; a record here is what makes them count.
 //!
 //! A change is one transaction: [`Store::write`] makes all of it or nothing, and it is on disk when that returns.
@@ -22,8 +23,9 @@ mod transaction;
 
 pub use error::StoreError;
 pub use record::{
-    Desired, GenerationRecord, NameClaims, OperationKey, OperationRecord, OperationStatus, PluginRecord, Source,
+    Desired, DownloadRecord, GenerationRecord, NameClaims, OperationKey, OperationRecord, OperationStatus,
+    PluginRecord, Source,
 };
 pub use repair::{CorruptRecord, OpenReport, SetAside};
 pub use store::Store;
-pub use transaction::{OPERATION_BYTES_MAX, OPERATIONS_MAX, RECORD_BYTES_MAX, Transaction};
+pub use transaction::{DOWNLOADS_MAX, OPERATION_BYTES_MAX, OPERATIONS_MAX, RECORD_BYTES_MAX, Transaction};

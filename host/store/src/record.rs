@@ -101,6 +101,22 @@ pub enum Source {
     WorkingCopy,
 }
 
+/// A download, so that the next one of the same URL need not bring what is here already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadRecord {
+    /// The server's validator, as it came.
+    pub etag: String,
+    /// Where it came from in the end, as a digest.
+    #[serde(with = "digest")]
+    pub place: Digest,
+    /// Of the archive.
+    #[serde(with = "digest")]
+    pub archive: Digest,
+    /// When the server last said that this is what it has.
+    #[serde(with = "instant")]
+    pub seen_at: Timestamp,
+}
+
 /// Which lifecycle operation. The caller chose the id, so another caller may use the same one: the later operation
 /// replaces the earlier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

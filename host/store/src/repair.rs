@@ -2,8 +2,11 @@
 
 use crate::codec;
 use crate::connection::Connection;
+use crate::database::make_tables;
 use crate::error::StoreError;
-use crate::kind::{CodeHashes, Generations, KeyOf, Kind, Names, Numbers, Operations, Plugins, QUARANTINE, Settings};
+use crate::kind::{
+    CodeHashes, Downloads, Generations, KeyOf, Kind, Names, Numbers, Operations, Plugins, QUARANTINE, Settings,
+};
 use crate::record::{OperationKey, OperationStatus};
 use crate::transaction::Transaction;
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
@@ -43,17 +46,19 @@ pub struct CorruptRecord {
     pub reason: String,
 }
 
-/// Moves what cannot be decoded to the quarantine, and marks what was under way as interrupted. Changes nothing where
-/// there is nothing of either.
+/// Adds the tables that an earlier build did not know, moves what cannot be decoded to the quarantine, and marks what was
+/// under way as interrupted. Changes nothing where there is nothing of any of them.
 pub(crate) fn repair(connection: &Connection) -> Result<OpenReport, StoreError> {
     connection.write(|change| {
         let mut report = OpenReport::default();
+        add_tables(change)?;
         quarantine::<Plugins>(change, &mut report)?;
         quarantine::<Generations>(change, &mut report)?;
         quarantine::<Numbers>(change, &mut report)?;
         quarantine::<Names>(change, &mut report)?;
         quarantine::<Operations>(change, &mut report)?;
         quarantine::<CodeHashes>(change, &mut report)?;
+        quarantine::<Downloads>(change, &mut report)?;
         quarantine::<Settings>(change, &mut report)?;
         for (id, mut record) in change.query().list::<Operations>()? {
             if record.status == OperationStatus::Running {
@@ -64,6 +69,13 @@ pub(crate) fn repair(connection: &Connection) -> Result<OpenReport, StoreError> 
         }
         Ok(report)
     })
+}
+
+fn add_tables(change: &mut Transaction<'_>) -> Result<(), StoreError> {
+    let before = change.tables.list_tables().map_err(change.engine())?.count();
+    make_tables(&change.tables).map_err(change.engine())?;
+    change.changed |= change.tables.list_tables().map_err(change.engine())?.count() != before;
+    Ok(())
 }
 
 fn quarantine<K: Kind>(change: &mut Transaction<'_>, report: &mut OpenReport) -> Result<(), StoreError> {

@@ -3,9 +3,9 @@
 use crate::connection::Connection;
 use crate::database;
 use crate::error::StoreError;
-use crate::kind::{CodeHashes, Generations, Names, Operations, Plugins, Settings};
+use crate::kind::{CodeHashes, Downloads, Generations, Names, Operations, Plugins, Settings};
 use crate::query::Query;
-use crate::record::{GenerationRecord, NameClaims, OperationKey, OperationRecord, PluginRecord};
+use crate::record::{DownloadRecord, GenerationRecord, NameClaims, OperationKey, OperationRecord, PluginRecord};
 use crate::repair::{self, OpenReport};
 use crate::transaction::Transaction;
 use mortise_model::{Digest, Json, PluginId};
@@ -140,6 +140,14 @@ impl Store {
     pub fn code_hashes(&self) -> Result<BTreeMap<String, Digest>, StoreError> {
         let hashes = self.query(|query| query.list::<CodeHashes>())?;
         Ok(hashes.into_iter().map(|(key, hash)| (key, hash.0)).collect())
+    }
+
+    /// What is remembered of the last download of a URL, under the name that it was written under. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::CorruptRecord`], or the store cannot be read.
+    pub fn download(&self, url: &str) -> Result<Option<DownloadRecord>, StoreError> {
+        self.query(|query| query.get::<Downloads>(&url.to_owned()))
     }
 
     /// A setting. Blocks.

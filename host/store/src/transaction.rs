@@ -3,10 +3,10 @@
 use crate::codec;
 use crate::error::StoreError;
 use crate::kind::{
-    CodeHash, CodeHashes, Generations, Kind, META, Names, Numbers, Operations, Plugins, Setting, Settings,
+    CodeHash, CodeHashes, Downloads, Generations, Kind, META, Names, Numbers, Operations, Plugins, Setting, Settings,
 };
 use crate::query::Query;
-use crate::record::{GenerationRecord, NameClaims, OperationKey, OperationRecord, PluginRecord};
+use crate::record::{DownloadRecord, GenerationRecord, NameClaims, OperationKey, OperationRecord, PluginRecord};
 use mortise_model::{Digest, FunctionName, Json, PluginId};
 use redb::{ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ pub const OPERATION_BYTES_MAX: usize = 256 << 10;
 
 /// How many operations are kept. Beyond it the one that began first is forgotten.
 pub const OPERATIONS_MAX: u64 = 256;
+
+/// How many downloads are remembered. Beyond it the one that was seen longest ago is forgotten.
+pub const DOWNLOADS_MAX: usize = 256;
 
 /// The row of [`META`] that tells which change was the last.
 pub(crate) const LAST_CHANGE: &str = "last_change";
@@ -200,6 +203,30 @@ impl<'a> Transaction<'a> {
     /// The store cannot be written.
     pub fn remove_code_hash(&mut self, key: &str) -> Result<(), StoreError> {
         self.remove::<CodeHashes>(&key.to_owned())
+    }
+
+    /// Remembers a download in place of the one before of the same URL. `url` names it without telling it: what a URL
+    /// carries may be secret.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_download(&mut self, url: &str, record: &DownloadRecord) -> Result<(), StoreError> {
+        self.put::<Downloads>(&url.to_owned(), record, RECORD_BYTES_MAX)?;
+        let mut downloads = self.query().list::<Downloads>()?;
+        downloads.sort_unstable_by_key(|(_, record)| record.seen_at);
+        let too_many = downloads.len().saturating_sub(DOWNLOADS_MAX);
+        for (url, _) in downloads.iter().take(too_many) {
+            self.remove::<Downloads>(url)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a download, if it is known.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn remove_download(&mut self, url: &str) -> Result<(), StoreError> {
+        self.remove::<Downloads>(&url.to_owned())
     }
 
     /// Writes a setting in place of the one before.

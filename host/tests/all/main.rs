@@ -18,6 +18,7 @@ mod host;
 mod peer;
 mod program;
 mod shape;
+mod web;
 
 mod artifacts;
 mod bad_bundles;
@@ -26,6 +27,7 @@ mod cli;
 mod clock;
 mod damage;
 mod disk;
+mod downloads;
 mod drop_in;
 mod early;
 mod envelope;

@@ -82,7 +82,7 @@ impl Attempt<'_> {
 
     /// What to send as `If-None-Match`, if this is where it came from.
     fn validator(&self, url: &Url) -> Option<HeaderValue> {
-        let known = self.known.filter(|known| known.final_url == rules::redacted(url))?;
+        let known = self.known.filter(|known| known.place == rules::place(url))?;
         HeaderValue::from_str(&known.etag).ok()
     }
 
@@ -114,7 +114,8 @@ impl Attempt<'_> {
         // Both handles share one position.
         file.rewind().await.map_err(written("read"))?;
         let digest = Digest::from_bytes(hasher.finalize().into());
-        Ok(Fetched { archive, digest, bytes, etag: etag(&response), final_url: rules::redacted(url) })
+        let (final_url, place) = (rules::redacted(url), rules::place(url));
+        Ok(Fetched { archive, digest, bytes, etag: etag(&response), final_url, place })
     }
 
     /// A file that is removed with its guard. When the caller leaves while it is being made, the guard is dropped there.

@@ -1,6 +1,7 @@
 //! Which URLs may be asked, the first one and each that a redirect leads to.
 
 use super::{AddressClass, FetchConfig, FetchError};
+use mortise_model::Digest;
 use reqwest::Url;
 use std::net::IpAddr;
 
@@ -57,6 +58,23 @@ pub(super) fn redacted(url: &Url) -> String {
     crate::member::shown(redacted_url(url.as_str()).as_bytes())
 }
 
+/// Tells places apart: the digest of the URL without query and fragment, whole where [`redacted`] would cut it.
+pub(super) fn place(url: &Url) -> Digest {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    Digest::of(url.as_str().as_bytes())
+}
+
+/// A name for a URL that does not tell it: the digest of all that a server is sent of it. Texts that mean the same URL
+/// have the same name. None for what is no URL.
+#[must_use]
+pub fn url_digest(text: &str) -> Option<Digest> {
+    let mut url = Url::parse(text.trim()).ok()?;
+    url.set_fragment(None);
+    Some(Digest::of(url.as_str().as_bytes()))
+}
+
 /// A URL, or text that should be one, without what may carry secrets: user information, query, fragment.
 #[must_use]
 pub fn redacted_url(text: &str) -> String {
@@ -104,6 +122,21 @@ mod tests {
             assert!(matches!(error, FetchError::Address { .. }), "{location}: {error:?}");
         }
         assert_eq!(redirected(&from, "//8.8.8.8/b", &config).unwrap().as_str(), "https://8.8.8.8/b");
+    }
+
+    #[test]
+    fn a_url_is_known_by_what_a_server_is_sent_of_it() {
+        let same = url_digest("https://a.test/b?token=1").unwrap();
+        for text in [" https://A.test:443/x/../b?token=1", "https://a.test/b?token=1#part"] {
+            assert_eq!(url_digest(text), Some(same), "{text}");
+        }
+        for text in ["https://a.test/b?token=2", "https://a.test/b", "http://a.test/b?token=1"] {
+            assert_ne!(url_digest(text), Some(same), "{text}");
+        }
+        assert_eq!(url_digest("a.test/b"), None);
+        let long = |last: &str| place(&Url::parse(&format!("https://a.test/{}/{last}", "x".repeat(400))).unwrap());
+        assert_ne!(long("a"), long("b"), "what is cut for people is not cut here");
+        assert_eq!(long("a?token=1"), long("a?token=2"));
     }
 
     #[test]

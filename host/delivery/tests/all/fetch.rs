@@ -91,7 +91,7 @@ async fn what_did_not_change_is_not_sent_again() {
     assert_eq!(host.staged(), 0);
 
     // Elsewhere the same validator means something else, and an answer to what was not asked is none.
-    let known = Known { final_url: "https://mirror.test/a".to_owned(), ..known };
+    let known = Known { place: Digest::of(b"https://mirror.test/a"), ..known };
     let error = host.fetch_known(url, Some(&known)).await.unwrap_err();
     assert!(matches!(error, FetchError::Status { status: 304, .. }), "{error:?}");
     assert!(!server.requests()[2].to_lowercase().contains("if-none-match"));

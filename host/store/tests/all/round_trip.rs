@@ -2,7 +2,10 @@
 
 use crate::fixture::{at, folder, generation, id, json, loaded, name, open, put_raw};
 use mortise_model::Digest;
-use mortise_store::{Desired, GenerationRecord, NameClaims, PluginRecord, Source, Store, StoreError};
+use mortise_store::{
+    DOWNLOADS_MAX, Desired, DownloadRecord, GenerationRecord, NameClaims, PluginRecord, Source, Store, StoreError,
+};
+use redb::{Database, ReadableDatabase as _, TableDefinition};
 use std::os::unix::fs::PermissionsExt as _;
 
 fn every_source() -> Vec<Source> {
@@ -47,6 +50,15 @@ fn claims() -> NameClaims {
     NameClaims::from([(name("hello"), vec![id("b"), id("a")]), (name("bye"), vec![id("a")])])
 }
 
+fn download(second: i64) -> DownloadRecord {
+    DownloadRecord {
+        etag: "W/\"v1\"".to_owned(),
+        place: Digest::of(b"place"),
+        archive: Digest::of(b"archive"),
+        seen_at: at(second),
+    }
+}
+
 fn check(store: &Store) {
     let plugins = every_plugin();
     for (plugin, record) in &plugins {
@@ -62,6 +74,8 @@ fn check(store: &Store) {
     assert_eq!(store.names().unwrap(), claims());
     assert_eq!(store.code_hash("runner/x86").unwrap(), Some(Digest::of(b"code")));
     assert_eq!(store.code_hashes().unwrap().len(), 1);
+    assert_eq!(store.download("url").unwrap(), Some(download(1)));
+    assert_eq!(store.download("another").unwrap(), None);
     assert_eq!(store.setting("retain").unwrap(), Some(json("3")));
     assert_eq!(store.setting("nothing").unwrap(), Some(json("null")));
     assert_eq!(store.settings().unwrap().len(), 2);
@@ -83,6 +97,7 @@ fn everything_comes_back_and_survives_a_restart() {
             change.put_generation(&id("a-1"), 1, &generation("other"))?;
             change.put_names(&claims())?;
             change.put_code_hash("runner/x86", &Digest::of(b"code"))?;
+            change.put_download("url", &download(1))?;
             change.put_setting("retain", &json("3"))?;
             change.put_setting("nothing", &json("null"))
         })
@@ -104,6 +119,7 @@ fn what_is_removed_is_gone_and_its_neighbours_are_not() {
                 change.put_generation(&id(plugin), 2, &generation("2"))?;
             }
             change.put_code_hash("k", &Digest::of(b""))?;
+            change.put_download("u", &download(1))?;
             change.put_setting("s", &json("1"))
         })
         .unwrap();
@@ -113,6 +129,8 @@ fn what_is_removed_is_gone_and_its_neighbours_are_not() {
             change.remove_generation(&id("b"), 1)?;
             change.remove_generation(&id("b"), 77)?;
             change.remove_code_hash("k")?;
+            change.remove_download("u")?;
+            change.remove_download("nobody's")?;
             change.remove_setting("s")
         })
         .unwrap();
@@ -123,6 +141,44 @@ fn what_is_removed_is_gone_and_its_neighbours_are_not() {
     assert_eq!(store.generations(&id("a-1")).unwrap().len(), 2);
     assert_eq!(store.generations(&id("b")).unwrap().into_keys().collect::<Vec<_>>(), [2]);
     assert!(store.code_hashes().unwrap().is_empty() && store.settings().unwrap().is_empty());
+    assert_eq!(store.download("u").unwrap(), None);
+}
+
+#[test]
+fn of_many_downloads_those_seen_last_are_remembered() {
+    let folder = folder();
+    let store = open(folder.path());
+    let put = |url: usize, second: i64| {
+        store.write(|change| change.put_download(&format!("url-{url}"), &download(second))).unwrap();
+    };
+    for url in 0..DOWNLOADS_MAX {
+        put(url, i64::try_from(url).unwrap());
+    }
+    // The oldest is seen again, so the second oldest makes room.
+    put(0, 1_000);
+    put(DOWNLOADS_MAX, 1_001);
+    let known = |url: usize| store.download(&format!("url-{url}")).unwrap().is_some();
+    let forgotten: Vec<usize> = (0..=DOWNLOADS_MAX).filter(|url| !known(*url)).collect();
+    assert_eq!(forgotten, [1]);
+}
+
+#[test]
+fn a_table_that_an_earlier_build_did_not_have_is_added() {
+    const DOWNLOADS: TableDefinition<&str, &[u8]> = TableDefinition::new("downloads");
+    let folder = folder();
+    drop(open(folder.path()));
+    let file = folder.path().join("state.redb");
+    let database = Database::open(&file).unwrap();
+    let tables = database.begin_write().unwrap();
+    assert!(tables.delete_table(DOWNLOADS).unwrap());
+    tables.commit().unwrap();
+    drop(database);
+    let store = open(folder.path());
+    assert_eq!(store.download("url").unwrap(), None);
+    store.write(|change| change.put_download("url", &download(1))).unwrap();
+    drop(store);
+    let database = Database::open(&file).unwrap();
+    assert!(database.begin_read().unwrap().open_table(DOWNLOADS).is_ok());
 }
 
 #[test]
