@@ -1,5 +1,6 @@
 //! Wires the rooms together, and takes them apart again.
 
+use crate::compiled::CompiledCode;
 use crate::config::{HostConfig, MeshConfig};
 use anyhow::Context as _;
 use mortise_artifact::{ArtifactServer, ArtifactStore, BindError, ServerLimits, Serving};
@@ -10,7 +11,7 @@ use mortise_manage::{
 use mortise_mesh::{Mesh, MeshError, NatsMesh, Subjects, ZenohMesh};
 use mortise_plugin::{Registry, RegistryConfig, RegistryParts};
 use mortise_rpc::{Client, DeviceCard, Dispatcher, Endpoint, EndpointParts, Outbox, Peers, Routes};
-use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
+use mortise_runtime_wasm::{CacheConfig, WasmConfig, WasmRuntime};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,8 +184,6 @@ impl App {
             outbox: outbox.clone(),
             peers: peers.clone(),
         };
-        let wasm =
-            WasmRuntime::new(WasmConfig { cache_dir: Some(config.state_dir.join("cache")), ..WasmConfig::default() })?;
         let capabilities_dir = config.capabilities_dir.clone();
         let (depot, recovered) =
             Depot::open(&config.state_dir, capabilities_dir, staging, config.install.keep_versions)?;
@@ -194,6 +193,9 @@ impl App {
         if recovered.swept > 0 {
             info!(swept = recovered.swept, "removed generations and archives that no record names");
         }
+        let hashes = Arc::new(CompiledCode(depot.clone()));
+        let cache = Some(CacheConfig { dir: config.state_dir.join("cache"), hashes });
+        let wasm = WasmRuntime::new(WasmConfig { cache, ..WasmConfig::default() })?;
         let registry = Registry::start(RegistryParts {
             device: card.id.clone(),
             tenant: card.tenant.clone(),

@@ -3,4 +3,5 @@
 
 pub mod app;
 pub mod cli;
+mod compiled;
 pub mod config;

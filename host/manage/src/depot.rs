@@ -4,6 +4,7 @@
 //! The record and its generation are the truth, and nothing runs from a working copy. A record is written last: whatever
 //! a crash leaves behind without one is swept at the next start, and a working copy that differs is put right.
 
+mod compiled;
 mod downloads;
 mod error;
 mod recovery;

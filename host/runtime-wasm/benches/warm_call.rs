@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench stops at the first surprise")]
 #![allow(clippy::print_stdout, reason = "the bench's report")]
 
+#[path = "../tests/all/code_file.rs"]
+mod code_file;
 #[path = "../tests/all/harness.rs"]
 #[allow(dead_code, reason = "the bench needs a part of the harness")]
 mod harness;

@@ -11,6 +11,7 @@ mod bindings;
 mod burst;
 mod cache;
 mod code;
+mod code_hashes;
 mod describe;
 mod desk;
 mod driver;
@@ -26,4 +27,5 @@ mod outcome;
 mod runtime;
 mod view;
 
-pub use runtime::{WasmConfig, WasmError, WasmRuntime};
+pub use code_hashes::{CodeHashError, CodeHashes};
+pub use runtime::{CacheConfig, WasmConfig, WasmError, WasmRuntime};

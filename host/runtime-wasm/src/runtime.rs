@@ -3,6 +3,7 @@
 use crate::backlog::{Backlog, QUEUE_BYTES_MAX};
 use crate::cache::CodeCache;
 use crate::code::CodeStore;
+use crate::code_hashes::{CodeHashError, CodeHashes};
 use crate::desk::{Desk, Message};
 use crate::driver::{Driver, Refusal};
 use crate::engine::{CompilePool, Engine, STACK_BYTES};
@@ -21,9 +22,8 @@ use tokio_util::task::TaskTracker;
 /// How the runtime is set up.
 #[derive(Debug, Clone)]
 pub struct WasmConfig {
-    /// Where compiled code is kept; it becomes accessible to this user only (mode 0700). None: compiled code is kept
-    /// in memory, while it is in use.
-    pub cache_dir: Option<PathBuf>,
+    /// Where compiled code is kept. None: in memory, while it is in use.
+    pub cache: Option<CacheConfig>,
     /// Threads that compile, at least one. They run at low priority and are the only ones that do.
     pub compile_threads: usize,
     /// Plugins at work at once, old generations that still drain included.
@@ -32,11 +32,20 @@ pub struct WasmConfig {
     pub tick: Duration,
 }
 
+/// Where compiled code is kept.
+#[derive(Debug, Clone)]
+pub struct CacheConfig {
+    /// The folder; it becomes accessible to this user only (mode 0700).
+    pub dir: PathBuf,
+    /// What tells which files there are ours.
+    pub hashes: Arc<dyn CodeHashes>,
+}
+
 impl Default for WasmConfig {
     /// No cache, as many threads as there are processors, 1,000 instances, ticks of a millisecond.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { cache_dir: None, compile_threads: processors, instances_max: 1000, tick: Duration::from_millis(1) }
+        Self { cache: None, compile_threads: processors, instances_max: 1000, tick: Duration::from_millis(1) }
     }
 }
 
@@ -67,6 +76,9 @@ pub enum WasmError {
         #[source]
         source: std::io::Error,
     },
+    /// Nobody knows which files of the cache are ours.
+    #[error("failed to read the hashes of compiled code")]
+    CodeHashes(#[source] CodeHashError),
 }
 
 impl WasmError {
@@ -111,7 +123,8 @@ impl WasmRuntime {
     /// [`WasmError`] when the machine or the cache folder does not allow it.
     pub fn new(config: WasmConfig) -> Result<Arc<Self>, WasmError> {
         let engine = Arc::new(Engine::new(config.tick)?);
-        let cache = config.cache_dir.map(|dir| CodeCache::open(dir, engine.compatibility())).transpose()?;
+        let cache = config.cache.map(|cache| CodeCache::open(cache.dir, engine.compatibility(), cache.hashes));
+        let cache = cache.transpose()?;
         let pool = CompilePool::new(config.compile_threads)?;
         let code = CodeStore::new(Arc::clone(&engine), cache, pool).map_err(|error| WasmError::Engine(error.into()))?;
         // More permits than tokio can count are no limit.

@@ -1,5 +1,6 @@
 //! A runtime, plugins from `sdk/fixtures`, and a host that remembers what they asked of it.
 
+use crate::code_file::cache_in;
 use async_trait::async_trait;
 use mortise_model::{Description, DeviceId, Digest, EmittedName, Failure, Json, Manifest, PluginId, Tenant};
 use mortise_plugin::{
@@ -21,8 +22,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// One runtime for most tests: a component is compiled once.
 pub(crate) static RUNTIME: LazyLock<Arc<WasmRuntime>> = LazyLock::new(|| {
-    let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("runtime-wasm-code"));
-    WasmRuntime::new(WasmConfig { cache_dir, ..WasmConfig::default() }).unwrap()
+    let cache = Some(cache_in(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("runtime-wasm-code")));
+    WasmRuntime::new(WasmConfig { cache, ..WasmConfig::default() }).unwrap()
 });
 
 /// The component of a fixture.

@@ -1,5 +1,6 @@
 //! Code that can be loaded, code that cannot, and the cache.
 
+use crate::code_file::cache_in;
 use crate::harness::{Folder, LONG, RUNTIME, guest};
 use mortise_plugin::PrepareError;
 use mortise_runtime_wasm::{WasmConfig, WasmError, WasmRuntime};
@@ -71,11 +72,12 @@ async fn a_stack_that_cannot_be_enforced_is_refused() {
 }
 
 fn runtime(cache: &Path) -> Arc<WasmRuntime> {
-    WasmRuntime::new(WasmConfig { cache_dir: Some(cache.to_owned()), ..WasmConfig::default() }).unwrap()
+    WasmRuntime::new(WasmConfig { cache: Some(cache_in(&cache.join("code"))), ..WasmConfig::default() }).unwrap()
 }
 
 fn cached(cache: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(cache.join("code")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -97,7 +99,7 @@ async fn cached_code_is_not_compiled_again() {
     let (cache, folder) = (tempfile::tempdir().unwrap(), Folder::of("raw", json!({})));
     assert_eq!(answers(&folder, &runtime(cache.path())).await, json!(true));
     let compiled = writings(cache.path());
-    assert_eq!(compiled.len(), 2, "{compiled:?}");
+    assert_eq!(compiled.len(), 1, "{compiled:?}");
     assert_eq!(answers(&folder, &runtime(cache.path())).await, json!(true));
     assert_eq!(writings(cache.path()), compiled);
 
@@ -107,23 +109,35 @@ async fn cached_code_is_not_compiled_again() {
     }
     assert_eq!(answers(&folder, &runtime(cache.path())).await, json!(true));
     let again = writings(cache.path());
-    assert_eq!(again.len(), 2);
+    assert_eq!(again.len(), 1);
     assert!(again.iter().all(|writing| !compiled.contains(writing)), "{again:?} against {compiled:?}");
 }
 
+#[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_compiled_code_is_compiled_anew() {
     let (cache, folder) = (tempfile::tempdir().unwrap(), Folder::of("raw", json!({})));
     assert_eq!(answers(&folder, &runtime(cache.path())).await, json!(true));
     let files = cached(cache.path());
-    let compiled = files.iter().find(|path| path.extension().is_some_and(|e| e == "cwasm")).unwrap();
+    let [compiled] = files.as_slice() else { panic!("{files:?}") };
     let bytes = std::fs::read(compiled).unwrap();
-    for damaged in [&bytes[..bytes.len() / 2], b""] {
+    // Compiled by ourselves, for the same engine, and not what this plugin is.
+    let elsewhere = tempfile::tempdir().unwrap();
+    drop(Folder::of("behave", json!({})).prepare(&runtime(elsewhere.path())).await.unwrap());
+    let another = std::fs::read(&cached(elsewhere.path())[0]).unwrap();
+    for damaged in [&bytes[..bytes.len() / 2], b"", &another] {
         std::fs::remove_file(compiled).unwrap();
         std::fs::write(compiled, damaged).unwrap();
         assert_eq!(answers(&folder, &runtime(cache.path())).await, json!(true));
-        assert_eq!(std::fs::read(compiled).unwrap().len(), bytes.len(), "it was compiled anew");
+        assert_eq!(std::fs::read(compiled).unwrap(), bytes, "it was compiled anew");
     }
+    // Good files of which nobody wrote down that they are ours: neither is run.
+    std::fs::remove_file(cache.path().join("code.hashes")).unwrap();
+    let written = writings(cache.path());
+    // Kept, so that no new file can take its number.
+    std::fs::hard_link(compiled, cache.path().join("kept")).unwrap();
+    assert_eq!(answers(&folder, &runtime(cache.path())).await, json!(true));
+    assert_ne!(writings(cache.path()), written, "it was compiled anew");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,7 +153,7 @@ async fn code_in_use_needs_neither_the_cache_nor_the_compiler() {
     drop(first);
     runtime.ended().await;
     assert_eq!(answers(&folder, &runtime).await, json!(true));
-    assert_eq!(cached(cache.path()).len(), 2, "nobody used it any more");
+    assert_eq!(cached(cache.path()).len(), 1, "nobody used it any more");
 }
 
 #[cfg(unix)]
@@ -154,7 +168,7 @@ fn a_cache_of_another_user_is_refused() {
         Err(_) => Path::new("/"),
     };
     let before = std::fs::metadata(foreign).unwrap().mode();
-    match WasmRuntime::new(WasmConfig { cache_dir: Some(foreign.to_owned()), ..WasmConfig::default() }).map(|_| ()) {
+    match WasmRuntime::new(WasmConfig { cache: Some(cache_in(foreign)), ..WasmConfig::default() }).map(|_| ()) {
         Err(WasmError::CacheDir { path, source }) => {
             assert_eq!(path, foreign);
             assert_eq!(source.to_string(), "the folder belongs to another user");
