@@ -88,13 +88,26 @@ def test_an_archive_is_published_as_it_is_and_may_have_no_version(serving_host):
     assert serving_host.call("get_plugin_artifact_url", {"plugin_id": "hello-world"})["artifact"]["url"] == newer["url"]
 
 
+def test_every_version_is_listed_and_the_newest_alone_where_the_reference_has_it(host):
+    for version in ("2.0.0", "1.0.0"):
+        publish(host, bundle_of("hello-world", version=version), version=version)
+    listed = host.call("list_plugin_artifacts")
+    assert [record["version"] for record in listed["artifacts"]] == ["1.0.0"]
+    newest, older = listed["versions"]
+    assert newest == listed["artifacts"][0]
+    assert (older["version"], older.keys()) == ("2.0.0", RECORD - {"created_at"})
+    by_version = host.call("get_plugin_artifact_url", {"plugin_id": "hello-world", "version": "2.0.0"})
+    assert older == by_version["artifact"]
+
+
 def test_what_is_published_can_be_downloaded(serving_host):
     bundle = bundle_of("hello-world", version="4.0.0")
     artifact = publish(serving_host, bundle, version="4.0.0")
     web = Web(artifact["url"])
     status, headers, listing = web.get("/artifacts")
     assert (status, headers.get_content_type()) == (200, "application/json")
-    assert json.loads(listing) == {"artifacts": serving_host.call("list_plugin_artifacts")["artifacts"]}
+    listed = serving_host.call("list_plugin_artifacts")
+    assert json.loads(listing) == {key: listed[key] for key in ("artifacts", "versions")}
 
     status, headers, body = web.get()
     assert (status, headers["Content-Type"]) == (200, "application/gzip")

@@ -80,6 +80,11 @@ impl FileName {
         fits.then(|| Self(text.to_owned()))
     }
 
+    /// The version that an archive of that name was published under, unless it was under none.
+    pub(crate) fn version(&self) -> Option<Version> {
+        self.0.strip_suffix(ENDING).and_then(|stem| Version::new(stem).ok())
+    }
+
     /// As written.
     #[must_use]
     pub fn as_str(&self) -> &str {

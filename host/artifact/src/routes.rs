@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::{self, SeekFrom};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -46,14 +46,9 @@ pub(crate) fn router(store: ArtifactStore) -> Router {
 
 async fn list(State(shelf): State<Shelf>) -> Result<Response, Failure> {
     let store = shelf.store.clone();
-    let artifacts = shelf
-        .search(move || {
-            let records = store.list()?;
-            Ok(records.iter().map(|record| Value::Object(store.to_json(record))).collect::<Vec<_>>())
-        })
-        .await?;
+    let listing = shelf.search(move || store.listing()).await?;
     let headers = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
-    Ok((headers, json!({ "artifacts": artifacts }).to_string()).into_response())
+    Ok((headers, Value::Object(listing).to_string()).into_response())
 }
 
 /// The segments arrive decoded, once. A name that the store would not give is not looked for.

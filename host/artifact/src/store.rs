@@ -18,6 +18,9 @@ use std::time::SystemTime;
 /// Many times what the store writes; a larger `artifact.json` is not one.
 const METADATA_BYTES_MAX: u64 = 64 << 10;
 
+/// How many versions a listing tells; replies have to fit into a message of the mesh.
+const VERSIONS_LISTED_MAX: usize = 1_000;
+
 /// Published archives: `<dir>/<plugin id>/<version>.tgz` and, for the latest one, `artifact.json` beside it. The layout
 /// is the reference host's: either reads what the other wrote. Clones share the store. Every method that touches the
 /// disk blocks: for callers on threads that may.
@@ -86,39 +89,86 @@ impl ArtifactStore {
     pub fn list(&self) -> Result<Vec<Record>, ArtifactError> {
         let root = Folder::root(&self.inner.dir)?;
         let mut records = Vec::new();
-        for name in root.names()? {
-            let Ok(plugin_id) = PluginId::new(&name) else { continue };
-            match self.listed(&root, &plugin_id) {
-                Ok(listed) => records.extend(listed),
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(plugin = %plugin_id, error, "cannot list the artifacts of a plugin");
-                }
-            }
+        for plugin_id in plugins(&root)? {
+            records.extend(listed(&plugin_id, self.listed(&root, &plugin_id)));
         }
         Ok(records)
+    }
+
+    /// A listing as replies and `GET /artifacts` show it: `artifacts`, which are those of [`Self::list`], and beside them
+    /// `versions`, every archive of every plugin, sorted by plugin and file name (wire contract 11, T5). Of more than
+    /// 1,000 of those the first are told, and in `versions_omitted` how many are not.
+    ///
+    /// # Errors
+    /// As for [`Self::list`].
+    pub fn listing(&self) -> Result<Map<String, Value>, ArtifactError> {
+        let root = Folder::root(&self.inner.dir)?;
+        let (mut versions, mut omitted) = (Vec::new(), 0);
+        for plugin_id in plugins(&root)? {
+            let room = VERSIONS_LISTED_MAX - versions.len();
+            let found = root.child(plugin_id.as_str()).and_then(|folder| match folder {
+                Some(folder) => self.folder_versions(&folder, &plugin_id, room),
+                None => Ok((Vec::new(), 0)),
+            });
+            for (records, more) in listed(&plugin_id, found.map(|found| vec![found])) {
+                versions.extend(records);
+                omitted += more;
+            }
+        }
+        let shown = |records: &[Record]| records.iter().map(|record| Value::Object(self.to_json(record))).collect();
+        let mut listing = Map::new();
+        listing.insert("artifacts".to_owned(), shown(&self.list()?));
+        listing.insert("versions".to_owned(), shown(&versions));
+        if omitted > 0 {
+            listing.insert("versions_omitted".to_owned(), omitted.into());
+        }
+        Ok(listing)
     }
 
     fn listed(&self, root: &Folder, plugin_id: &PluginId) -> Result<Vec<Record>, DiskError> {
         let Some(folder) = root.child(plugin_id.as_str())? else { return Ok(Vec::new()) };
         match self.latest(&folder, plugin_id)? {
             Some(record) => Ok(vec![record]),
-            None => self.archives(&folder, plugin_id, |_| Origin::Unknown),
+            None => {
+                let records = archive_names(&folder)?.into_iter();
+                let records = records.map(|file| self.record(&folder, plugin_id, file, Origin::Unknown));
+                Ok(records.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+            }
         }
     }
 
     /// Every archive of one plugin, sorted by file name; none for a plugin that has none. The latest carries what its
-    /// metadata tells.
+    /// metadata tells, the others what their file's name does.
     ///
     /// # Errors
     /// [`ArtifactError::Disk`].
     pub fn versions(&self, plugin_id: &PluginId) -> Result<Vec<Record>, ArtifactError> {
         let Some(folder) = self.folder(plugin_id)? else { return Ok(Vec::new()) };
-        let latest = self.metadata(&folder, plugin_id)?;
-        Ok(self.archives(&folder, plugin_id, |file| match &latest {
-            Some(latest) if latest.filename == *file => latest.origin.clone(),
-            _ => Origin::Unknown,
-        })?)
+        Ok(self.folder_versions(&folder, plugin_id, usize::MAX)?.0)
+    }
+
+    /// The same, at most `records_max`, and how many more there are.
+    fn folder_versions(
+        &self,
+        folder: &Folder,
+        plugin_id: &PluginId,
+        records_max: usize,
+    ) -> Result<(Vec<Record>, usize), DiskError> {
+        let latest = self.metadata(folder, plugin_id)?;
+        let mut files = archive_names(folder)?;
+        let omitted = files.len().saturating_sub(records_max);
+        files.truncate(records_max);
+        let mut records = Vec::new();
+        for file in files {
+            let Some(mut record) = self.record(folder, plugin_id, file, Origin::Unknown)? else { continue };
+            record.origin = match &latest {
+                Some(latest) if latest.filename == record.filename => latest.origin.clone(),
+                _ if record.filename == FileName::of(None, &record.digest) => Origin::Unknown,
+                _ => record.filename.version().map_or(Origin::Unknown, Origin::Version),
+            };
+            records.push(record);
+        }
+        Ok((records, omitted))
     }
 
     /// The record of one version, or the latest one (wire contract 10.3, `get_plugin_artifact_url`).
@@ -196,20 +246,6 @@ impl ArtifactStore {
         Ok(metadata)
     }
 
-    fn archives(
-        &self,
-        folder: &Folder,
-        plugin_id: &PluginId,
-        origin: impl Fn(&FileName) -> Origin,
-    ) -> Result<Vec<Record>, DiskError> {
-        let mut records = Vec::new();
-        for file in folder.names()?.iter().filter_map(|name| FileName::parse(name)).filter(FileName::is_archive) {
-            let origin = origin(&file);
-            records.extend(self.record(folder, plugin_id, file, origin)?);
-        }
-        Ok(records)
-    }
-
     fn record(
         &self,
         folder: &Folder,
@@ -227,4 +263,24 @@ impl ArtifactStore {
         let (digest, modified) = measure().map_err(failed("read", &folder.path().join(name.as_str())))?;
         Ok(Some(OpenArtifact { file, size: metadata.len(), digest, modified }))
     }
+}
+
+/// The folders of the store that are a plugin's, sorted.
+fn plugins(root: &Folder) -> Result<impl Iterator<Item = PluginId>, DiskError> {
+    Ok(root.names()?.into_iter().filter_map(|name| PluginId::new(&name).ok()))
+}
+
+/// The archives in a plugin's folder, sorted.
+fn archive_names(folder: &Folder) -> Result<Vec<FileName>, DiskError> {
+    let names = folder.names()?;
+    Ok(names.iter().filter_map(|name| FileName::parse(name)).filter(FileName::is_archive).collect())
+}
+
+/// What was found in a plugin's folder. One that cannot be read is logged, and the others are listed.
+fn listed<T>(plugin_id: &PluginId, found: Result<Vec<T>, DiskError>) -> Vec<T> {
+    found.unwrap_or_else(|error| {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(plugin = %plugin_id, error, "cannot list the artifacts of a plugin");
+        Vec::new()
+    })
 }

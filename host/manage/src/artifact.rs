@@ -52,14 +52,16 @@ impl Manager {
     }
 
     pub(crate) async fn list_artifacts(&self) -> Result<Value, Refusal> {
-        let records = on_artifacts(&self.artifacts, |store| store.list()).await?;
-        let artifacts: Vec<Value> = records.iter().map(|record| self.artifact(record)).collect();
-        Ok(json!({
+        let mut listing = on_artifacts(&self.artifacts, ArtifactStore::listing).await?;
+        let mut reply = json!({
             "status": "success",
-            "artifacts": artifacts,
             "artifact_dir": self.artifacts.dir().display().to_string(),
             "serve_enabled": self.config.artifacts_served,
-        }))
+        });
+        if let Some(reply) = reply.as_object_mut() {
+            reply.append(&mut listing);
+        }
+        Ok(reply)
     }
 
     pub(crate) async fn artifact_url(&self, arguments: &Arguments) -> Result<Value, Refusal> {

@@ -21,12 +21,13 @@ async fn artifacts_are_listed_with_their_urls() {
     let fixture = Fixture::new();
     let serving = fixture.serve(ServerLimits::default()).await;
     let reply = get(serving.address(), "/artifacts", "").await;
-    assert_eq!((reply.status, reply.text().as_str()), (200, r#"{"artifacts":[]}"#));
+    assert_eq!((reply.status, reply.text().as_str()), (200, r#"{"artifacts":[],"versions":[]}"#));
     let record = fixture.publish("demo", &fixture.bundle("demo", b"code"), Some("0.1.0")).unwrap();
     let reply = get(serving.address(), "/artifacts?a=b", "").await;
     assert_eq!(reply.header("content-type"), Some("application/json; charset=utf-8"));
     let listed: Value = serde_json::from_slice(&reply.body).unwrap();
-    assert_eq!(listed, json!({"artifacts": [fixture.store.to_json(&record)]}));
+    let shown = json!([fixture.store.to_json(&record)]);
+    assert_eq!(listed, json!({"artifacts": shown, "versions": shown}));
     assert_eq!(listed["artifacts"][0]["url"], "http://127.0.0.1:8790/artifacts/demo/0.1.0.tgz");
 }
 

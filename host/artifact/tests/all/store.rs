@@ -45,8 +45,43 @@ fn what_the_reference_host_wrote_is_read() {
     .assert_eq(&shown(&fixture.store, &fixture.store.list().unwrap()));
     let versions = fixture.store.versions(&plugin_id("hello-world")).unwrap();
     let files: Vec<_> = versions.iter().map(|record| (record.filename.as_str(), record.to_json().len())).collect();
-    assert_eq!(files, [("0.0.9.tgz", 4), ("0.1.0.tgz", 6)]);
+    assert_eq!(files, [("0.0.9.tgz", 5), ("0.1.0.tgz", 6)]);
+    assert_eq!(versions[0].to_json()["version"], "0.0.9", "its name tells it");
     assert!(fixture.store.versions(&plugin_id("gone")).unwrap().is_empty());
+}
+
+#[test]
+fn a_listing_tells_the_latest_of_each_plugin_and_every_version() {
+    let fixture = Fixture::new();
+    let publish = |code: &[u8], version| fixture.publish("demo", &fixture.bundle("demo", code), version).unwrap();
+    let nameless = publish(b"1", None);
+    publish(b"2", Some("2.0"));
+    publish(b"3", Some("1.0"));
+    fixture.put("bare/a.tgz", "a");
+    let listing = fixture.store.listing().unwrap();
+    let told = |key: &str| -> Vec<(String, Value)> {
+        let records = listing[key].as_array().unwrap().iter();
+        records.map(|record| (record["filename"].as_str().unwrap().to_owned(), record["version"].clone())).collect()
+    };
+    let told_of = |name: &str, version: Value| (name.to_owned(), version);
+    assert_eq!(told("artifacts"), [told_of("a.tgz", json!(null)), told_of("1.0.tgz", json!("1.0"))]);
+    let mut versions = vec![
+        told_of("1.0.tgz", json!("1.0")),
+        told_of("2.0.tgz", json!("2.0")),
+        // The reference's name for what has no version.
+        told_of(nameless.filename.as_str(), json!(null)),
+    ];
+    versions.sort_by(|a, b| a.0.cmp(&b.0));
+    versions.insert(0, told_of("a.tgz", json!("a")));
+    assert_eq!(told("versions"), versions);
+    assert!(!listing.contains_key("versions_omitted"));
+    let latest = listing["versions"].as_array().unwrap().iter().find(|record| record["version"] == "1.0").unwrap();
+    assert_eq!(latest, &listing["artifacts"][1], "one record for one archive");
+    for number in 0..1_000 {
+        fixture.put(&format!("many/{number}.tgz"), "x");
+    }
+    let listing = fixture.store.listing().unwrap();
+    assert_eq!((listing["versions"].as_array().unwrap().len(), &listing["versions_omitted"]), (1_000, &json!(4)));
 }
 
 #[test]

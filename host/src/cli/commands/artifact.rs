@@ -95,18 +95,19 @@ fn publish(args: &PublishArgs, printer: &mut Printer) -> Result<ExitStatus, Comm
 }
 
 fn list(store: &ArtifactStore, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
+    if printer.format() == OutputFormat::Json {
+        let mut listing = store.listing().map_err(refused)?;
+        listing.insert("status".to_owned(), "success".into());
+        listing.insert("artifact_dir".to_owned(), json!(store.dir()));
+        printer.document(&Value::Object(listing));
+        return Ok(ExitStatus::Success);
+    }
     let records = store.list().map_err(refused)?;
-    match printer.format() {
-        OutputFormat::Json => {
-            let artifacts: Vec<_> = records.iter().map(|record| Value::Object(store.to_json(record))).collect();
-            printer.document(&json!({"status": "success", "artifacts": artifacts, "artifact_dir": store.dir()}));
-        }
-        OutputFormat::Text if records.is_empty() => printer.line("No artifacts published."),
-        OutputFormat::Text => {
-            for record in &records {
-                printer.line(&line(store, record));
-            }
-        }
+    if records.is_empty() {
+        printer.line("No artifacts published.");
+    }
+    for record in &records {
+        printer.line(&line(store, record));
     }
     Ok(ExitStatus::Success)
 }
