@@ -50,9 +50,9 @@ impl UploadLimits {
 pub enum UploadPhase {
     /// Chunks are taken.
     Receiving,
-    /// It was committed.
+    /// It is complete and has the digest that was announced.
     Verified,
-    /// It was committed, and its digest is another.
+    /// It is complete, and its digest is another.
     Refused,
 }
 
@@ -88,6 +88,8 @@ struct Slot {
     digest: Digest,
     deadline: Instant,
     phase: UploadPhase,
+    /// Whether its owner has had all that it is for: such a one makes room for others.
+    done: bool,
     /// Locked while a chunk is written, so that uploads do not wait for one another.
     receiver: Arc<Mutex<Receiver>>,
 }
@@ -124,7 +126,7 @@ impl Uploads {
         let mut table = lock(&self.table);
         table.retain(|_, slot| now < slot.deadline);
         while let Err(error) = self.has_room(&table, total_bytes) {
-            let done = table.iter().filter(|(_, slot)| slot.phase != UploadPhase::Receiving);
+            let done = table.iter().filter(|(_, slot)| slot.done || slot.phase == UploadPhase::Refused);
             let oldest = done.min_by_key(|(_, slot)| slot.deadline).map(|(id, _)| *id);
             oldest.and_then(|id| table.remove(&id)).ok_or(error)?;
         }
@@ -134,7 +136,7 @@ impl Uploads {
         let id = UploadId::random();
         let receiver = Arc::new(Mutex::new(Receiver::new(file, total_bytes)));
         let deadline = now + self.limits.expiry;
-        table.insert(id, Slot { total_bytes, digest, deadline, phase: UploadPhase::Receiving, receiver });
+        table.insert(id, Slot { total_bytes, digest, deadline, phase: UploadPhase::Receiving, done: false, receiver });
         Ok(id)
     }
 
@@ -172,12 +174,25 @@ impl Uploads {
         Ok(UploadStatus { total_bytes, digest, next_offset, phase, expires_in })
     }
 
-    /// Syncs an upload and compares its digest with the announced one. Asked again before it expires, it answers the
-    /// same again.
+    /// Ends an upload: as [`Uploads::verify`], and from now on it makes room for others. Asked again before it expires,
+    /// it answers the same again.
+    ///
+    /// # Errors
+    /// As for [`Uploads::verify`].
+    pub fn commit(&self, id: &UploadId, now: Instant) -> Result<UploadedBundle, UploadError> {
+        let bundle = self.verify(id, now)?;
+        if let Some(slot) = lock(&self.table).get_mut(id) {
+            slot.done = true;
+        }
+        Ok(bundle)
+    }
+
+    /// Syncs a complete upload and compares its digest with the announced one. For whoever wants to look at it: it is
+    /// there to be committed as before.
     ///
     /// # Errors
     /// [`UploadError::NotFound`], [`UploadError::Incomplete`], [`UploadError::DigestMismatch`], [`UploadError::Disk`].
-    pub fn commit(&self, id: &UploadId, now: Instant) -> Result<UploadedBundle, UploadError> {
+    pub fn verify(&self, id: &UploadId, now: Instant) -> Result<UploadedBundle, UploadError> {
         let receiver = self.receiver(id, now)?;
         let digest = lock(&self.table).get(id).ok_or(UploadError::NotFound)?.digest;
         let mut receiver = lock(&receiver);

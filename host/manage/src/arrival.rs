@@ -2,11 +2,12 @@
 //! business.
 
 use crate::depot::{ArchivePin, Depot, DepotError, check_dependencies};
+use crate::download::StagingPlace;
 use crate::install::disk_refusal;
 use crate::manager::Manager;
 use crate::refusal::Refusal;
 use crate::signature::Arguments;
-use crate::upload::{blocking, upload_id};
+use crate::upload::Take;
 use mortise_delivery::{
     ArchiveFormat, ArchiveLimits, DeliveryError, StagedPlugin, TreeLimits, check_digest, decode_base64, redacted_url,
 };
@@ -15,13 +16,18 @@ use mortise_rpc::Origin;
 use mortise_store::Source;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// A staged plugin and what is known of where it came from.
 pub(crate) struct Candidate {
     pub(crate) plugin: StagedPlugin,
     pub(crate) source: Source,
     pub(crate) archive: Option<Archive>,
+}
+
+/// A candidate, in the place where it was unpacked. Whoever gives the place back lets another one be unpacked beside it.
+pub(crate) struct Arrived<'a> {
+    pub(crate) candidate: Candidate,
+    pub(crate) place: StagingPlace<'a>,
 }
 
 /// The archive that a plugin came in, which is in the store; a folder has none.
@@ -72,22 +78,22 @@ impl Wanted {
 
 impl Manager {
     /// From `bundle_b64`.
-    pub(crate) async fn arrive_in_bundle(&self, arguments: &mut Arguments) -> Result<Candidate, Refusal> {
+    pub(crate) async fn arrive_in_bundle(&self, arguments: &mut Arguments) -> Result<Arrived<'_>, Refusal> {
         let wanted = Wanted::of(arguments)?;
         let bundle = arguments.take_text("bundle_b64")?;
         let bytes_max = self.config.bundle_bytes_max;
         let required = self.config.digest_required;
-        let _place = self.staging_place().await;
+        let place = self.staging_place().await;
         let staged = self.on_disk(move |depot| {
             let bytes = decode_base64(&bundle, bytes_max).map_err(DeliveryError::from)?;
             drop(bundle);
             stage(depot, &bytes, &wanted, required, Source::Bundle)
         });
-        staged.await.map_err(|error| disk_refusal(&error))
+        arrived(staged.await, place)
     }
 
     /// From `url`.
-    pub(crate) async fn arrive_from_url(&self, arguments: &Arguments) -> Result<Candidate, Refusal> {
+    pub(crate) async fn arrive_from_url(&self, arguments: &Arguments) -> Result<Arrived<'_>, Refusal> {
         let mut wanted = Wanted::of(arguments)?;
         let url = arguments.text("url")?;
         let shown = redacted_url(url);
@@ -102,17 +108,19 @@ impl Manager {
             remembered.note(depot);
             Ok(candidate)
         });
-        let staged = staged.await;
-        drop(place);
-        staged.map_err(|error| disk_refusal(&error))
+        arrived(staged.await, place)
     }
 
     /// From `source_path`.
-    pub(crate) async fn arrive_from_folder(&self, origin: Origin, arguments: &Arguments) -> Result<Candidate, Refusal> {
+    pub(crate) async fn arrive_from_folder(
+        &self,
+        origin: Origin,
+        arguments: &Arguments,
+    ) -> Result<Arrived<'_>, Refusal> {
         let id = plugin_id(arguments)?;
         let source = PathBuf::from(arguments.text("source_path")?);
         let roots = self.config.source_roots.clone();
-        let _place = self.staging_place().await;
+        let place = self.staging_place().await;
         let staged = self.on_disk(move |depot| {
             let source = match origin {
                 Origin::Control => source,
@@ -126,22 +134,26 @@ impl Manager {
             let source = Source::Folder { path: source.display().to_string() };
             Ok(Ok(Candidate { plugin, source, archive: None }))
         });
-        staged.await.map_err(|error| disk_refusal(&error))?
+        let candidate = staged.await.map_err(|error| disk_refusal(&error))??;
+        Ok(Arrived { candidate, place })
     }
 
-    /// From a complete upload, `upload_id`, which stays.
-    pub(crate) async fn arrive_by_upload(&self, arguments: &Arguments) -> Result<Candidate, Refusal> {
-        let id = upload_id(arguments)?;
-        let uploads = self.uploads.clone();
-        let bundle = blocking(move || uploads.commit(&id, Instant::now())).await?;
+    /// From a complete upload, which stays.
+    pub(crate) async fn arrive_by_upload(&self, arguments: &Arguments, take: Take) -> Result<Arrived<'_>, Refusal> {
+        let bundle = self.uploaded(arguments, take).await?;
         let wanted = Wanted { digest: Some(bundle.digest.to_string()), ..Wanted::of(arguments)? };
-        let _place = self.staging_place().await;
+        let place = self.staging_place().await;
         let staged = self.on_disk(move |depot| {
             let bytes = bundle.read().map_err(DeliveryError::from)?;
             stage(depot, &bytes, &wanted, true, Source::Upload)
         });
-        staged.await.map_err(|error| disk_refusal(&error))
+        arrived(staged.await, place)
     }
+}
+
+fn arrived(staged: Result<Candidate, DepotError>, place: StagingPlace<'_>) -> Result<Arrived<'_>, Refusal> {
+    let candidate = staged.map_err(|error| disk_refusal(&error))?;
+    Ok(Arrived { candidate, place })
 }
 
 /// What a delivery manifest asks for, as arguments of the function that does it. Its `type` never overrides what the

@@ -1,6 +1,6 @@
 //! The artifact store's functions (wire contract 10.3): publish, list, and where an archive can be fetched.
 
-use crate::install::disk_refusal;
+use crate::blocking::blocking;
 use crate::manager::Manager;
 use crate::object::insert;
 use crate::refusal::{Refusal, chain};
@@ -87,8 +87,6 @@ pub(crate) async fn on_artifacts<T: Send + 'static>(
     work: impl FnOnce(&ArtifactStore) -> Result<T, ArtifactError> + Send + 'static,
 ) -> Result<T, Refusal> {
     let store = store.clone();
-    match tokio::task::spawn_blocking(move || work(&store)).await {
-        Ok(result) => result.map_err(|error| Refusal::new(error.code(), chain(&error)).hint(error.hint())),
-        Err(error) => Err(disk_refusal(&crate::depot::DepotError::Internal(error.to_string()))),
-    }
+    let refused = |error: ArtifactError| Refusal::new(error.code(), chain(&error)).hint(error.hint());
+    blocking(move || work(&store).map_err(refused)).await
 }

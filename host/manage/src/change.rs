@@ -4,6 +4,7 @@
 //! Until the record is written nothing has changed, and whatever fails leaves nothing behind. From the record on the new
 //! generation is the plugin: a host that ends before the swap comes back with it, proven already.
 
+use crate::blocking::blocking;
 use crate::depot::{Depot, DepotError, Recorded, package_of};
 use crate::exclusive::Restart;
 use crate::install::not_tidied;
@@ -188,10 +189,7 @@ impl Manager {
         work: impl FnOnce(&Depot) -> Result<T, DepotError> + Send + 'static,
     ) -> Result<T, DepotError> {
         let depot = self.depot.clone();
-        match tokio::task::spawn_blocking(move || work(&depot)).await {
-            Ok(result) => result,
-            Err(error) => Err(DepotError::Internal(error.to_string())),
-        }
+        blocking(move || work(&depot)).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Puts what has arrived in place, whichever way it came: see `arrival.rs`, and `change.rs` for how it comes to serve.
 
-use crate::arrival::{Archive, Candidate, Delivered, read_delivery};
+use crate::arrival::{Archive, Arrived, Candidate, Delivered, read_delivery};
 use crate::change::{ChangeError, Next, Verb, busy, change_refusal};
 use crate::depot::{Depot, DepotError};
 use crate::manager::Manager;
@@ -8,7 +8,7 @@ use crate::object::insert;
 use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
 use crate::status::summary;
-use mortise_delivery::{CommitError, DeliveryError, IfExists, StagedPlugin, redacted_url};
+use mortise_delivery::{CommitError, DeliveryError, IfExists, StagedPlugin, Uploads, redacted_url};
 use mortise_model::{Digest, PluginId, PluginState};
 use mortise_plugin::{Operation, RunningPlugin};
 use mortise_rpc::Origin;
@@ -41,15 +41,15 @@ impl Placing {
 impl Manager {
     pub(crate) async fn install_from_bundle(&self, arguments: &mut Arguments) -> Result<Value, Refusal> {
         let placing = Placing::of(arguments, IfExists::Replace)?;
-        let candidate = self.arrive_in_bundle(arguments).await?;
-        self.install_candidate(candidate, placing).await
+        let arrived = self.arrive_in_bundle(arguments).await?;
+        self.install_arrived(arrived, placing).await
     }
 
     pub(crate) async fn install_from_url(&self, arguments: &Arguments) -> Result<Value, Refusal> {
         let installed = async {
             let placing = Placing::of(arguments, IfExists::Replace)?;
-            let candidate = self.arrive_from_url(arguments).await?;
-            self.install_candidate(candidate, placing).await
+            let arrived = self.arrive_from_url(arguments).await?;
+            self.install_arrived(arrived, placing).await
         };
         // The key is the contract's (wire contract 10.3); secrets in it are nobody's.
         installed.await.map_err(|refusal| match arguments.text("url") {
@@ -72,20 +72,23 @@ impl Manager {
 
     pub(crate) async fn install_from_folder(&self, origin: Origin, arguments: &Arguments) -> Result<Value, Refusal> {
         let placing = Placing::of(arguments, IfExists::Refuse)?;
-        let candidate = self.arrive_from_folder(origin, arguments).await?;
-        self.install_candidate(candidate, placing).await
+        let arrived = self.arrive_from_folder(origin, arguments).await?;
+        self.install_arrived(arrived, placing).await
     }
 
     /// Installs what was uploaded in chunks. The upload stays: until the plugin is in place it can be committed again.
     pub(crate) async fn install_from_upload(&self, arguments: &Arguments) -> Result<Value, Refusal> {
         let placing = Placing::of(arguments, IfExists::Replace)?;
-        let candidate = self.arrive_by_upload(arguments).await?;
-        self.install_candidate(candidate, placing).await
+        let arrived = self.arrive_by_upload(arguments, Uploads::commit).await?;
+        self.install_arrived(arrived, placing).await
     }
 
     /// Puts a candidate in place, and loads it if that was asked for.
-    async fn install_candidate(&self, candidate: Candidate, placing: Placing) -> Result<Value, Refusal> {
+    async fn install_arrived(&self, arrived: Arrived<'_>, placing: Placing) -> Result<Value, Refusal> {
+        let Arrived { candidate, place } = arrived;
         let Candidate { plugin, source, archive } = candidate;
+        // Whoever waits for the plugin's turn keeps nobody else from unpacking.
+        drop(place);
         let id = plugin.id.clone();
         let digest = archive.as_ref().map(|archive| archive.pin.digest);
         let result = self.install_in_turn(plugin, source, digest, placing).await;

@@ -5,6 +5,7 @@ mod arrival;
 mod artifact;
 mod authoring;
 mod backend;
+mod blocking;
 mod bundled;
 mod change;
 mod control;

@@ -3,7 +3,7 @@
 
 mod difference;
 
-use crate::arrival::{Candidate, Delivered, read_delivery};
+use crate::arrival::{Arrived, Candidate, Delivered, read_delivery};
 use crate::change::{ChangeError, Verb, change_refusal};
 use crate::depot::package_of_staged;
 use crate::install::disk_refusal;
@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::signature::Arguments;
 use crate::status::conflicts;
 use crate::versions::source_value;
-use mortise_delivery::{IfExists, StagedPlugin};
+use mortise_delivery::{IfExists, StagedPlugin, Uploads};
 use mortise_model::{Description, Digest, PluginId};
 use mortise_plugin::{Outlook, PrepareError};
 use mortise_rpc::Origin;
@@ -39,7 +39,7 @@ struct Before {
 
 impl Manager {
     pub(crate) async fn plan_install(&self, origin: Origin, arguments: Arguments) -> Result<Value, Refusal> {
-        let (candidate, if_exists) = self.arrive_to_plan(origin, arguments).await?;
+        let (Arrived { candidate, place }, if_exists) = self.arrive_to_plan(origin, arguments).await?;
         let Candidate { plugin, source, archive } = candidate;
         let id = plugin.id.clone();
         let (size, bytes) = (plugin.size, archive.as_ref().map(|archive| archive.bytes));
@@ -50,6 +50,8 @@ impl Manager {
         };
         self.discard(plugin).await;
         self.let_go(&id, archive).await;
+        // Held until here: what is unpacked to be looked at takes as much of the disk as what is installed.
+        drop(place);
         let Plan { mut changes, digest: plan_digest, warnings } = plan?;
         let mut reply = json!({"status": "success"});
         if let (Some(reply), Some(changes)) = (reply.as_object_mut(), changes.as_object_mut()) {
@@ -76,7 +78,11 @@ impl Manager {
             .hint("look at `plan`, which is what it would change now, and install with its `plan_digest`"))
     }
 
-    async fn arrive_to_plan(&self, origin: Origin, mut arguments: Arguments) -> Result<(Candidate, IfExists), Refusal> {
+    async fn arrive_to_plan(
+        &self,
+        origin: Origin,
+        mut arguments: Arguments,
+    ) -> Result<(Arrived<'_>, IfExists), Refusal> {
         let ways = ["bundle_b64", "url", "source_path", "upload_id", "manifest"];
         let given: Vec<&str> = ways.into_iter().filter(|way| arguments.has(way)).collect();
         let [way] = given.as_slice() else {
@@ -98,14 +104,14 @@ impl Manager {
             return Err(Refusal::new("invalid_argument", format!("`{stray}` means nothing beside `{way}`"))
                 .hint(format!("leave `{stray}` out")));
         }
-        let candidate = match *way {
+        let arrived = match *way {
             "bundle_b64" => self.arrive_in_bundle(&mut arguments).await,
             "url" => self.arrive_from_url(&arguments).await,
             "source_path" => {
-                let candidate = self.arrive_from_folder(origin, &arguments).await;
-                return candidate.map(|candidate| (candidate, IfExists::Refuse));
+                let arrived = self.arrive_from_folder(origin, &arguments).await;
+                return arrived.map(|arrived| (arrived, IfExists::Refuse));
             }
-            "upload_id" => self.arrive_by_upload(&arguments).await,
+            "upload_id" => self.arrive_by_upload(&arguments, Uploads::verify).await,
             _ => {
                 let (delivered, given) = read_delivery(arguments.take_object("manifest")?)?;
                 let mut given = Arguments::of(given);
@@ -115,7 +121,7 @@ impl Manager {
                 }
             }
         };
-        candidate.map(|candidate| (candidate, IfExists::Replace))
+        arrived.map(|arrived| (arrived, IfExists::Replace))
     }
 
     /// What installing `plugin` now would change.

@@ -1,9 +1,10 @@
 //! Bundles larger than one message of the mesh: `begin_plugin_upload`, `append_plugin_upload`, `commit_plugin_upload`.
 
+use crate::blocking::blocking;
 use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
-use mortise_delivery::{UploadError, UploadId, decode_base64};
+use mortise_delivery::{UploadError, UploadId, UploadedBundle, Uploads, decode_base64};
 use mortise_model::Digest;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -33,8 +34,8 @@ impl Manager {
                 .detail(error.to_string())
                 .hint("write `sha256:` and 64 hex digits")
         })?;
-        let uploads = self.uploads.clone();
-        let begun = blocking(move || uploads.begin(total_bytes, digest, Instant::now())).await?;
+        let begun =
+            on_uploads(&self.uploads, move |uploads| uploads.begin(total_bytes, digest, Instant::now())).await?;
         let expires_in =
             self.uploads.status(&begun, Instant::now()).map_err(|error| upload_refusal(&error))?.expires_in;
         Ok(json!({
@@ -50,11 +51,12 @@ impl Manager {
         let offset = arguments.number("offset")?;
         let chunk = arguments.take_text("chunk_b64")?;
         let (uploads, bytes_max) = (self.uploads.clone(), self.config.bundle_bytes_max);
-        let next = blocking(move || match decode_base64(&chunk, bytes_max) {
-            Ok(chunk) => uploads.append(&id, offset, &chunk, Instant::now()).map(Ok),
-            Err(error) => Ok(Err(Refusal::new(error.code(), error.to_string()).hint(error.hint()))),
+        let next = blocking(move || {
+            let chunk = decode_base64(&chunk, bytes_max)
+                .map_err(|error| Refusal::new(error.code(), error.to_string()).hint(error.hint()))?;
+            uploads.append(&id, offset, &chunk, Instant::now()).map_err(|error| upload_refusal(&error))
         })
-        .await??;
+        .await?;
         Ok(json!({"status": "success", "next_offset": next}))
     }
 
@@ -62,32 +64,39 @@ impl Manager {
     pub(crate) async fn commit_upload(&self, arguments: &Arguments) -> Result<Value, Refusal> {
         let id = upload_id(arguments)?;
         let reply = self.install_from_upload(arguments).await?;
-        let uploads = self.uploads.clone();
-        blocking(move || {
+        on_uploads(&self.uploads, move |uploads| {
             uploads.abort(&id);
             Ok(())
         })
         .await?;
         Ok(reply)
     }
+
+    /// The bundle of a complete upload, `upload_id`: taken with [`Uploads::commit`] to be installed, else with
+    /// [`Uploads::verify`].
+    pub(crate) async fn uploaded(&self, arguments: &Arguments, take: Take) -> Result<UploadedBundle, Refusal> {
+        let id = upload_id(arguments)?;
+        on_uploads(&self.uploads, move |uploads| take(uploads, &id, Instant::now())).await
+    }
 }
 
-pub(crate) fn upload_id(arguments: &Arguments) -> Result<UploadId, Refusal> {
+/// How a bundle is taken from the uploads.
+pub(crate) type Take = fn(&Uploads, &UploadId, Instant) -> Result<UploadedBundle, UploadError>;
+
+fn upload_id(arguments: &Arguments) -> Result<UploadId, Refusal> {
     let given = arguments.text("upload_id")?;
     UploadId::parse(given).ok_or_else(|| {
         Refusal::new("invalid_argument", "argument `upload_id` must be what `begin_plugin_upload` answered")
     })
 }
 
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
+/// Runs what blocks on a thread that may.
+async fn on_uploads<T: Send + 'static>(
+    uploads: &Uploads,
+    work: impl FnOnce(&Uploads) -> Result<T, UploadError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(|error| upload_refusal(&error)),
-        Err(error) => Err(Refusal::new("internal", "the host failed while it worked on the disk")
-            .detail(error.to_string())
-            .hint("look for the cause in the host's log")),
-    }
+    let uploads = uploads.clone();
+    blocking(move || work(&uploads).map_err(|error| upload_refusal(&error))).await
 }
 
 fn upload_refusal(error: &UploadError) -> Refusal {

@@ -142,6 +142,12 @@ fn limits_hold_for_one_and_for_all() {
     assert_eq!(bundle.read().unwrap(), b"0123456789");
     drop(bundle);
     assert_eq!(host.staged(), 1);
+    // One that was looked at is there to be committed.
+    host.append(&third, 0, b"0123456789").unwrap();
+    host.uploads.verify(&third, host.now).unwrap();
+    assert!(matches!(begin(10), Err(UploadError::NoRoom { bytes_max: 15 })));
+    assert_eq!(host.uploads.commit(&third, host.now).unwrap().read().unwrap(), b"0123456789");
+    let third = begin(10).unwrap();
     // One that was refused counts no bytes.
     host.append(&third, 0, b"XXXXXXXXXX").unwrap();
     assert_eq!(host.uploads.commit(&third, host.now).unwrap_err().code(), "digest_mismatch");
