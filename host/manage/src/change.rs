@@ -106,13 +106,22 @@ impl Next {
 }
 
 impl Manager {
-    /// Has another generation serve: proven beside the one that does, or after it where only one can be.
+    /// Has another generation serve: proven beside the one that does, or after it where only one can be. One with other
+    /// files than its predecessor is on probation from then on.
     pub(crate) async fn change(&self, operation: &Operation, next: Next) -> Result<Changed, ChangeError> {
-        if self.is_exclusive(operation, &next) {
-            return self.change_exclusively(operation, next).await;
+        let tree = next.folder().tree;
+        let predecessor = self.running(operation.id()).filter(|running| running.package().tree != tree);
+        let changed = if self.is_exclusive(operation, &next) {
+            self.change_exclusively(operation, next).await?
+        } else {
+            let proven = self.prove(operation, next).await?;
+            self.adopt(operation, proven).await?
+        };
+        if let Some(predecessor) = predecessor {
+            self.forget_taken_back(operation.id());
+            self.begin_probation(operation.id(), &predecessor, changed.activated.generation);
         }
-        let proven = self.prove(operation, next).await?;
-        self.adopt(operation, proven).await
+        Ok(changed)
     }
 
     /// Starts and proves a generation beside the one that serves.

@@ -167,7 +167,6 @@ impl Manager {
             self.discard(plugin).await;
             return Ok(reply);
         }
-        let predecessor = self.running(&id);
         let changed = async {
             let next = self.on_disk(move |depot| next_to_install(depot, plugin, source, archive)).await?;
             self.change(operation, next).await
@@ -176,9 +175,6 @@ impl Manager {
             change_refusal(&id, &error, Verb::Load)
                 .hint_if_none("nothing was installed; correct the plugin and install it again")
         })?;
-        if let Some(predecessor) = predecessor.filter(|_| changed.activated.replaced) {
-            self.begin_probation(&id, &predecessor, changed.activated.generation);
-        }
         Ok(json!({
             "status": "success",
             "plugin_id": id,

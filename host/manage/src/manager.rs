@@ -174,7 +174,12 @@ impl Manager {
         self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (generation, reason));
     }
 
-    /// Which generation of a plugin failed its probation last in this process, and why.
+    /// Another version serves now.
+    pub(crate) fn forget_taken_back(&self, id: &PluginId) {
+        self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Which generation of a plugin failed its probation and made room for the one that serves, and why.
     pub(crate) fn taken_back(&self, id: &PluginId) -> Option<(u64, String)> {
         self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }

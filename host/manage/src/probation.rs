@@ -93,7 +93,7 @@ impl Manager {
         loop {
             let refusal = match self.registry.begin(&id).await {
                 // Somebody else may have had the turn before: what they did stands.
-                Ok(_) if !self.running(&id).is_some_and(|running| running.generation() == generation) => return,
+                Ok(_) if self.running(&id).is_none_or(|running| running.generation() != generation) => return,
                 Ok(operation) => match self.roll_back(&operation, Some(back_to)).await {
                     Ok(_) => return self.note_taken_back(id, generation, reason),
                     Err(refusal) => refusal,

@@ -55,7 +55,7 @@ impl OwnFolders {
                 }
                 any
             }
-            Value::Array(values) => values.iter_mut().fold(false, |any, value| self.shorten(value) || any),
+            Value::Array(values) => values.iter_mut().fold(false, |any, value| any | self.shorten(value)),
             _ => false,
         }
     }
@@ -68,8 +68,8 @@ impl OwnFolders {
                 *text = shorter;
                 is_shorter
             }
-            Value::Array(values) => values.iter_mut().fold(false, |any, value| self.shorten_texts(value) || any),
-            Value::Object(object) => object.values_mut().fold(false, |any, value| self.shorten_texts(value) || any),
+            Value::Array(values) => values.iter_mut().fold(false, |any, value| any | self.shorten_texts(value)),
+            Value::Object(object) => object.values_mut().fold(false, |any, value| any | self.shorten_texts(value)),
             _ => false,
         }
     }

@@ -89,6 +89,7 @@ impl WasmError {
             Self::Engine(_) => "engine",
             Self::Thread { .. } | Self::CompilePool(_) => "threads",
             Self::CacheDir { .. } => "disk",
+            Self::CodeHashes(_) => "state_store",
         }
     }
 
@@ -99,6 +100,7 @@ impl WasmError {
             Self::Engine(_) => "run it on a machine that wasmtime supports",
             Self::Thread { .. } | Self::CompilePool(_) => "let the process have more threads, or more memory",
             Self::CacheDir { .. } => "move away what is there: it should be a folder of the host's own user",
+            Self::CodeHashes(_) => "see that the state folder can be read and written",
         };
         text.to_owned()
     }

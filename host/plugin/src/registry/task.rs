@@ -125,7 +125,10 @@ impl RegistryTask {
         // Answers go to callers that may have left; the change stands all the same.
         while let Some(command) = inbox.recv().await {
             match command {
-                Command::Announce { plugins, done } => drop(done.send(self.announce(plugins))),
+                Command::Announce { plugins, done } => {
+                    self.announce(plugins);
+                    let _ = done.send(());
+                }
                 Command::Check { generation, done } => drop(done.send(self.check(&generation))),
                 Command::Activate { generation, done } => drop(done.send(self.activate(generation))),
                 Command::Vacate { id, done } => drop(done.send(self.vacate(&id))),
