@@ -41,6 +41,7 @@ pub(crate) struct Archive {
 pub(crate) enum Delivered {
     Bundle,
     Url,
+    Object,
 }
 
 /// What an archive is taken for.
@@ -107,6 +108,20 @@ impl Manager {
             let candidate = stage(depot, &bytes, &wanted, required, source)?;
             remembered.note(depot);
             Ok(candidate)
+        });
+        arrived(staged.await, place)
+    }
+
+    /// From `object`, which the mesh keeps under a `bucket` and a `name`. What anybody may write there at any time has
+    /// to be pinned.
+    pub(crate) async fn arrive_as_object(&self, arguments: &mut Arguments) -> Result<Arrived<'_>, Refusal> {
+        let object = Arguments::of(arguments.take_object("object")?);
+        let (bucket, name) = (object.text("bucket")?.to_owned(), object.text("name")?.to_owned());
+        let wanted = Wanted { name: Some(name.clone()), ..Wanted::of(arguments)? };
+        let (found, place) = self.archive_in_mesh(&bucket, &name, wanted.pinned()?).await?;
+        let staged = self.on_disk(move |depot| {
+            let (bytes, _) = found.read()?;
+            stage(depot, &bytes, &wanted, true, Source::Object { bucket, name })
         });
         arrived(staged.await, place)
     }
@@ -184,14 +199,15 @@ pub(crate) fn read_delivery(mut manifest: Map<String, Value>) -> Result<(Deliver
     ] {
         given.extend(manifest.remove(from).map(|value| (to.to_owned(), value)));
     }
-    for (key, delivered) in [("bundle_b64", Delivered::Bundle), ("url", Delivered::Url)] {
+    let ways = [("bundle_b64", Delivered::Bundle), ("url", Delivered::Url), ("object", Delivered::Object)];
+    for (key, delivered) in ways {
         if let Some(value) = manifest.remove(key).filter(|value| value.as_str() != Some("") && !value.is_null()) {
             given.insert(key.to_owned(), value);
             return Ok((delivered, given));
         }
     }
     Err(Refusal::new("missing_source", format!("{kind} manifest requires bundle_b64 or url"))
-        .hint("give the archive itself, or where it can be fetched"))
+        .hint("give the archive itself, or where it can be fetched: a URL, or an `object` with `bucket` and `name`"))
 }
 
 /// Checks an archive's bytes, keeps them, and unpacks them.

@@ -92,6 +92,28 @@ impl Manager {
         self.fetch(url).await
     }
 
+    /// An archive that the mesh keeps as an object, and a place to unpack it. One that is here is not asked for.
+    pub(crate) async fn archive_in_mesh(
+        &self,
+        bucket: &str,
+        name: &str,
+        pinned: Option<Digest>,
+    ) -> Result<(Found, StagingPlace<'_>), Refusal> {
+        let Some(pinned) = pinned else {
+            return Err(Refusal::new("digest_required", "an object must be pinned with `digest`")
+                .hint("give the archive's SHA-256: whoever may write the bucket may replace the object"));
+        };
+        let here = |bytes| Found { content: Content::Bytes(bytes), said: None };
+        // Held while it is read: all of it is in memory.
+        let place = self.staging_place().await;
+        if let Some(bytes) = self.kept_archive(pinned).await {
+            return Ok((here(bytes), place));
+        }
+        let read = self.client.object(bucket, name, self.config.bundle_bytes_max).await;
+        let bytes = read.map_err(|error| Refusal::new(error.code(), error.to_string()).hint(error.hint()))?;
+        Ok((here(bytes), place))
+    }
+
     /// Asks the server, but not for what it sent before and has still.
     async fn fetch(&self, url: &str) -> Result<(Found, StagingPlace<'_>), Refusal> {
         let fetcher = self.fetcher().await.map_err(fetch_refusal)?;

@@ -112,7 +112,7 @@ const INSTALL_FROM_MANIFEST: [Parameter; 3] = [
     Parameter {
         name: "manifest",
         kind: Kind::Object,
-        description: "`bundle_b64` or `url`, with `id`, `digest`, `format` and `type` where they are known.",
+        description: "`bundle_b64`, `url` or `object`, with `id`, `digest`, `format` and `type` where they are known.",
         default: None,
     },
     AND_LOAD,

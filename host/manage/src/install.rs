@@ -67,6 +67,11 @@ impl Manager {
         match delivered {
             Delivered::Bundle => self.install_from_bundle(&mut given).await,
             Delivered::Url => self.install_from_url(&given).await,
+            Delivered::Object => {
+                let placing = Placing::of(&given, IfExists::Replace)?;
+                let arrived = self.arrive_as_object(&mut given).await?;
+                self.install_arrived(arrived, placing).await
+            }
         }
     }
 

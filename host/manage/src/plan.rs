@@ -118,6 +118,7 @@ impl Manager {
                 match delivered {
                     Delivered::Bundle => self.arrive_in_bundle(&mut given).await,
                     Delivered::Url => self.arrive_from_url(&given).await,
+                    Delivered::Object => self.arrive_as_object(&mut given).await,
                 }
             }
         };

@@ -9,6 +9,7 @@
 mod backoff;
 mod memory;
 mod nats;
+mod object;
 mod secret;
 mod subject;
 mod tls;
@@ -16,6 +17,7 @@ mod zenoh;
 
 pub use memory::{Delivery, MemoryMesh};
 pub use nats::{NatsAuth, NatsConfig, NatsMesh};
+pub use object::ObjectError;
 pub use secret::{Secret, masked_url};
 pub use subject::{Subject, Subjects};
 pub use tls::{Pem, TlsConfig};
@@ -206,6 +208,16 @@ pub trait Mesh: Send + Sync + 'static {
     /// # Errors
     /// [`MeshError::NoResponders`], [`MeshError::Timeout`], or whatever the transport reports.
     async fn request(&self, subject: &Subject, payload: Bytes, timeout: Duration) -> Result<Bytes, MeshError>;
+
+    /// Reads an object that the mesh keeps, at most `bytes_max` of it, within two minutes. Cancel safe: dropping the
+    /// future gives it up. A mesh that keeps none says so.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    async fn object(&self, bucket: &str, name: &str, bytes_max: u64) -> Result<Vec<u8>, ObjectError> {
+        let _ = (bucket, name, bytes_max);
+        Err(ObjectError::Unsupported)
+    }
 
     /// The most bytes that one message may hold, where the transport has such a limit.
     fn payload_bytes_max(&self) -> Option<usize>;

@@ -1,11 +1,12 @@
 //! NATS (wire contract 2.4).
 
 mod connect;
+mod object;
 mod tls;
 
 pub use connect::{NatsAuth, NatsConfig};
 
-use crate::{Guard, Link, Mesh, MeshError, Message, Replier, Reply, Sink, Subject, Subscription, deliver};
+use crate::{Guard, Link, Mesh, MeshError, Message, ObjectError, Replier, Reply, Sink, Subject, Subscription, deliver};
 use async_nats::client::{PublishErrorKind, RequestErrorKind};
 use async_nats::{Client, Request, Subscriber};
 use async_trait::async_trait;
@@ -277,6 +278,11 @@ impl Mesh for NatsMesh {
             }),
             Err(_) => Err(MeshError::Timeout { subject: subject.clone(), timeout }),
         }
+    }
+
+    async fn object(&self, bucket: &str, name: &str, bytes_max: u64) -> Result<Vec<u8>, ObjectError> {
+        self.shared.check_open().map_err(|_| ObjectError::NotConnected)?;
+        object::read(self.shared.client.clone(), bucket, name, bytes_max).await
     }
 
     fn payload_bytes_max(&self) -> Option<usize> {

@@ -3,7 +3,7 @@
 use crate::call::TraceContext;
 use crate::envelope::{self, ReplyFault};
 use bytes::Bytes;
-use mortise_mesh::{Link, Mesh, MeshError, Subjects};
+use mortise_mesh::{Link, Mesh, MeshError, ObjectError, Subjects};
 use mortise_model::{DeviceId, Json};
 use serde::Serialize;
 use std::sync::Arc;
@@ -74,6 +74,16 @@ impl Client {
         let request = self.encode(function, params, trace);
         let reply = mesh.request(&self.subjects.command(device), request, timeout).await?;
         Ok(envelope::decode_reply(&reply)?)
+    }
+
+    /// Reads an object that the mesh keeps, at most `bytes_max` of it, within two minutes. Cancel safe: dropping the
+    /// future gives it up.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub async fn object(&self, bucket: &str, name: &str, bytes_max: u64) -> Result<Vec<u8>, ObjectError> {
+        let mesh = self.mesh.borrow().clone().ok_or(ObjectError::NotConnected)?;
+        mesh.object(bucket, name, bytes_max).await
     }
 
     fn encode(&self, function: &str, params: &Json, trace: Option<&TraceContext>) -> Bytes {

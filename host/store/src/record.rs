@@ -90,6 +90,13 @@ pub enum Source {
     },
     /// An archive that came in chunks.
     Upload,
+    /// An object that the mesh kept.
+    Object {
+        /// Where.
+        bucket: String,
+        /// As its bucket has it.
+        name: String,
+    },
     /// An archive of the host's own artifact store.
     Artifact {
         /// The plugin it was published for.

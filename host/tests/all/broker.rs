@@ -13,14 +13,24 @@ pub(crate) struct Broker {
     child: Mutex<Child>,
     port: u16,
     folder: TempDir,
+    flags: &'static [&'static str],
 }
 
 impl Broker {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// One that keeps streams and objects.
+    pub(crate) fn with_jetstream() -> Self {
+        Self::start_with(&["-js", "-sd", "streams"])
+    }
+
+    fn start_with(flags: &'static [&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let child = spawn(folder.path(), "-1");
+        let child = spawn(folder.path(), "-1", flags);
         let port = port_of(folder.path(), child.id());
-        Self { child: Mutex::new(child), port, folder }
+        Self { child: Mutex::new(child), port, folder, flags }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -36,7 +46,7 @@ impl Broker {
     /// Starts the server again, on the port that it had.
     pub(crate) fn restart(&self) {
         let mut child = self.child.lock().unwrap();
-        *child = spawn(self.folder.path(), &self.port.to_string());
+        *child = spawn(self.folder.path(), &self.port.to_string(), self.flags);
         assert_eq!(port_of(self.folder.path(), child.id()), self.port);
     }
 }
@@ -50,10 +60,11 @@ impl Drop for Broker {
     }
 }
 
-fn spawn(folder: &Path, port: &str) -> Child {
+fn spawn(folder: &Path, port: &str, flags: &[&str]) -> Child {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
     Command::new("nats-server")
         .args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir", "."])
+        .args(flags)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

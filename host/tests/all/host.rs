@@ -47,6 +47,11 @@ impl Site {
         Self::new(Some(Arc::new(Broker::start())))
     }
 
+    /// With a broker that keeps objects.
+    pub(crate) fn on_nats_with_jetstream() -> Self {
+        Self::new(Some(Arc::new(Broker::with_jetstream())))
+    }
+
     /// Without infrastructure: peers on the loopback interface, told apart by tenant and device.
     pub(crate) fn on_zenoh() -> Self {
         Self::new(None)

@@ -37,6 +37,7 @@ mod invoking;
 mod lifecycle;
 mod losses;
 mod names;
+mod objects;
 mod outage;
 mod plans;
 mod process;
