@@ -19,6 +19,8 @@ pub(crate) struct SystemPackage {
 pub(crate) const GCC: SystemPackage = SystemPackage { name: "gcc", seen_by: "cc", purpose: "links every binary" };
 pub(crate) const GXX: SystemPackage =
     SystemPackage { name: "g++", seen_by: "c++", purpose: "compiles libFuzzer, for the fuzzers" };
+pub(crate) const MAKE: SystemPackage =
+    SystemPackage { name: "make", seen_by: "make", purpose: "builds jemalloc, the host's allocator" };
 pub(crate) const LIBC: SystemPackage = SystemPackage {
     name: "libc6-dev",
     seen_by: "/usr/include/stdlib.h",
@@ -34,7 +36,7 @@ pub(crate) const IPROUTE: SystemPackage = SystemPackage {
 pub(crate) const UTIL_LINUX: SystemPackage =
     SystemPackage { name: "util-linux", seen_by: "unshare", purpose: "makes that namespace" };
 
-pub(crate) const APT: &[SystemPackage] = &[GCC, GXX, LIBC, NATS, IPROUTE, UTIL_LINUX];
+pub(crate) const APT: &[SystemPackage] = &[GCC, GXX, MAKE, LIBC, NATS, IPROUTE, UTIL_LINUX];
 
 /// Downloaded by `cargo xtask guests` where it must, unpacked under the user's cache folder and never installed.
 const APT_DOWNLOADED: &[&str] =

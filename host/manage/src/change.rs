@@ -110,15 +110,18 @@ impl Manager {
     /// files than its predecessor is on probation from then on.
     pub(crate) async fn change(&self, operation: &Operation, next: Next) -> Result<Changed, ChangeError> {
         let tree = next.folder().tree;
-        let predecessor = self.running(operation.id()).filter(|running| running.package().tree != tree);
+        let predecessor = self.running(operation.id());
+        let is_same = predecessor.as_ref().is_some_and(|running| running.package().tree == tree);
         let changed = if self.is_exclusive(operation, &next) {
             self.change_exclusively(operation, next).await?
         } else {
             let proven = self.prove(operation, next).await?;
             self.adopt(operation, proven).await?
         };
-        if let Some(predecessor) = predecessor {
+        if !is_same {
             self.forget_taken_back(operation.id());
+        }
+        if let Some(predecessor) = predecessor.filter(|_| !is_same) {
             self.begin_probation(operation.id(), &predecessor, changed.activated.generation);
         }
         Ok(changed)

@@ -238,15 +238,12 @@ impl Depot {
         };
         let written = self.store.write(|tx| {
             let before = tx.plugin(&id)?;
-            let mut record = match &before {
-                Some(record) => record.clone(),
-                // Where only its own record is lost, its versions are those that are known.
-                None => PluginRecord {
-                    previous: tx.generations(&id)?.into_keys().rev().take(self.retention).collect(),
-                    ..PluginRecord::new(Desired::Loaded)
-                },
-            };
-            self.promote(&mut record, number, &tx.generations(&id)?);
+            let mut record = before.clone().unwrap_or_else(|| PluginRecord::new(Desired::Loaded));
+            // One that was put in its place and never served would push out one that did.
+            let generations = tx.generations(&id)?;
+            let served = |current: &u64| generations.get(current).is_some_and(|known| known.description.is_some());
+            record.current = record.current.filter(served);
+            self.promote(&mut record, number);
             record.desired = desired.unwrap_or(record.desired);
             tx.put_generation(&id, number, &generation)?;
             tx.put_plugin(&id, &record)?;
@@ -276,7 +273,7 @@ impl Depot {
             }
             let before = tx.plugin(&folder.id)?;
             let mut record = before.clone().unwrap_or_else(|| PluginRecord::new(Desired::Loaded));
-            self.promote(&mut record, folder.sequence, &tx.generations(&folder.id)?);
+            self.promote(&mut record, folder.sequence);
             record.desired = Desired::Loaded;
             if before.as_ref() != Some(&record) {
                 tx.put_plugin(&folder.id, &record)?;
@@ -286,13 +283,11 @@ impl Depot {
         Ok(Recorded { folder, before, fresh: false })
     }
 
-    /// Makes `number` the current generation, and the one that was current the first of those to go back to: unless it
-    /// never served, which would push out one that did.
-    fn promote(&self, record: &mut PluginRecord, number: u64, generations: &BTreeMap<u64, GenerationRecord>) {
+    /// Makes `number` the current generation, and the one that was current the first of those to go back to.
+    fn promote(&self, record: &mut PluginRecord, number: u64) {
         if record.current != Some(number) {
-            let served = |number: &u64| generations.get(number).is_some_and(|known| known.description.is_some());
             record.previous.retain(|previous| *previous != number);
-            record.previous.splice(0..0, record.current.filter(served));
+            record.previous.splice(0..0, record.current);
             record.previous.truncate(self.retention);
             record.current = Some(number);
         }
@@ -427,7 +422,7 @@ impl Depot {
 
     fn archives_in_use(&self) -> Result<BTreeSet<String>, DepotError> {
         let mut kept = BTreeSet::new();
-        for id in self.store.plugins()?.into_keys().chain(self.of_corrupt_records()) {
+        for id in self.store.plugins()?.into_keys() {
             kept.extend(
                 self.store.generations(&id)?.into_values().filter_map(|g| g.archive).map(|digest| digest.hex()),
             );

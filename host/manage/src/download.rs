@@ -104,14 +104,14 @@ impl Manager {
                 .hint("give the archive's SHA-256: whoever may write the bucket may replace the object"));
         };
         let here = |bytes| Found { content: Content::Bytes(bytes), said: None };
-        // Held while it is read: all of it is in memory.
-        let place = self.staging_place().await;
+        // Places of their own: a slow broker holds up those who ask it, and nobody else. Never closed.
+        let _reading = self.object_reads.acquire().await.ok();
         if let Some(bytes) = self.kept_archive(pinned).await {
-            return Ok((here(bytes), place));
+            return Ok((here(bytes), self.staging_place().await));
         }
         let read = self.client.object(bucket, name, self.config.bundle_bytes_max).await;
         let bytes = read.map_err(|error| Refusal::new(error.code(), error.to_string()).hint(error.hint()))?;
-        Ok((here(bytes), place))
+        Ok((here(bytes), self.staging_place().await))
     }
 
     /// Asks the server, but not for what it sent before and has still.

@@ -54,6 +54,8 @@ pub struct Manager {
     taken_back: Mutex<HashMap<PluginId, (u64, String)>>,
     /// Installs that may unpack and check at once.
     pub(crate) staging_places: Semaphore,
+    /// Objects that are read at once: each is in memory.
+    pub(crate) object_reads: Semaphore,
     /// Calls of the host's functions that may be under way at once.
     pub(crate) call_places: Arc<Semaphore>,
     repeats: Repeats,
@@ -85,6 +87,9 @@ pub struct ManagerParts {
 }
 
 const STAGING_MAX: usize = 4;
+
+/// Objects of an object store that are read at once.
+const OBJECT_READS_MAX: usize = 2;
 const CALLS_MAX: usize = 256;
 
 impl Manager {
@@ -114,6 +119,7 @@ impl Manager {
             taken_back: Mutex::default(),
             own: Weak::clone(own),
             staging_places: Semaphore::new(STAGING_MAX),
+            object_reads: Semaphore::new(OBJECT_READS_MAX),
             call_places: Arc::new(Semaphore::new(CALLS_MAX)),
             repeats: Repeats::default(),
             folders,

@@ -74,7 +74,7 @@ impl Manager {
                     // A task of its own: what it does ends this watch.
                     manager
                         .tasks()
-                        .spawn(async move { manager_of_task.take_back(plugin, generation, back_to, reason).await });
+                        .spawn(async move { manager_of_task.take_back(plugin, running, back_to, reason).await });
                     return;
                 }
             }
@@ -88,12 +88,15 @@ impl Manager {
         self.probations.take(id);
     }
 
-    async fn take_back(&self, id: PluginId, generation: u64, back_to: u64, reason: String) {
+    async fn take_back(&self, id: PluginId, failed: RunningPlugin, back_to: u64, reason: String) {
+        let (generation, incarnation) = (failed.generation(), failed.incarnation());
+        // What ends it may wait for nobody to hold it.
+        drop(failed);
         warn!(plugin = %id, generation, reason, "a new version failed its probation");
         loop {
             let refusal = match self.registry.begin(&id).await {
-                // Somebody else may have had the turn before: what they did stands.
-                Ok(_) if self.running(&id).is_none_or(|running| running.generation() != generation) => return,
+                // Somebody else may have had the turn before: what they did stands, were it a reload of the same files.
+                Ok(_) if self.running(&id).is_none_or(|running| running.incarnation() != incarnation) => return,
                 Ok(operation) => match self.roll_back(&operation, Some(back_to)).await {
                     Ok(_) => return self.note_taken_back(id, generation, reason),
                     Err(refusal) => refusal,

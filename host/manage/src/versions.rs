@@ -120,6 +120,7 @@ impl Manager {
             .map_err(|error| disk_refusal(&error).with("plugin_id", id.as_str()))?;
         // Only now: what could not be taken off the record goes on serving. A host that ends takes it away by itself.
         self.forget_probation(&id);
+        self.forget_taken_back(&id);
         let removed = operation.remove().await.ok().flatten();
         let Some(Uninstalled { generations, edits }) = gone else { return Err(not_installed(id.as_str())) };
         let count = generations.len();

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use mortise_delivery::{ArchiveFormat, ArchiveLimits, DeliveryError, GenerationFolder, ReadArchive, StagedPlugin};
 use mortise_model::{Description, Json, Manifest, PluginId};
 use mortise_plugin::{Announced, NameClaims};
-use mortise_store::{Desired, GenerationRecord, Store};
+use mortise_store::{Desired, GenerationRecord, PluginRecord, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -95,6 +95,7 @@ impl Depot {
             let (method, request) = (&operation.method, &operation.request);
             recovered.warnings.push(format!("`{method}` (request {request}) was interrupted"));
         }
+        self.begin_lost_records()?;
         let kept = self.kept()?;
         let swept =
             self.generations.sweep(|id, number| kept.contains(&(id.clone(), number))).map_err(DeliveryError::from)?;
@@ -116,20 +117,23 @@ impl Depot {
             let numbers: Vec<u64> = record.current.into_iter().chain(record.previous).collect();
             numbers.into_iter().map(move |number| (id.clone(), number))
         });
-        let mut kept: BTreeSet<(PluginId, u64)> = numbers.collect();
-        for id in self.of_corrupt_records() {
-            kept.extend(self.store.generations(&id)?.into_keys().map(|number| (id.clone(), number)));
-        }
-        Ok(kept)
+        Ok(numbers.collect())
     }
 
-    /// Plugins whose own record could not be read: what is known of their generations is kept for whoever mends it.
-    pub(super) fn of_corrupt_records(&self) -> Vec<PluginId> {
-        let corrupt = self.store.report().corrupt.iter();
-        corrupt
-            .filter(|record| record.table == "plugins")
-            .filter_map(|record| PluginId::new(&record.key).ok())
-            .collect()
+    /// A plugin whose own record could not be read begins anew: from its folder, and with every version that is known to
+    /// go back to.
+    fn begin_lost_records(&self) -> Result<(), DepotError> {
+        let corrupt = self.store.report().corrupt.iter().filter(|record| record.table == "plugins");
+        for id in corrupt.filter_map(|record| PluginId::new(&record.key).ok()) {
+            self.store.write(|tx| {
+                let previous: Vec<u64> = tx.generations(&id)?.into_keys().rev().collect();
+                if tx.plugin(&id)?.is_some() || previous.is_empty() {
+                    return Ok(());
+                }
+                tx.put_plugin(&id, &PluginRecord { previous, ..PluginRecord::new(Desired::Loaded) })
+            })?;
+        }
+        Ok(())
     }
 
     /// What should become of each recorded plugin, by id.

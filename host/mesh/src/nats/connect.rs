@@ -109,8 +109,6 @@ async fn options(config: NatsConfig, news: LinkNews) -> Result<ConnectOptions, M
         .name(config.name)
         .ping_interval(PING_INTERVAL)
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
-        // Our own subjects are checked when they are made, and those that replies go to came from the broker.
-        .skip_subject_validation(true)
         .reconnect_delay_callback(|attempt| if attempt <= 1 { Duration::ZERO } else { RECONNECT_PAUSE })
         .event_callback(move |event| {
             news.take(event);
