@@ -36,6 +36,9 @@ pub(crate) const IPROUTE: SystemPackage = SystemPackage {
 pub(crate) const UTIL_LINUX: SystemPackage =
     SystemPackage { name: "util-linux", seen_by: "unshare", purpose: "makes that namespace" };
 
+/// What building the host takes.
+pub(crate) const BUILD: &[SystemPackage] = &[GCC, MAKE, LIBC];
+
 pub(crate) const APT: &[SystemPackage] = &[GCC, GXX, MAKE, LIBC, NATS, IPROUTE, UTIL_LINUX];
 
 /// Downloaded by `cargo xtask guests` where it must, unpacked under the user's cache folder and never installed.

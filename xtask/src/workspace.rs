@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{command, environment};
+use crate::{command, environment, packages};
 
 /// The checkout and its build folders.
 #[derive(Debug, Clone)]
@@ -55,6 +55,7 @@ impl Workspace {
     /// Builds release binaries. Features are resolved for the whole workspace, as `cargo test --workspace` does, so that
     /// the large dependencies are compiled once for both.
     pub(crate) fn build_binaries(&self, names: &[&str]) -> Result<()> {
+        packages::ensure(packages::BUILD)?;
         let mut cargo = self.cargo();
         cargo.args(["build", "--release", "--locked", "--workspace"]);
         for name in names {
