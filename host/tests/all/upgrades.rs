@@ -87,7 +87,7 @@ async fn a_version_that_traps_on_every_other_call_is_taken_back() {
         answers
     };
     let upgrade = async {
-        host.install(&version(3)).await;
+        host.install(&Plugin::of("versioned", "version-3").with("version", json!("3.0.0"))).await;
         let installed = Instant::now();
         until("the first version is back", async || {
             let list = host.result(Way::Control, "list_plugins", json!({})).await;
