@@ -92,6 +92,11 @@ impl Plugin {
     }
 }
 
+/// A version of the plugin `versioned`, whose function of the same name tells which one answers.
+pub(crate) fn version(number: usize) -> Plugin {
+    Plugin::of("versioned", &format!("version-{number}")).with("version", json!(format!("{number}.0.0")))
+}
+
 /// One member of an archive, named and linked as its maker likes.
 pub(crate) struct Member<'a> {
     pub(crate) name: String,

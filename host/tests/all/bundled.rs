@@ -1,13 +1,9 @@
 //! Plugins that come with the host.
 
-use crate::bundle::Plugin;
+use crate::bundle::{Plugin, version};
 use crate::host::{Host, Site, Way};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-
-fn version(number: usize) -> Plugin {
-    Plugin::of("versioned", &format!("version-{number}")).with("version", json!(format!("{number}.0.0")))
-}
 
 async fn start<'a>(site: &'a Site, bundled: &Path) -> Host<'a> {
     let mut command = site.command();

@@ -1,7 +1,7 @@
 //! A wall clock that jumps, as it does on devices that learn the time late: what lasts goes by another clock, and what
 //! is written down is in the order in which it happened.
 
-use crate::bundle::{Plugin, bundle, digest_of};
+use crate::bundle::{Plugin, bundle, digest_of, version};
 use crate::host::{Host, Site, Way};
 use crate::until;
 use base64::Engine as _;
@@ -42,10 +42,6 @@ impl Clock {
         command.env("LD_PRELOAD", &self.library).env("WALL_CLOCK_SHIFT", &self.shift);
         site.start_as(command).await
     }
-}
-
-fn version(number: usize) -> Plugin {
-    Plugin::of("versioned", &format!("version-{number}")).with("version", json!(format!("{number}.0.0")))
 }
 
 /// Generations, and when they were installed, newest first.

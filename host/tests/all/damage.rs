@@ -1,16 +1,12 @@
 //! What the disk, or somebody, did to the host's own files: whatever can be had of the plugins is had, and nothing that
 //! may be of use is removed.
 
-use crate::bundle::{Plugin, bundle, digest_of};
+use crate::bundle::{Plugin, bundle, digest_of, version};
 use crate::host::{Host, Site, Way};
 use crate::until;
 use redb::TableDefinition;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-
-fn version(number: usize) -> Plugin {
-    Plugin::of("versioned", &format!("version-{number}")).with("version", json!(format!("{number}.0.0")))
-}
 
 /// Everything in a folder, sorted.
 fn entries(folder: &Path) -> Vec<PathBuf> {

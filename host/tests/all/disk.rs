@@ -1,7 +1,7 @@
 //! Folders and files that are not as the host needs them: it says which and what to do, and changes nothing.
 
 use crate::LONG;
-use crate::bundle::{Plugin, bundle};
+use crate::bundle::{bundle, version};
 use crate::host::{Host, Site, Way};
 use crate::program::held_to_modes;
 use serde_json::{Value, json};
@@ -10,10 +10,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-fn version(number: usize) -> Plugin {
-    Plugin::of("versioned", &format!("version-{number}")).with("version", json!(format!("{number}.0.0")))
-}
 
 /// A folder of which nothing can be changed, until this is dropped.
 struct ReadOnly(PathBuf);

@@ -1,13 +1,9 @@
 //! Archives from a URL that are here already: what the server says has not changed is not sent again.
 
-use crate::bundle::{Plugin, digest_of};
+use crate::bundle::{digest_of, version};
 use crate::host::{Host, Site};
 use crate::web::Web;
 use serde_json::{Value, json};
-
-fn version(number: usize) -> Vec<u8> {
-    Plugin::of("versioned", &format!("version-{number}")).with("version", json!(format!("{number}.0.0"))).tarball()
-}
 
 async fn start(site: &Site) -> Host<'_> {
     let mut command = site.command();
@@ -25,7 +21,7 @@ async fn what_did_not_change_is_taken_from_the_store_and_what_is_lost_is_fetched
     let web = Web::start();
     let url = web.url("plugin.tgz?token=s3cret");
     let host = start(&site).await;
-    let archive = version(1);
+    let archive = version(1).tarball();
     web.serve(archive.clone(), Some("\"one\""));
     install(&host, &url).await;
     assert_eq!(web.answers(), [(200, false)]);
@@ -37,7 +33,7 @@ async fn what_did_not_change_is_taken_from_the_store_and_what_is_lost_is_fetched
     assert_eq!(web.answers(), [(200, false)]);
 
     // A new version under the same URL is noticed, and is what is compared with from then on.
-    web.serve(version(2), Some("\"two\""));
+    web.serve(version(2).tarball(), Some("\"two\""));
     install(&host, &url).await;
     assert_eq!(web.answers(), [(200, true)]);
     assert_eq!(host.call("version", json!({})).await, "2.0.0");
@@ -53,17 +49,17 @@ async fn what_did_not_change_is_taken_from_the_store_and_what_is_lost_is_fetched
     web.answers();
 
     // Damaged on the disk, it is fetched after all; gone, nothing is asked about it.
-    let stored = site.state().join("store/sha256").join(digest_of(&version(2)).trim_start_matches("sha256:"));
+    let stored = site.state().join("store/sha256").join(digest_of(&version(2).tarball()).trim_start_matches("sha256:"));
     std::fs::write(&stored, "damaged").unwrap();
     assert_eq!(install(&host, &url).await["unchanged"], true);
     assert_eq!(web.answers(), [(304, true), (200, false)]);
-    assert_eq!(std::fs::read(&stored).unwrap(), version(2));
+    assert_eq!(std::fs::read(&stored).unwrap(), version(2).tarball());
     std::fs::remove_file(&stored).unwrap();
     assert_eq!(install(&host, &url).await["unchanged"], true);
     assert_eq!(web.answers(), [(200, false)]);
 
     // A server that stops sending validators is not asked with an old one.
-    web.serve(version(2), None);
+    web.serve(version(2).tarball(), None);
     install(&host, &url).await;
     install(&host, &url).await;
     assert_eq!(web.answers(), [(200, true), (200, false)]);
@@ -83,7 +79,7 @@ async fn what_was_refused_is_not_remembered() {
         host.refuse("install_plugin_from_url", json!({"url": url})).await;
     }
     assert_eq!(web.answers(), [(200, false); 2]);
-    web.serve(version(1), Some("\"one\""));
+    web.serve(version(1).tarball(), Some("\"one\""));
     install(&host, &url).await;
     // What is uninstalled is gone from the store too.
     host.succeed("uninstall_plugin", json!({"plugin_id": "versioned"})).await;

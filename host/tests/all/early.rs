@@ -3,7 +3,7 @@
 use crate::bundle::{Plugin, bundle};
 use crate::host::{Host, Site, Way, function_names};
 use crate::until;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Takes that long to fail, and everything that comes after it waits: plugins are activated in the order of their names.
 const OBSTACLE: &str = "2s";
@@ -19,14 +19,6 @@ async fn install_all(host: &Host<'_>) {
     host.succeed("install_plugin_from_bundle", params).await;
 }
 
-async fn control(host: &Host<'_>, method: &str, params: Value) -> Value {
-    host.result(Way::Control, method, params).await
-}
-
-async fn preparing(host: &Host<'_>) -> Value {
-    control(host, "get_status", json!({})).await["preparing_plugins"].take()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_advertises_its_plugins_before_they_are_loaded_and_their_calls_wait() {
     let site = Site::on_nats();
@@ -38,23 +30,23 @@ async fn a_host_advertises_its_plugins_before_they_are_loaded_and_their_calls_wa
     std::fs::remove_dir_all(site.state().join("cache")).unwrap();
 
     let host = site.spawn(site.command()).await;
-    let registration = control(&host, "requestRegistration", json!({})).await;
+    let registration = host.result(Way::Control, "requestRegistration", json!({})).await;
     assert_eq!(function_names(&registration["capabilities"]), advertised, "the very first registration");
-    assert_eq!(preparing(&host).await, json!(["counter", "versioned"]), "the one that was unloaded is not coming");
-    let list = control(&host, "list_plugins", json!({})).await;
+    assert_eq!(host.preparing().await, json!(["counter", "versioned"]), "the one that was unloaded is not coming");
+    let list = host.result(Way::Control, "list_plugins", json!({})).await;
     assert_eq!(list["loaded"], json!({}));
     let counter = list["available"].as_array().unwrap().iter().find(|entry| entry["id"] == "counter").unwrap();
     assert_eq!((&counter["state"], &counter["loaded"]), (&json!("preparing"), &json!(false)));
 
     let calls = tokio::join!(
-        control(&host, "version", json!({})),
-        control(&host, "versioned.version", json!({})),
-        control(&host, "increment", json!({"by": 2})),
+        host.result(Way::Control, "version", json!({})),
+        host.result(Way::Control, "versioned.version", json!({})),
+        host.result(Way::Control, "increment", json!({"by": 2})),
     );
     assert_eq!(calls, (json!("2.0.0"), json!("2.0.0"), json!(2)));
     host.wait_for_loaded(&["counter", "versioned"]).await;
-    assert_eq!(preparing(&host).await, json!([]));
-    let status = control(&host, "get_status", json!({})).await;
+    assert_eq!(host.preparing().await, json!([]));
+    let status = host.result(Way::Control, "get_status", json!({})).await;
     assert!(status["failed_plugins"]["aaa"].as_str().unwrap().contains("start failed"), "{status}");
     host.kill().await;
 
@@ -67,7 +59,7 @@ async fn a_host_advertises_its_plugins_before_they_are_loaded_and_their_calls_wa
     assert_eq!(error["data"]["code"], "plugin_failed", "{error}");
     assert!(error["message"].as_str().unwrap().starts_with("plugin `versioned` could not be loaded: "), "{error}");
     until("it is no longer advertised", async || {
-        let registration = control(&host, "requestRegistration", json!({})).await;
+        let registration = host.result(Way::Control, "requestRegistration", json!({})).await;
         !function_names(&registration["capabilities"]).contains(&"version".to_owned())
     })
     .await;
@@ -91,10 +83,10 @@ async fn a_plugin_can_be_unloaded_before_it_was_loaded() {
     }
     host.kill().await;
     let host = site.spawn(site.command()).await;
-    assert_eq!(preparing(&host).await, json!(["bbb", "ccc", "counter", "ddd", "versioned"]));
+    assert_eq!(host.preparing().await, json!(["bbb", "ccc", "counter", "ddd", "versioned"]));
     let call = host.ask(Way::Control, "version", json!({}));
     let unload = async {
-        let unloaded = control(&host, "unload_plugin", json!({"plugin_id": "versioned"})).await;
+        let unloaded = host.result(Way::Control, "unload_plugin", json!({"plugin_id": "versioned"})).await;
         assert_eq!(unloaded, json!({"status": "success", "plugin_id": "versioned"}));
     };
     let (answer, ()) = tokio::join!(call, unload);

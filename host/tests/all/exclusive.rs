@@ -1,7 +1,7 @@
 //! Plugins that own what only one can have: stopped before the next version starts, and back if that fails.
 
 use crate::bundle::{Plugin, bundle};
-use crate::host::{Host, Site, Way};
+use crate::host::{Site, Way};
 use crate::swaps::under_load;
 use crate::until;
 use serde_json::{Value, json};
@@ -10,14 +10,6 @@ use std::time::Duration;
 /// Of a plugin that shares with nobody.
 fn exclusive(guest: &str) -> Plugin {
     Plugin::of("versioned", guest).with("swap", json!("exclusive"))
-}
-
-async fn control(host: &Host<'_>, method: &str, params: Value) -> Value {
-    host.result(Way::Control, method, params).await
-}
-
-async fn preparing(host: &Host<'_>) -> Value {
-    control(host, "get_status", json!({})).await["preparing_plugins"].take()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,10 +87,10 @@ async fn a_host_that_is_killed_during_an_exclusive_upgrade_comes_back_with_the_o
     let site = Site::on_nats();
     let host = site.start().await;
     host.install(&exclusive("version-1")).await;
-    let upgrade = control(&host, "install_plugin_from_bundle", bundle(&exclusive("slow-start").tarball()));
+    let upgrade = host.result(Way::Control, "install_plugin_from_bundle", bundle(&exclusive("slow-start").tarball()));
     tokio::select! {
         reply = upgrade => panic!("the upgrade has ended: {reply}"),
-        () = until("it has made room", async || preparing(&host).await == json!(["versioned"])) => {}
+        () = until("it has made room", async || host.preparing().await == json!(["versioned"])) => {}
     }
     assert!(host.advertised().await.contains(&"version".to_owned()));
     let waiting = host.ask(Way::Control, "version", json!({}));

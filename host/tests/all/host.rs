@@ -292,6 +292,11 @@ impl Host<'_> {
         function_names(&self.capabilities().await)
     }
 
+    /// The plugins that are advertised and do not serve yet.
+    pub(crate) async fn preparing(&self) -> Value {
+        self.result(Way::Control, "get_status", json!({})).await["preparing_plugins"].take()
+    }
+
     /// The loaded plugins in load order.
     pub(crate) async fn loaded(&self) -> Vec<String> {
         let status = self.result(Way::Control, "get_status", json!({})).await;

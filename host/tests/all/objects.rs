@@ -1,14 +1,10 @@
 //! Archives in a JetStream object store: installed from there, pinned, and what is refused.
 
-use crate::bundle::{Plugin, digest_of};
+use crate::bundle::{Plugin, digest_of, version};
 use crate::host::Site;
 use async_nats::jetstream;
 use async_nats::jetstream::object_store::{Config, ObjectStore};
 use serde_json::{Value, json};
-
-fn version(number: usize) -> Vec<u8> {
-    Plugin::of("versioned", &format!("version-{number}")).with("version", json!(format!("{number}.0.0"))).tarball()
-}
 
 fn manifest(name: &str, archive: &[u8]) -> Value {
     json!({"manifest": {"type": "wasm", "object": {"bucket": "plugins", "name": name}, "digest": digest_of(archive)}})
@@ -53,15 +49,15 @@ async fn an_object_is_installed_planned_and_held_to_its_digest() {
     assert_eq!(host.call("version", json!({})).await, "1.0.0");
 
     // Replaced by somebody: not what was pinned.
-    put(&bucket, "versioned.tgz", &version(2)).await;
-    let pinned = manifest("versioned.tgz", &version(1));
+    put(&bucket, "versioned.tgz", &version(2).tarball()).await;
+    let pinned = manifest("versioned.tgz", &version(1).tarball());
     assert_eq!(host.refuse("install_plugin_from_manifest", pinned).await["code"], "digest_mismatch");
     assert_eq!(host.call("version", json!({})).await, "1.0.0");
-    host.succeed("install_plugin_from_manifest", manifest("versioned.tgz", &version(2))).await;
+    host.succeed("install_plugin_from_manifest", manifest("versioned.tgz", &version(2).tarball())).await;
     assert_eq!(host.call("version", json!({})).await, "2.0.0");
     // What is here already needs no object.
     bucket.delete("versioned.tgz").await.unwrap();
-    let again = host.succeed("install_plugin_from_manifest", manifest("versioned.tgz", &version(2))).await;
+    let again = host.succeed("install_plugin_from_manifest", manifest("versioned.tgz", &version(2).tarball())).await;
     assert_eq!(again["unchanged"], true);
 
     let refused = async |manifest: Value| host.refuse("install_plugin_from_manifest", manifest).await["code"].clone();

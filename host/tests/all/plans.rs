@@ -1,16 +1,12 @@
 //! What an install would change, told before it is done, and installs that hold to it.
 
-use crate::bundle::{Plugin, bundle, digest_of};
+use crate::bundle::{Plugin, bundle, digest_of, version};
 use crate::host::{Host, Site, Way};
 use crate::program::{mortise, run};
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-fn version(number: usize) -> Plugin {
-    Plugin::of("versioned", &format!("version-{number}")).with("version", json!(format!("{number}.0.0")))
-}
 
 fn with(mut params: Value, key: &str, value: impl Into<Value>) -> Value {
     params[key] = value.into();

@@ -1,6 +1,6 @@
 //! Upgrades that are broken: the version before serves throughout, or is back before anybody has to act.
 
-use crate::bundle::{Plugin, bundle};
+use crate::bundle::{Plugin, bundle, version};
 use crate::host::{Host, Site, Way};
 use crate::swaps::under_load;
 use crate::until;
@@ -11,10 +11,6 @@ use std::time::{Duration, Instant};
 
 /// How long a new version is on probation unless the operator says otherwise.
 const PROBATION: Duration = Duration::from_secs(30);
-
-fn version(number: usize) -> Plugin {
-    Plugin::of("versioned", &format!("version-{number}")).with("version", json!(format!("{number}.0.0")))
-}
 
 /// Another version of the same plugin, out of a guest that does not come so far as to serve.
 fn broken(guest: &str, key: &str, value: Value) -> Plugin {

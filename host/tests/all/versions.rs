@@ -1,16 +1,12 @@
 //! What the host keeps of its plugins: versions to go back to, across restarts and crashes.
 
-use crate::bundle::{Plugin, bundle, digest_of};
+use crate::bundle::{Plugin, bundle, digest_of, version};
 use crate::host::{Host, Site, Way};
 use crate::until;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
-
-fn version(number: usize) -> Plugin {
-    Plugin::of("versioned", &format!("version-{number}")).with("version", json!(format!("{number}.0.0")))
-}
 
 async fn versions(host: &Host<'_>) -> Vec<(u64, bool)> {
     let reply = host.succeed("list_plugin_versions", json!({"plugin_id": "versioned"})).await;
