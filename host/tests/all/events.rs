@@ -70,10 +70,10 @@ async fn lifecycle_and_plugin_events_are_published() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_emits_what_the_mesh_can_carry() {
     let site = Site::on_nats();
-    site.put(&Plugin::of("behave", "behave").with("limits", json!({"event": "1KiB"})));
     let host = site.start().await;
-    host.wait_for_loaded(&["behave"]).await;
     let mut events = host.events().await;
+    host.install(&Plugin::of("behave", "behave").with("limits", json!({"event": "1KiB"}))).await;
+    next(&mut events, &site, "plugin_loaded").await;
     for name in ["motion", "Motion_2", "door-open"] {
         let payload = json!({"zone": "A", "n": 9_007_199_254_740_993_u64});
         host.call("emit", json!({"name": name, "payload": payload})).await;
