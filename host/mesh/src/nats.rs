@@ -8,12 +8,14 @@ pub use connect::{NatsAuth, NatsConfig};
 
 use crate::{Guard, Link, Mesh, MeshError, Message, ObjectError, Replier, Reply, Sink, Subject, Subscription, deliver};
 use async_nats::client::{PublishErrorKind, RequestErrorKind};
+use async_nats::message::OutboundMessage;
 use async_nats::{Client, Request, Subscriber};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use std::fmt;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -41,6 +43,8 @@ pub struct NatsMesh {
 
 struct Shared {
     client: Client,
+    /// Sends replies.
+    replies: Mutex<Client>,
     /// Subscriptions, and replies that had to wait.
     tasks: TaskTracker,
     closed: CancellationToken,
@@ -60,7 +64,8 @@ impl NatsMesh {
     /// credential.
     pub async fn connect(config: NatsConfig) -> Result<Self, MeshError> {
         let (client, link) = connect::connect(config).await?;
-        let shared = Shared { client, tasks: TaskTracker::new(), closed: CancellationToken::new() };
+        let replies = Mutex::new(client.clone());
+        let shared = Shared { client, replies, tasks: TaskTracker::new(), closed: CancellationToken::new() };
         Ok(Self { shared: Arc::new(shared), link })
     }
 
@@ -109,6 +114,22 @@ impl Shared {
     fn check_size(&self, payload: &Bytes) -> Result<(), MeshError> {
         let limit = self.client.max_payload();
         if payload.len() > limit { Err(MeshError::TooLarge { size: payload.len(), limit }) } else { Ok(()) }
+    }
+
+    /// Sends a reply, or gives it back where the client's outgoing queue has no place. Its subject is the broker's word.
+    fn send_now(&self, reply: OutboundMessage) -> Option<OutboundMessage> {
+        let mut client = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = poll_fn(|cx| client.poll_ready_unpin(cx));
+        // `unconstrained`, because a task that has used up its cooperative budget would be told to wait although there
+        // is a place.
+        let place = tokio::task::coop::unconstrained(place).now_or_never();
+        let Some(place) = place else {
+            return Some(reply);
+        };
+        if let Err(error) = place.and_then(|()| client.start_send_unpin(reply)) {
+            tracing::warn!(%error, "failed to send a reply");
+        }
+        None
     }
 }
 
@@ -206,28 +227,22 @@ struct NatsReply {
     subject: async_nats::Subject,
 }
 
-impl NatsReply {
-    async fn publish(shared: &Shared, subject: async_nats::Subject, payload: Bytes) {
-        if let Err(error) = shared.client.publish(subject, payload).await {
-            tracing::warn!(%error, "failed to send a reply");
-        }
-    }
-}
-
 impl Reply for NatsReply {
     fn send(self: Box<Self>, payload: Bytes) {
         let Self { shared, subject } = *self;
-        // Publishing waits only for a place in the outgoing queue. There is one as good as always, so it is tried
-        // once, here: a task per reply would cost more than the reply. `unconstrained`, because a task that has used
-        // up its cooperative budget would be told to wait although there is a place. A dropped attempt has sent
-        // nothing, and cloning subject and payload copies neither.
-        let attempt = Self::publish(&shared, subject.clone(), payload.clone());
-        if tokio::task::coop::unconstrained(attempt).now_or_never().is_some() {
+        let reply = OutboundMessage { subject, payload, reply: None, headers: None };
+        // There is a place in the outgoing queue as good as always, so one is asked for here: a task per reply would
+        // cost more than the reply.
+        let Some(reply) = shared.send_now(reply) else {
             return;
-        }
+        };
         // These tasks are bounded by the calls in flight: without a link no further ones arrive.
         let tasks = shared.tasks.clone();
-        tasks.spawn(async move { Self::publish(&shared, subject, payload).await });
+        tasks.spawn(async move {
+            if let Err(error) = shared.client.publish(reply.subject, reply.payload).await {
+                tracing::warn!(%error, "failed to send a reply");
+            }
+        });
     }
 
     fn payload_bytes_max(&self) -> Option<usize> {

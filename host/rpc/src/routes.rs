@@ -53,16 +53,15 @@ pub struct PluginRoutes {
 
 /// One version of the table.
 pub struct RouteTable {
-    host: Arc<HashMap<Arc<str>, Route>>,
-    plugins: HashMap<Arc<str>, Route>,
+    routes: HashMap<Arc<str>, Route>,
     capabilities: Json,
 }
 
 impl RouteTable {
-    /// Where calls of `name` go. The host's own functions cannot be shadowed.
+    /// Where calls of `name` go.
     #[must_use]
     pub fn resolve(&self, name: &str) -> Option<&Route> {
-        self.host.get(name).or_else(|| self.plugins.get(name))
+        self.routes.get(name)
     }
 
     /// The capabilities object of presence and registration (wire contract 6.1).
@@ -73,7 +72,7 @@ impl RouteTable {
 }
 
 struct Host {
-    routes: Arc<HashMap<Arc<str>, Route>>,
+    routes: HashMap<Arc<str>, Route>,
     functions: Vec<FunctionDef>,
     events: Vec<EventDef>,
 }
@@ -93,7 +92,7 @@ impl Routes {
     #[must_use]
     pub fn new() -> Self {
         let capabilities = encode_capabilities(&[], &[], &[]);
-        let table = RouteTable { host: Arc::default(), plugins: HashMap::new(), capabilities };
+        let table = RouteTable { routes: HashMap::new(), capabilities };
         let (version, _) = watch::channel(0);
         Self(Arc::new(Shared { host: OnceLock::new(), table: ArcSwap::from_pointee(table), version }))
     }
@@ -108,7 +107,7 @@ impl Routes {
             })
             .collect();
         let functions = functions.into_iter().filter(|route| route.advertised).map(|route| route.def).collect();
-        if self.0.host.set(Host { routes: Arc::new(routes), functions, events }).is_ok() {
+        if self.0.host.set(Host { routes, functions, events }).is_ok() {
             self.publish(PluginRoutes::default());
         }
     }
@@ -131,11 +130,14 @@ impl Routes {
         self.encode(plugins).as_str().len()
     }
 
-    /// Swaps the table. Calls that took the old one end on it.
+    /// Swaps the table. Calls that took the old one end on it. The host's own functions cannot be shadowed.
     pub fn publish(&self, plugins: PluginRoutes) {
         let capabilities = self.encode(&plugins);
-        let host = self.0.host.get().map(|host| Arc::clone(&host.routes)).unwrap_or_default();
-        self.0.table.store(Arc::new(RouteTable { host, plugins: plugins.routes, capabilities }));
+        let mut routes = plugins.routes;
+        if let Some(host) = self.0.host.get() {
+            routes.extend(host.routes.iter().map(|(name, route)| (Arc::clone(name), route.clone())));
+        }
+        self.0.table.store(Arc::new(RouteTable { routes, capabilities }));
         self.0.version.send_modify(|version| *version += 1);
     }
 
