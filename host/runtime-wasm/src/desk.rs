@@ -42,7 +42,7 @@ impl From<Loss> for Break {
 }
 
 pub(crate) struct Desk {
-    inbox: mpsc::Receiver<Message>,
+    inbox: mpsc::UnboundedReceiver<Message>,
     /// Jobs taken out of the inbox, in their order. Together with the inbox they are `limits.queue` at most.
     waiting: VecDeque<Job>,
     /// The earliest deadline among them.
@@ -62,7 +62,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new(
-        inbox: mpsc::Receiver<Message>,
+        inbox: mpsc::UnboundedReceiver<Message>,
         backlog: Arc<Backlog>,
         engine: Arc<Engine>,
         shared: Arc<Shared>,

@@ -10,13 +10,14 @@ use mortise_plugin::{Health, Instance, Job};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, watch};
 
 /// Dropping it closes the inbox, and that ends the driver.
 pub(crate) struct WasmInstance {
     pub(crate) description: Description,
-    /// Has room for `limits.queue` jobs and one order to stop.
-    pub(crate) inbox: mpsc::Sender<Message>,
+    /// What it holds is bounded by the backlog.
+    pub(crate) inbox: mpsc::UnboundedSender<Message>,
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) stopping: AtomicBool,
     /// Closed when the driver has ended.
@@ -47,19 +48,16 @@ impl Instance for WasmInstance {
             };
             return job.ticket.answer(Err(Failure::retryable("queue_full", message)));
         }
-        if let Err(refused) = self.inbox.try_send(Message::Job(job)) {
-            // Closed: the backlog keeps it from being full.
-            if let Message::Job(job) = refused.into_inner() {
-                self.backlog.release(&job);
-                job.ticket.answer(Err(never_begun()));
-            }
+        if let Err(SendError(Message::Job(job))) = self.inbox.send(Message::Job(job)) {
+            self.backlog.release(&job);
+            job.ticket.answer(Err(never_begun()));
         }
     }
 
     async fn shutdown(&self, stop_timeout: Duration) {
         if !self.stopping.swap(true, Ordering::Relaxed) {
-            // One place is kept for this message; a closed inbox has ended already.
-            let _ = self.inbox.try_send(Message::Stop(stop_timeout));
+            // A closed inbox has ended already.
+            let _ = self.inbox.send(Message::Stop(stop_timeout));
         }
         let mut ended = self.ended.clone();
         while ended.changed().await.is_ok() {}

@@ -197,7 +197,9 @@ impl Ledger {
 
     /// The answers that are due, to be given once the ledger's lock is released.
     pub(crate) fn take_answers(&mut self) -> Vec<Answer> {
-        std::mem::take(&mut self.answers)
+        // As many as there were now will be due next time.
+        let next = Vec::with_capacity(self.answers.len());
+        std::mem::replace(&mut self.answers, next)
     }
 
     /// A call that the guest works on now: what is done on its behalf inherits from it.

@@ -162,9 +162,8 @@ impl WasmRuntime {
 
         let shared = Arc::new(Shared::new(services));
         let backlog = Arc::new(Backlog::new(shared.limits.queue, QUEUE_BYTES_MAX));
-        // One place more than there may be jobs: the order to stop always fits.
-        let places = shared.limits.queue.saturating_add(1).min(Semaphore::MAX_PERMITS);
-        let (inbox, receiver) = mpsc::channel::<Message>(places);
+        #[expect(clippy::disallowed_methods, reason = "its limit is the backlog, which refuses what is beyond")]
+        let (inbox, receiver) = mpsc::unbounded_channel::<Message>();
         let (ended_sender, ended) = watch::channel(());
         let (proven_sender, proven) = oneshot::channel();
         let engine = Arc::clone(&self.engine);
