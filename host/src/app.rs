@@ -160,9 +160,14 @@ impl App {
         // Early: whoever takes part in the mesh offers what it says it offers.
         let server = listen(config).await?;
         let staging = Staging::open(&config.state_dir)?;
-        let swept = staging.sweep()?;
-        if swept > 0 {
-            info!(swept, "removed what an earlier host left unfinished");
+        match staging.sweep() {
+            Ok(0) => {}
+            Ok(swept) => info!(swept, "removed what an earlier host left unfinished"),
+            // It takes room on the disk, and is in nobody's way: names in staging are never used twice.
+            Err(error) => warn!(
+                error = format!("{:#}", anyhow::Error::from(error)),
+                "failed to remove all that an earlier host left unfinished"
+            ),
         }
         let card = Arc::new(DeviceCard {
             id: config.device_id.clone(),

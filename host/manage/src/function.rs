@@ -313,6 +313,11 @@ impl Function {
         )
     }
 
+    /// Whether a request for it that comes twice is done once.
+    fn is_done_once(self) -> bool {
+        self.is_lifecycle() || self == Self::BeginPluginUpload
+    }
+
     /// Whether it makes the host fetch or keep files, and changes no plugin.
     fn brings_files(self) -> bool {
         matches!(
@@ -429,7 +434,7 @@ async fn answer(
     let name = function.name();
     let request = id.clone();
     let judge = move || {
-        let key = match function.is_lifecycle() {
+        let key = match function.is_done_once() {
             true => RepeatKey::new(origin, caller, &id, name, &params),
             false => None,
         };
@@ -461,7 +466,8 @@ async fn answer(
     };
     match manager.repeats().enter(key.clone(), Instant::now()) {
         Repeat::First(sender) => {
-            let noted = manager.note_operation(&request, name, arguments.optional_text("plugin_id").ok().flatten());
+            let plugin = arguments.optional_text("plugin_id").ok().flatten();
+            let noted = function.is_lifecycle().then(|| manager.note_operation(&request, name, plugin)).flatten();
             let answer = run(function, manager, origin, arguments).await;
             if let Some(noted) = noted {
                 manager.note_outcome(noted, &answer);

@@ -28,7 +28,7 @@ pub struct Package {
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// No runtime of this host runs such plugins.
-    #[error("no runtime for plugins of type `{0:?}` on this host")]
+    #[error("no runtime for plugins of type `{}` on this host", .0.name())]
     NoRuntime(RuntimeKind),
     /// A file of the plugin cannot be read.
     #[error("failed to read `{path}`")]

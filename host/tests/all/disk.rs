@@ -114,6 +114,24 @@ async fn a_folder_that_may_not_be_written_keeps_the_host_from_starting_and_is_na
     host.stop().await;
 }
 
+/// What an earlier host left in staging and nobody may remove is told of, and keeps nothing else from going on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leftover_that_cannot_be_removed_keeps_no_host_from_starting() {
+    let site = Site::on_nats();
+    let stuck = site.state().join("staging/stuck");
+    std::fs::create_dir_all(&stuck).unwrap();
+    std::fs::write(stuck.join("file"), "").unwrap();
+    std::fs::write(site.state().join("staging/loose"), "").unwrap();
+    let read_only = ReadOnly::new(stuck.clone());
+    let host = site.start_as(restricted(&site)).await;
+    assert!(host.log().contains(&stuck.display().to_string()), "{}", host.log());
+    assert!(!site.state().join("staging/loose").exists(), "the others are removed all the same");
+    host.install(&version(1)).await;
+    assert_eq!(host.call("version", json!({})).await, "1.0.0");
+    host.stop().await;
+    drop(read_only);
+}
+
 /// What a caller on the mesh is told names the thing, and no path of this machine.
 async fn told_without_paths(host: &Host<'_>, site: &Site, method: &str, params: Value) -> Value {
     let answer = host.call(method, params).await;

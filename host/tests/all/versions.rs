@@ -5,6 +5,7 @@ use crate::host::{Host, Site, Way};
 use crate::until;
 use base64::Engine as _;
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -268,8 +269,12 @@ async fn an_archive_is_uploaded_in_parts() {
     let host = site.start().await;
     let archive = version(1).tarball();
     let begin = json!({"total_bytes": archive.len(), "digest": digest_of(&archive)});
-    let begun = host.succeed("begin_plugin_upload", begin).await;
-    let upload = begun["upload_id"].as_str().unwrap();
+    // A client whose answer was lost sends its request again, and has one upload all the same.
+    let begin = json!({"jsonrpc": "2.0", "id": "u-1", "method": "begin_plugin_upload", "params": begin}).to_string();
+    let begun = host.send(Way::Mesh, begin.clone()).await;
+    assert_eq!(host.send(Way::Mesh, begin.replace("u-1", "u-2")).await["result"]["status"], "success");
+    assert_eq!(host.send(Way::Mesh, begin).await, begun);
+    let upload = begun["result"]["upload_id"].as_str().unwrap();
     let part = |offset: usize, bytes: &[u8]| {
         let chunk = base64::engine::general_purpose::STANDARD.encode(bytes);
         json!({"upload_id": upload, "offset": offset, "chunk_b64": chunk})
@@ -323,43 +328,75 @@ async fn the_outcome_of_a_change_can_be_asked_for_later() {
 async fn a_host_that_is_killed_at_any_moment_comes_back_whole() {
     let crashes: u32 = std::env::var("MORTISE_CRASHES").map_or(8, |number| number.parse().unwrap());
     let site = Site::on_nats();
-    let archives = [bundle(&version(1).tarball()), bundle(&version(2).tarball())];
-    let (mut changes, mut present) = (0_u64, 0_u32);
+    // One plugin swaps, the other makes room first; each has two versions.
+    let plugins = ["versioned", "alone"].map(|id| {
+        let archives = ["1.0.0", "2.0.0"].map(|number| {
+            let plugin = Plugin::of(id, &format!("version-{}", &number[..1])).with("version", json!(number));
+            let plugin = if id == "alone" { plugin.with("swap", json!("exclusive")) } else { plugin };
+            bundle(&plugin.tarball())
+        });
+        (id, archives)
+    });
+    let (changes, calls) = (Cell::new(0_u64), Cell::new(0_u64));
+    let mut present = 0_u32;
     let may_go = |crash: u32| crash.is_multiple_of(3);
-    let mut has_to_be_there = false;
+    let mut has_to_be_there = [false; 2];
     for crash in 0..crashes {
         let host = site.start().await;
         until("auto-load is done", async || host.log().contains("auto-load is done")).await;
         // Wholly the one or the other, or not there at all.
-        let is_loaded = host.loaded().await.contains(&"versioned".to_owned());
-        assert!(is_loaded || !has_to_be_there, "crash {crash}: nobody uninstalled it: {}", host.log());
-        has_to_be_there = is_loaded && !may_go(crash);
-        if is_loaded {
-            present += 1;
-            let answer = host.call("version", json!({})).await;
-            let added = host.ask(Way::Mesh, "added", json!({})).await.get("result").is_some();
-            assert!(answer == "1.0.0" && !added || answer == "2.0.0" && added, "{answer}, added: {added}");
+        for ((id, _), has_to_be_there) in plugins.iter().zip(&mut has_to_be_there) {
+            let is_loaded = host.loaded().await.contains(&(*id).to_owned());
+            assert!(is_loaded || !*has_to_be_there, "crash {crash}: nobody uninstalled {id}: {}", host.log());
+            *has_to_be_there = is_loaded && !may_go(crash);
+            if is_loaded {
+                present += 1;
+                let answer = host.call(&format!("{id}.version"), json!({})).await;
+                let added = host.ask(Way::Mesh, &format!("{id}.added"), json!({})).await.get("result").is_some();
+                assert!(answer == "1.0.0" && !added || answer == "2.0.0" && added, "{id} {answer}, added: {added}");
+            }
         }
         let status = host.call("get_status", json!({})).await;
         assert_eq!(status["failed_plugins"], json!({}), "crash {crash}: {}", host.log());
         let staging = std::fs::read_dir(site.state().join("staging")).unwrap().count();
         assert_eq!(staging, 0, "crash {crash}: something was left in staging");
-        let work = async {
-            for step in 0.. {
-                let (method, params) = match (step + crash) % 6 {
+        let change = async |id: &str, archives: &[Value; 2], first: u32| {
+            for step in first.. {
+                let (method, params) = match step % 6 {
                     0 | 2 => ("install_plugin_from_bundle", archives[0].clone()),
                     1 | 3 => ("install_plugin_from_bundle", archives[1].clone()),
-                    4 => ("rollback_plugin", json!({"plugin_id": "versioned"})),
-                    _ if may_go(crash) => ("uninstall_plugin", json!({"plugin_id": "versioned"})),
-                    _ => ("reload_plugin", json!({"plugin_id": "versioned"})),
+                    4 => ("rollback_plugin", json!({"plugin_id": id})),
+                    _ if may_go(crash) => ("uninstall_plugin", json!({"plugin_id": id})),
+                    _ => ("reload_plugin", json!({"plugin_id": id})),
                 };
                 host.ask(Way::Control, method, params).await;
-                changes += 1;
+                changes.set(changes.get() + 1);
             }
+        };
+        // Where nobody uninstalls, whoever calls meanwhile hears one version or the other.
+        let call = async |id: &str| {
+            let method = format!("{id}.version");
+            loop {
+                let reply = host.ask(Way::Mesh, &method, json!({})).await;
+                let is_version = reply.get("result").is_some_and(|result| result == "1.0.0" || result == "2.0.0");
+                assert!(is_version, "crash {crash}: {reply}: {}", host.log());
+                calls.set(calls.get() + 1);
+            }
+        };
+        let [(one, of_one), (other, of_other)] = &plugins;
+        let work = async {
+            tokio::join!(change(one, of_one, crash), change(other, of_other, crash + 3), async {
+                if has_to_be_there == [true; 2] {
+                    tokio::join!(call(one), call(other));
+                }
+            });
         };
         let pause = Duration::from_millis(u64::from(rand::random::<u8>()) * 2);
         let _ = tokio::time::timeout(pause, work).await;
         host.kill().await;
     }
-    eprintln!("{crashes} crashes during {changes} changes; {present} times the plugin was there afterwards");
+    let (changes, calls) = (changes.get(), calls.get());
+    eprintln!(
+        "{crashes} crashes during {changes} changes and {calls} calls; {present} times a plugin was there afterwards"
+    );
 }
