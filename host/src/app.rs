@@ -160,14 +160,12 @@ impl App {
         // Early: whoever takes part in the mesh offers what it says it offers.
         let server = listen(config).await?;
         let staging = Staging::open(&config.state_dir)?;
-        match staging.sweep() {
-            Ok(0) => {}
-            Ok(swept) => info!(swept, "removed what an earlier host left unfinished"),
-            // It takes room on the disk, and is in nobody's way: names in staging are never used twice.
-            Err(error) => warn!(
-                error = format!("{:#}", anyhow::Error::from(error)),
-                "failed to remove all that an earlier host left unfinished"
-            ),
+        let swept = staging.sweep()?;
+        if swept.removed > 0 {
+            info!(swept = swept.removed, "removed what an earlier host left unfinished");
+        }
+        for error in swept.failed {
+            warn!(error = format!("{:#}", anyhow::Error::from(error)), "failed to remove what an earlier host left");
         }
         let card = Arc::new(DeviceCard {
             id: config.device_id.clone(),

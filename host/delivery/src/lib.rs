@@ -37,7 +37,7 @@ pub use generations::{GenerationError, GenerationFolder, GenerationGuard, Genera
 pub use member::{PathFault, TreeLimits};
 pub use pack::pack;
 pub use stage::{StageError, StagedPlugin};
-pub use staging::Staging;
+pub use staging::{Staging, SweptStaging};
 pub use tree::{TreeError, TreeSize};
 pub use unpack::{ArchiveError, ArchiveFormat, ArchiveLimits};
 pub use upload::{UploadError, UploadId, UploadLimits, UploadPhase, UploadStatus, UploadedBundle, Uploads};

@@ -12,6 +12,15 @@ pub struct Staging {
     dir: PathBuf,
 }
 
+/// What [`Staging::sweep`] did.
+#[derive(Debug, Default)]
+pub struct SweptStaging {
+    /// How many things were removed.
+    pub removed: usize,
+    /// One for each that could not be removed.
+    pub failed: Vec<DiskError>,
+}
+
 impl Staging {
     /// Makes the folder if there is none. `state_dir` must exist.
     ///
@@ -37,23 +46,24 @@ impl Staging {
         &self.dir
     }
 
-    /// Removes whatever an earlier process left behind and returns how many things that were. To be called while no
-    /// other process uses the same state folder and before this one stages anything. Links are removed, not followed.
+    /// Removes whatever an earlier process left behind. To be called while no other process uses the same state folder
+    /// and before this one stages anything. Links are removed, not followed. What cannot be removed is in nobody's way:
+    /// no name in staging is used twice.
     ///
     /// # Errors
-    /// [`DiskError`] for the first thing that cannot be removed; the others are removed all the same.
-    pub fn sweep(&self) -> Result<usize, DiskError> {
-        let (mut removed, mut first_error) = (0, None);
+    /// [`DiskError`] when the folder cannot be read.
+    pub fn sweep(&self) -> Result<SweptStaging, DiskError> {
+        let mut swept = SweptStaging::default();
         for entry in fs::read_dir(&self.dir).map_err(failed("read", &self.dir))? {
             let path = entry.map_err(failed("read", &self.dir))?.path();
             let is_dir = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
             let result = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             match result {
-                Ok(()) => removed += 1,
-                Err(error) => first_error = first_error.or(Some(failed("remove", &path)(error))),
+                Ok(()) => swept.removed += 1,
+                Err(error) => swept.failed.push(failed("remove", &path)(error)),
             }
         }
-        first_error.map_or(Ok(removed), Err)
+        Ok(swept)
     }
 
     /// A folder of a new name with an empty folder `content` in it. Dropping the guard removes both.
@@ -83,7 +93,7 @@ mod tests {
         fs::write(staging.path().join("file"), "x").unwrap();
         // As if the process had died here.
         let _left_behind = guard.keep();
-        assert_eq!(Staging::open(state.path()).unwrap().sweep().unwrap(), 3);
+        assert_eq!(Staging::open(state.path()).unwrap().sweep().unwrap().removed, 3);
         assert_eq!(fs::read_dir(staging.path()).unwrap().count(), 0);
         assert_eq!(fs::read_to_string(outside.path().join("canary")).unwrap(), "alive");
     }

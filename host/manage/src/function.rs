@@ -464,29 +464,35 @@ async fn answer(
     let Some(key) = key else {
         return Ok(Json::of(&run(function, manager, origin, arguments).await));
     };
-    match manager.repeats().enter(key.clone(), Instant::now()) {
-        Repeat::First(sender) => {
-            let plugin = arguments.optional_text("plugin_id").ok().flatten();
-            let noted = function.is_lifecycle().then(|| manager.note_operation(&request, name, plugin)).flatten();
-            let answer = run(function, manager, origin, arguments).await;
-            if let Some(noted) = noted {
-                manager.note_outcome(noted, &answer);
+    loop {
+        match manager.repeats().enter(key.clone(), Instant::now()) {
+            Repeat::First(sender) => {
+                let plugin = arguments.optional_text("plugin_id").ok().flatten();
+                let noted = function.is_lifecycle().then(|| manager.note_operation(&request, name, plugin)).flatten();
+                let answer = run(function, manager, origin, arguments).await;
+                if let Some(noted) = noted {
+                    manager.note_outcome(noted, &answer);
+                }
+                if matches!(answer.get("code").and_then(Value::as_str), Some("busy" | "stopping")) {
+                    manager.repeats().forget(&key);
+                }
+                let answer = Json::of(&answer);
+                sender.send_replace(Some(answer.clone()));
+                return Ok(answer);
             }
-            if matches!(answer.get("code").and_then(Value::as_str), Some("busy" | "stopping")) {
+            Repeat::Joined(mut answer) => {
+                let answer = answer.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
+                let answer = answer.ok_or_else(|| CallError {
+                    rpc: RpcCode::Failed,
+                    message: format!("Error invoking {name}: the call it repeats ended without an answer"),
+                    code: Cow::Borrowed("dropped"),
+                    retryable: true,
+                })?;
+                if function != Function::BeginPluginUpload || manager.is_begun(&answer) {
+                    return Ok(answer);
+                }
                 manager.repeats().forget(&key);
             }
-            let answer = Json::of(&answer);
-            sender.send_replace(Some(answer.clone()));
-            Ok(answer)
-        }
-        Repeat::Joined(mut answer) => {
-            let answer = answer.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
-            answer.ok_or_else(|| CallError {
-                rpc: RpcCode::Failed,
-                message: format!("Error invoking {name}: the call it repeats ended without an answer"),
-                code: Cow::Borrowed("dropped"),
-                retryable: true,
-            })
         }
     }
 }

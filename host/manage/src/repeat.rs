@@ -1,4 +1,4 @@
-//! Lifecycle calls that come twice: a caller that repeats a request joins the first and gets its answer.
+//! Calls that come twice and are done once: a caller that repeats a request joins the first and gets its answer.
 
 use mortise_model::{Digest, Json};
 use mortise_rpc::Origin;

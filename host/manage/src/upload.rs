@@ -4,8 +4,8 @@ use crate::blocking::blocking;
 use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
-use mortise_delivery::{UploadError, UploadId, UploadedBundle, Uploads, decode_base64};
-use mortise_model::Digest;
+use mortise_delivery::{UploadError, UploadId, UploadPhase, UploadedBundle, Uploads, decode_base64};
+use mortise_model::{Digest, Json};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tracing::info;
@@ -44,6 +44,14 @@ impl Manager {
             "next_offset": 0,
             "expires_in_seconds": expires_in.as_secs(),
         }))
+    }
+
+    /// Whether what [`Manager::begin_upload`] answered is an upload that can be gone on with.
+    pub(crate) fn is_begun(&self, answer: &Json) -> bool {
+        let answer = answer.to_value();
+        let id = answer.get("upload_id").and_then(Value::as_str).and_then(UploadId::parse);
+        let status = id.and_then(|id| self.uploads.status(&id, Instant::now()).ok());
+        status.is_some_and(|status| status.phase != UploadPhase::Refused)
     }
 
     pub(crate) async fn append_upload(&self, arguments: &mut Arguments) -> Result<Value, Refusal> {

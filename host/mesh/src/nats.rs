@@ -126,7 +126,9 @@ impl Shared {
         let Some(place) = place else {
             return Some(reply);
         };
-        if let Err(error) = place.and_then(|()| client.start_send_unpin(reply)) {
+        let sent = place.and_then(|()| client.start_send_unpin(reply));
+        drop(client);
+        if let Err(error) = sent {
             tracing::warn!(%error, "failed to send a reply");
         }
         None

@@ -33,7 +33,7 @@ fn a_crash_before_the_name_is_given_leaves_no_generation() {
     // As if the process had died here.
     let _left_behind = staged.guard.keep();
     assert_eq!(fixture.generations.list().unwrap(), []);
-    assert_eq!(fixture.staging.sweep().unwrap(), 1);
+    assert_eq!(fixture.staging.sweep().unwrap().removed, 1);
     assert!(fixture.generations.sweep(|_, _| true).unwrap().removed.is_empty());
     assert!(!fixture.generations.dir.join("demo").exists());
 }
@@ -48,5 +48,5 @@ fn a_crash_in_a_removal_leaves_no_half_generation() {
     assert!(!folder.path.exists());
     assert_eq!(fixture.generations.list().unwrap(), []);
     assert!(aside.join("content/sub/p.wasm").exists(), "read-only files are swept as well");
-    assert_eq!(fixture.staging.sweep().unwrap(), 1);
+    assert_eq!(fixture.staging.sweep().unwrap().removed, 1);
 }

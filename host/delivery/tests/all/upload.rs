@@ -202,7 +202,7 @@ fn uploads_of_an_earlier_process_are_swept_with_staging() {
     host.append(&id, 0, b"01").unwrap();
     // As if the process had died here.
     std::mem::forget(host.uploads.clone());
-    assert_eq!(host.fixture.staging.sweep().unwrap(), 1);
+    assert_eq!(host.fixture.staging.sweep().unwrap().removed, 1);
     let next = Uploads::new(host.fixture.staging.clone(), roomy());
     assert!(matches!(next.status(&id, host.now), Err(UploadError::NotFound)));
 }

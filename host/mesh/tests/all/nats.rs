@@ -169,6 +169,15 @@ async fn replies_arrive_even_when_they_outrun_the_outgoing_queue() {
     for task in asking {
         tokio::time::timeout(LIMIT, task).await.unwrap().unwrap();
     }
+    // And afterwards at once again.
+    for number in 0..3 {
+        let (command, payload) = (subject("d.cmd"), Bytes::from(number.to_string()));
+        let (answer, ()) = tokio::join!(client.request(&command, payload.clone(), LIMIT), async {
+            let message = next(&mut requests).await;
+            message.reply.unwrap().send(message.payload);
+        });
+        assert_eq!(answer.unwrap(), payload);
+    }
 }
 
 /// Whoever has sent a request before its subject is served no more gets an answer; whoever sends one later hears at
