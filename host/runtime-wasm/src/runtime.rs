@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::coop::unconstrained;
 use tokio_util::task::TaskTracker;
 
 /// How the runtime is set up.
@@ -169,9 +170,10 @@ impl WasmRuntime {
         let engine = Arc::clone(&self.engine);
         let desk = Desk::new(receiver, Arc::clone(&backlog), Arc::clone(&engine), Arc::clone(&shared));
         let driver = Driver::new(desk, code, Arc::clone(&shared), engine, ended_sender, permit);
+        // The driver gives way by itself.
         match purpose {
-            Purpose::Serve => self.drivers.spawn(driver.drive(proven_sender)),
-            Purpose::Describe => self.drivers.spawn(driver.describe(proven_sender)),
+            Purpose::Serve => self.drivers.spawn(unconstrained(driver.drive(proven_sender))),
+            Purpose::Describe => self.drivers.spawn(unconstrained(driver.describe(proven_sender))),
         };
 
         // Should this future be dropped here, the inbox goes with it and the driver ends.
