@@ -4,6 +4,8 @@
 ARG RUST_VERSION=1.95.0
 
 FROM rust:${RUST_VERSION}-bookworm AS build
+# jemalloc is built with it; images with this name are not all alike.
+RUN command -v make || (apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*)
 WORKDIR /src
 COPY . .
 # The folders of the cache outlive the image, so that dependencies are compiled once. Cargo judges by file times, which
