@@ -82,6 +82,11 @@ impl Manager {
                 {"rpc": "load_plugin", "when": "the plugin is installed and not loaded"},
                 {"rpc": "reload_plugin", "when": "its files were edited in place"},
             ],
+            "diagnosis": [
+                {"rpc": "get_plugin_logs", "when": "you want to read what the plugin logged"},
+                {"rpc": "get_plugin_stats", "when": "you want to know how its calls end, how long they take, and what it \
+                    was refused"},
+            ],
             "capability_conventions": {
                 "constructor": "the plugin's type implements Default, or has an #[init] function that takes its config",
                 "decorators": "#[tenon::plugin] on the impl block; #[function], #[routine(every = \"5s\")] on methods",

@@ -34,7 +34,9 @@ pub(crate) enum Function {
     AppendPluginUpload,
     BeginPluginUpload,
     CommitPluginUpload,
+    GetPluginLogs,
     GetPluginOperation,
+    GetPluginStats,
     ListPluginVersions,
     PlanPluginInstall,
     RollbackPlugin,
@@ -56,6 +58,10 @@ const fn required(name: &'static str, description: &'static str) -> Parameter {
 
 const fn optional(name: &'static str, description: &'static str) -> Parameter {
     Parameter { name, kind: Kind::Text, description, default: Some(DefaultValue::Null) }
+}
+
+const fn optional_number(name: &'static str, description: &'static str) -> Parameter {
+    Parameter { name, kind: Kind::Integer, description, default: Some(DefaultValue::Null) }
 }
 
 const SAME_ID: Parameter = optional("plugin_id", "Must equal the manifest's id where both are given.");
@@ -175,14 +181,27 @@ const OPERATION: [Parameter; 2] = [
     optional("method", "The function it called, where one id was used for several."),
 ];
 
+const LOGS: [Parameter; 4] = [
+    PLUGIN_ID,
+    optional_number(
+        "since",
+        "Only lines after this number, the first ones first, to go on from `next`; the last ones where it is left out.",
+    ),
+    optional(
+        "level",
+        "Only lines as serious: error, warn, info, debug or trace. Below info there are those that the host's own log shows.",
+    ),
+    optional_number("limit", "At most so many lines, up to 1,000; 100 where it is left out."),
+];
+
+const STATS: [Parameter; 1] = [optional("plugin_id", "The plugin; all of them where it is left out.")];
+
 const ROLLBACK: [Parameter; 2] = [
     PLUGIN_ID,
-    Parameter {
-        name: "generation",
-        kind: Kind::Integer,
-        description: "Which, of those that `list_plugin_versions` shows; the one before the current one where it is left out.",
-        default: Some(DefaultValue::Null),
-    },
+    optional_number(
+        "generation",
+        "Which, of those that `list_plugin_versions` shows; the one before the current one where it is left out.",
+    ),
 ];
 
 const LOAD: [Parameter; 2] = [PLUGIN_ID, INSTALL_DEPENDENCIES];
@@ -190,7 +209,7 @@ const LOAD: [Parameter; 2] = [PLUGIN_ID, INSTALL_DEPENDENCIES];
 const ONE_PLUGIN: [Parameter; 1] = [PLUGIN_ID];
 
 impl Function {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::GetPluginArtifactUrl,
         Self::GetPluginAuthoringGuide,
         Self::GetPluginTemplate,
@@ -209,7 +228,9 @@ impl Function {
         Self::AppendPluginUpload,
         Self::BeginPluginUpload,
         Self::CommitPluginUpload,
+        Self::GetPluginLogs,
         Self::GetPluginOperation,
+        Self::GetPluginStats,
         Self::ListPluginVersions,
         Self::PlanPluginInstall,
         Self::RollbackPlugin,
@@ -236,7 +257,9 @@ impl Function {
             Self::AppendPluginUpload => "append_plugin_upload",
             Self::BeginPluginUpload => "begin_plugin_upload",
             Self::CommitPluginUpload => "commit_plugin_upload",
+            Self::GetPluginLogs => "get_plugin_logs",
             Self::GetPluginOperation => "get_plugin_operation",
+            Self::GetPluginStats => "get_plugin_stats",
             Self::ListPluginVersions => "list_plugin_versions",
             Self::PlanPluginInstall => "plan_plugin_install",
             Self::RollbackPlugin => "rollback_plugin",
@@ -264,7 +287,9 @@ impl Function {
             Self::AppendPluginUpload => "The next part of an upload.",
             Self::BeginPluginUpload => "Begin to send an archive in parts, for those larger than one message.",
             Self::CommitPluginUpload => "Install what was uploaded, and load it.",
+            Self::GetPluginLogs => "The last lines that a plugin has logged.",
             Self::GetPluginOperation => "What became of a call that changed plugins.",
+            Self::GetPluginStats => "What plugins have done and used since the host started.",
             Self::ListPluginVersions => "The versions of a plugin that are kept.",
             Self::PlanPluginInstall => "What an install would change, without installing anything.",
             Self::RollbackPlugin => {
@@ -290,7 +315,9 @@ impl Function {
             Self::AppendPluginUpload => &APPEND_UPLOAD,
             Self::BeginPluginUpload => &BEGIN_UPLOAD,
             Self::CommitPluginUpload => &COMMIT_UPLOAD,
+            Self::GetPluginLogs => &LOGS,
             Self::GetPluginOperation => &OPERATION,
+            Self::GetPluginStats => &STATS,
             Self::PlanPluginInstall => &PLAN,
             Self::RollbackPlugin => &ROLLBACK,
         }
@@ -316,6 +343,12 @@ impl Function {
     /// Whether a request for it that comes twice is done once.
     fn is_done_once(self) -> bool {
         self.is_lifecycle() || self == Self::BeginPluginUpload
+    }
+
+    /// Whether plugins may not call it, whatever their manifests ask for: it changes what there is, or tells what others
+    /// keep to themselves.
+    fn is_closed_to_plugins(self) -> bool {
+        self.is_lifecycle() || self.brings_files() || self == Self::GetPluginLogs
     }
 
     /// Whether it makes the host fetch or keep files, and changes no plugin.
@@ -457,7 +490,7 @@ async fn answer(
         code: Cow::Borrowed("invalid_arguments"),
         retryable: false,
     })?;
-    if origin == Origin::Plugin && (function.is_lifecycle() || function.brings_files()) {
+    if origin == Origin::Plugin && function.is_closed_to_plugins() {
         let refusal = Refusal::new("not_allowed", format!("plugins may not call `{name}`"));
         return Ok(Json::of(&refusal.into_value()));
     }
@@ -518,6 +551,8 @@ async fn run(function: Function, manager: &Manager, origin: Origin, mut argument
         Function::BeginPluginUpload => manager.begin_upload(&arguments).await,
         Function::CommitPluginUpload => manager.commit_upload(&arguments).await,
         Function::GetPluginOperation => manager.operation(&arguments).await,
+        Function::GetPluginLogs => manager.logs(&arguments),
+        Function::GetPluginStats => manager.stats(&arguments),
         Function::ListPluginVersions => manager.list_versions(&arguments).await,
         Function::PlanPluginInstall => manager.plan_install(origin, arguments).await,
         Function::RollbackPlugin => manager.rollback(&arguments).await,

@@ -1,6 +1,7 @@
 //! Managing plugins: the host's own functions, the way from an archive to a serving plugin, and the operator's socket.
 #![forbid(unsafe_code)]
 
+mod account;
 mod arrival;
 mod artifact;
 mod authoring;

@@ -122,6 +122,7 @@ impl Manager {
         self.forget_probation(&id);
         self.forget_taken_back(&id);
         let removed = operation.remove().await.ok().flatten();
+        self.registry.forget(&id);
         let Some(Uninstalled { generations, edits }) = gone else { return Err(not_installed(id.as_str())) };
         let count = generations.len();
         let (wanted, registry) = (id.clone(), self.registry.clone());
@@ -171,12 +172,12 @@ pub(crate) fn source_value(source: &Source) -> Value {
     }
 }
 
-fn installed_id(arguments: &Arguments) -> Result<PluginId, Refusal> {
+pub(crate) fn installed_id(arguments: &Arguments) -> Result<PluginId, Refusal> {
     let given = arguments.text("plugin_id")?;
     PluginId::new(given).map_err(|error| not_installed(given).detail(error.to_string()))
 }
 
-fn not_installed(given: &str) -> Refusal {
+pub(crate) fn not_installed(given: &str) -> Refusal {
     Refusal::new("not_installed", format!("Plugin '{given}' is not installed"))
         .with("plugin_id", given)
         .hint("`list_plugins` names the plugins there are")

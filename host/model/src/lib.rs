@@ -25,7 +25,7 @@ pub use glob::glob;
 pub use id::{DeviceId, EventName, FunctionName, IdError, PluginId, Tenant};
 pub use json::{Json, JsonError, is_truthy};
 pub use limits::{LimitError, Limits};
-pub use line::{chain, one_line};
+pub use line::{chain, cut, one_line};
 pub use manifest::{
     ConfigError, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning, Permissions, RuntimeKind,
     Swap,

@@ -3,7 +3,7 @@
 use crate::manifest::{RuntimeKind, json_type};
 use crate::suggestion::suggestion;
 use crate::{ByteSize, QuantityError, TimeSpan};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -36,6 +36,12 @@ pub struct Limits {
     pub event: ByteSize,
     /// One line of log.
     pub log_line: ByteSize,
+    /// Events emitted. Of this and the rates below, two seconds' worth may come at once.
+    pub events_per_second: u32,
+    /// Lines of log.
+    pub log_lines_per_second: u32,
+    /// Invocations of other devices and looks at who is there.
+    pub mesh_calls_per_second: u32,
 }
 
 /// A limit that a manifest may not ask for.
@@ -99,7 +105,7 @@ pub enum LimitError {
 }
 
 /// What a manifest may set.
-const SUPPORTED: [&str; 14] = [
+const SUPPORTED: [&str; 17] = [
     "memory",
     "stack",
     "tables",
@@ -114,19 +120,13 @@ const SUPPORTED: [&str; 14] = [
     "result",
     "event",
     "log_line",
-];
-
-/// Limits that the manifest format knows and this version does not keep: accepting one would be a promise.
-const UNSUPPORTED: [&str; 8] = [
-    "cpu_per_minute",
-    "drain_timeout",
     "events_per_second",
     "log_lines_per_second",
     "mesh_calls_per_second",
-    "http_requests",
-    "state",
-    "disk",
 ];
+
+/// Limits that the manifest format knows and this version does not keep: accepting one would be a promise.
+const UNSUPPORTED: [&str; 5] = ["cpu_per_minute", "drain_timeout", "http_requests", "state", "disk"];
 
 impl Default for Limits {
     fn default() -> Self {
@@ -144,6 +144,9 @@ impl Default for Limits {
             result: ByteSize::mib(1),
             event: ByteSize::kib(256),
             log_line: ByteSize::kib(16),
+            events_per_second: 50,
+            log_lines_per_second: 100,
+            mesh_calls_per_second: 50,
         }
     }
 }
@@ -185,6 +188,13 @@ impl Limits {
                 "result" => lower_size("result", &mut self.result, value)?,
                 "event" => lower_size("event", &mut self.event, value)?,
                 "log_line" => lower_size("log_line", &mut self.log_line, value)?,
+                "events_per_second" => lower_count("events_per_second", &mut self.events_per_second, value)?,
+                "log_lines_per_second" => {
+                    lower_count("log_lines_per_second", &mut self.log_lines_per_second, value)?;
+                }
+                "mesh_calls_per_second" => {
+                    lower_count("mesh_calls_per_second", &mut self.mesh_calls_per_second, value)?;
+                }
                 "instances" if value.as_u64() == Some(1) => {}
                 "instances" => return Err(LimitError::Instances { got: value.to_string() }),
                 name if UNSUPPORTED.contains(&name) => {
@@ -197,6 +207,33 @@ impl Limits {
             }
         }
         Ok(self)
+    }
+}
+
+impl Limits {
+    /// As manifests write them.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let span = |span: Duration| TimeSpan(span).to_string();
+        json!({
+            "memory": self.memory.to_string(),
+            "stack": self.stack.to_string(),
+            "tables": self.tables,
+            "instances": 1,
+            "concurrency": self.concurrency,
+            "queue": self.queue,
+            "call_timeout": span(self.call_timeout),
+            "routine_timeout": span(self.routine_timeout),
+            "turn": span(self.turn),
+            "start_timeout": span(self.start_timeout),
+            "stop_timeout": span(self.stop_timeout),
+            "result": self.result.to_string(),
+            "event": self.event.to_string(),
+            "log_line": self.log_line.to_string(),
+            "events_per_second": self.events_per_second,
+            "log_lines_per_second": self.log_lines_per_second,
+            "mesh_calls_per_second": self.mesh_calls_per_second,
+        })
     }
 }
 
@@ -285,7 +322,6 @@ fn text<'a>(name: &'static str, value: &'a Value, expected: &'static str) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn lowered(asked: Value) -> Result<Limits, LimitError> {
         Limits::default().lowered(asked.as_object().unwrap())
@@ -296,7 +332,8 @@ mod tests {
         let asked = json!({
             "memory": "32MiB", "stack": "512KiB", "tables": 10, "instances": 1, "concurrency": 1, "queue": 7,
             "call_timeout": "30s", "routine_timeout": "1s", "turn": "100ms", "start_timeout": "2s", "stop_timeout": "1s",
-            "result": "1KiB", "event": "2KiB", "log_line": "80B",
+            "result": "1KiB", "event": "2KiB", "log_line": "80B", "events_per_second": 5, "log_lines_per_second": 6,
+            "mesh_calls_per_second": 7,
         });
         let mut named: Vec<&str> = asked.as_object().unwrap().keys().map(String::as_str).collect();
         let mut supported = SUPPORTED.to_vec();
@@ -317,7 +354,11 @@ mod tests {
             result: ByteSize::kib(1),
             event: ByteSize::kib(2),
             log_line: ByteSize(80),
+            events_per_second: 5,
+            log_lines_per_second: 6,
+            mesh_calls_per_second: 7,
         };
+        assert_eq!(expected.to_json(), asked);
         assert_eq!(lowered(asked), Ok(expected));
     }
 

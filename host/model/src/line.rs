@@ -14,6 +14,12 @@ pub fn one_line(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// The beginning of `text`, at most `bytes_max` long and ending with a whole character.
+#[must_use]
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

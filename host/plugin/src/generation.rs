@@ -1,5 +1,6 @@
 //! One prepared incarnation of a plugin, and the gate that counts its work.
 
+use crate::account::{Account, Ended};
 use crate::job::{Job, JobKind, Ticket};
 use crate::runtime::{Instance, Package};
 use crate::services::Services;
@@ -7,12 +8,12 @@ use mortise_model::{Description, Json};
 use mortise_rpc::{Admission, Call, Handler, Origin, Outcome, Responder};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How the calls, ticks and events of one generation have ended so far.
+/// How what was begun has ended so far: calls, ticks, events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcomes {
     /// All of them.
@@ -38,7 +39,8 @@ impl Generation {
         services: Arc<Services>,
         instance: Arc<dyn Instance>,
     ) -> Self {
-        Self { package, incarnation, services, instance, gate: Arc::default() }
+        let gate = Arc::new(Gate::new(services.account()));
+        Self { package, incarnation, services, instance, gate }
     }
 
     pub(crate) fn description(&self) -> &Description {
@@ -47,7 +49,8 @@ impl Generation {
 
     /// Runs one tick of a routine to its end; none when the generation takes no more work.
     pub(crate) async fn tick(&self, routine: &Arc<str>, timeout: Duration) -> Option<Outcome> {
-        let in_flight = self.gate.enter(Guest::Stranger)?;
+        let now = Instant::now();
+        let in_flight = self.gate.enter(Guest::Stranger, JobKind::Routine, now)?;
         let (responder, receiver) = Responder::local(mortise_rpc::no_request_id());
         self.instance.submit(Job {
             kind: JobKind::Routine,
@@ -55,7 +58,7 @@ impl Generation {
             params: empty_object(),
             caller: None,
             trace: None,
-            deadline: Instant::now() + timeout,
+            deadline: now + timeout,
             depth: 0,
             ticket: Ticket::counted(responder, in_flight),
         });
@@ -64,10 +67,7 @@ impl Generation {
     }
 
     pub(crate) fn outcomes(&self) -> Outcomes {
-        Outcomes {
-            answered: self.gate.answered.load(Ordering::Relaxed),
-            failed: self.gate.failed.load(Ordering::Relaxed),
-        }
+        self.gate.ended.outcomes()
     }
 
     /// Takes work from plugins of this host only: what they have begun may need it.
@@ -94,10 +94,11 @@ impl Generation {
 impl Handler for Generation {
     fn handle(&self, function: &Arc<str>, call: Call) -> Admission {
         let guest = if call.origin == Origin::Plugin { Guest::Neighbour } else { Guest::Stranger };
-        let Some(in_flight) = self.gate.enter(guest) else {
+        let now = Instant::now();
+        let Some(in_flight) = self.gate.enter(guest, JobKind::Function, now) else {
             return Admission::Closed(Box::new(call));
         };
-        let own = Instant::now() + self.services.limits().call_timeout;
+        let own = now + self.services.limits().call_timeout;
         let deadline = call.deadline.map_or(own, |deadline| deadline.min(own));
         self.instance.submit(Job::function(function, call, deadline, in_flight));
         Admission::Taken
@@ -126,13 +127,12 @@ enum Guest {
 ///
 /// One atomic holds all of it: a call that enters while the gate is being closed is either counted before the close, and
 /// waited for, or sees it and is turned away. There is no moment between the two.
-#[derive(Debug, Default)]
 struct Gate {
     /// The highest bit says closed, the next restricted, the others count.
     state: AtomicUsize,
     emptied: Notify,
-    answered: AtomicU64,
-    failed: AtomicU64,
+    ended: Ended,
+    account: Arc<Account>,
 }
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
@@ -140,9 +140,13 @@ const RESTRICTED: usize = CLOSED >> 1;
 const COUNT: usize = RESTRICTED - 1;
 
 impl Gate {
-    fn enter(self: &Arc<Self>, guest: Guest) -> Option<InFlight> {
+    fn new(account: Arc<Account>) -> Self {
+        Self { state: AtomicUsize::new(0), emptied: Notify::new(), ended: Ended::default(), account }
+    }
+
+    fn enter(self: &Arc<Self>, guest: Guest, kind: JobKind, now: Instant) -> Option<InFlight> {
         let before = self.state.fetch_add(1, Ordering::AcqRel);
-        let guard = InFlight(Arc::clone(self));
+        let guard = InFlight { gate: Arc::clone(self), kind, since: now };
         let shut = if guest == Guest::Neighbour { CLOSED } else { CLOSED | RESTRICTED };
         if before & shut == 0 { Some(guard) } else { None }
     }
@@ -189,58 +193,78 @@ impl Gate {
 }
 
 /// Counts one job of a generation until it is dropped.
-#[derive(Debug)]
-pub(crate) struct InFlight(Arc<Gate>);
+pub(crate) struct InFlight {
+    gate: Arc<Gate>,
+    kind: JobKind,
+    /// When the job arrived.
+    since: Instant,
+}
 
 impl InFlight {
     /// Counts how the job has ended.
     pub(crate) fn ended(&self, well: bool) {
-        let Self(gate) = self;
-        gate.answered.fetch_add(1, Ordering::Relaxed);
-        if !well {
-            gate.failed.fetch_add(1, Ordering::Relaxed);
+        let Self { gate, kind, since } = self;
+        gate.ended.count(well);
+        match kind {
+            JobKind::Function => gate.account.calls.count(well, since.elapsed()),
+            JobKind::Routine | JobKind::Event => gate.account.ticks.count(well),
         }
+    }
+}
+
+impl fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InFlight").field("since", &self.since).finish_non_exhaustive()
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.leave();
+        self.gate.leave();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mortise_model::PluginId;
+
+    fn gate() -> Arc<Gate> {
+        Arc::new(Gate::new(Arc::new(Account::new(PluginId::new("p").unwrap()))))
+    }
+
+    fn enter(gate: &Arc<Gate>, guest: Guest) -> Option<InFlight> {
+        gate.enter(guest, JobKind::Function, Instant::now())
+    }
 
     #[tokio::test]
     async fn a_closed_gate_waits_for_those_inside_and_turns_others_away() {
-        let gate = Arc::new(Gate::default());
-        let first = gate.enter(Guest::Stranger).unwrap();
-        let second = gate.enter(Guest::Stranger).unwrap();
+        let gate = gate();
+        let first = enter(&gate, Guest::Stranger).unwrap();
+        let second = enter(&gate, Guest::Stranger).unwrap();
         gate.close();
-        assert!(gate.enter(Guest::Stranger).is_none() && gate.enter(Guest::Neighbour).is_none());
+        assert!(enter(&gate, Guest::Stranger).is_none() && enter(&gate, Guest::Neighbour).is_none());
         drop(first);
         assert!(tokio::time::timeout(Duration::from_millis(20), gate.idle()).await.is_err(), "one is still inside");
         let waiting = gate.idle();
         drop(second);
         tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap();
-        assert!(gate.enter(Guest::Stranger).is_none());
+        assert!(enter(&gate, Guest::Stranger).is_none());
     }
 
     #[tokio::test]
     async fn a_restricted_gate_lets_neighbours_in_and_waits_for_them() {
-        let gate = Arc::new(Gate::default());
-        let stranger = gate.enter(Guest::Stranger).unwrap();
+        let gate = gate();
+        let stranger = enter(&gate, Guest::Stranger).unwrap();
         gate.restrict();
-        assert!(gate.enter(Guest::Stranger).is_none());
-        let neighbour = gate.enter(Guest::Neighbour).unwrap();
+        assert!(enter(&gate, Guest::Stranger).is_none());
+        let neighbour = enter(&gate, Guest::Neighbour).unwrap();
         drop(stranger);
         assert!(tokio::time::timeout(Duration::from_millis(20), gate.idle()).await.is_err(), "one is still inside");
         let waiting = gate.idle();
         drop(neighbour);
         tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap();
         gate.close();
-        assert!(gate.enter(Guest::Neighbour).is_none() && gate.is_empty());
+        assert!(enter(&gate, Guest::Neighbour).is_none() && gate.is_empty());
     }
 }

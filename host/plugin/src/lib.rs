@@ -3,19 +3,24 @@
 //! One task owns which generation of which plugin serves ([`Registry`]); everybody else reads snapshots.
 #![forbid(unsafe_code)]
 
+mod account;
 mod generation;
 mod job;
+mod log;
 mod operation;
 mod outlook;
 mod ownership;
+mod rate;
 mod registry;
 mod routines;
 mod runtime;
 mod services;
 mod waiting;
 
+pub use account::{Account, Latency, Metering, Stats};
 pub use generation::Outcomes;
 pub use job::{Job, JobKind, Ticket};
+pub use log::{LOG_LINES_KEPT_MAX, LogLine, LogPage};
 pub use operation::{Busy, Operation, Prepared};
 pub use outlook::Outlook;
 pub use ownership::{NameClaims, Succession};

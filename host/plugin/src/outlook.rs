@@ -1,5 +1,6 @@
 //! What a plugin would bring, without loading it.
 
+use crate::account::Account;
 use crate::generation::Generation;
 use crate::job::Job;
 use crate::operation::supported;
@@ -24,7 +25,8 @@ pub struct Outlook {
 
 pub(crate) async fn describe(shared: &Shared, package: Package) -> Result<Outlook, PrepareError> {
     let runtime = shared.runtime_for(&package)?;
-    let services = shared.services_for(&package);
+    // What it does on the way is nobody's account.
+    let services = shared.services_for(&package, Arc::new(Account::new(package.id.clone())));
     let description = runtime.describe(&package, Arc::clone(&services)).await?;
     supported(&description)?;
     // Judged like any generation. Number 0 is nobody's.

@@ -9,7 +9,9 @@ pub use awaited::Announced;
 pub(crate) use awaited::Vacated;
 pub(crate) use drain::stop;
 
+use crate::account::{Accounts, Stats};
 use crate::generation::{Generation, Outcomes};
+use crate::log::LogPage;
 use crate::operation::{Busy, Operation, OperationLocks, supported};
 use crate::outlook::{self, Outlook};
 use crate::ownership::{NameClaims, Succession};
@@ -25,6 +27,7 @@ use std::time::Duration;
 use task::RegistryTask;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
+use tracing::Level;
 
 /// How long changes wait for calls.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +83,7 @@ pub(crate) struct Shared {
     snapshot: Arc<ArcSwap<Vec<PluginStatus>>>,
     names: Arc<ArcSwap<NameClaims>>,
     locks: Arc<OperationLocks>,
+    pub(crate) accounts: Accounts,
 }
 
 /// One plugin as it stands.
@@ -249,8 +253,20 @@ impl Registry {
         let locks = Arc::default();
         let incarnations = AtomicU64::new(1);
         let names = claims;
-        let shared =
-            Shared { device, tenant, backend, runtimes, commands, config, incarnations, snapshot, names, locks };
+        let accounts = Accounts::default();
+        let shared = Shared {
+            device,
+            tenant,
+            backend,
+            runtimes,
+            commands,
+            config,
+            incarnations,
+            snapshot,
+            names,
+            locks,
+            accounts,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -264,6 +280,32 @@ impl Registry {
     #[must_use]
     pub fn names(&self) -> Arc<NameClaims> {
         self.shared.names.load_full()
+    }
+
+    /// Of which plugins [`stats`](Self::stats) and [`log`](Self::log) know something: those that somebody tried to load
+    /// since the host started, loaded or not. Of plugins that never served only the last few are among them.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<PluginId> {
+        self.shared.accounts.ids()
+    }
+
+    /// How a plugin has fared since the host started; none of one that nobody has tried to load.
+    #[must_use]
+    pub fn stats(&self, id: &PluginId) -> Option<Stats> {
+        self.shared.accounts.get(id).map(|account| account.stats())
+    }
+
+    /// The first `lines_max` lines of a plugin's log after number `after` that are as serious as `level` at least;
+    /// without `after` the last ones. Fewer where they are long. A number that was not given yet is from before the host's
+    /// start: all lines come after it. None of a plugin that nobody has tried to load.
+    #[must_use]
+    pub fn log(&self, id: &PluginId, after: Option<u64>, level: Level, lines_max: usize) -> Option<LogPage> {
+        self.shared.accounts.get(id).map(|account| account.log.read(after, level, lines_max))
+    }
+
+    /// Forgets how a plugin has fared and what it has logged: it is gone.
+    pub fn forget(&self, id: &PluginId) {
+        self.shared.accounts.forget(id);
     }
 
     /// Advertises plugins that are about to be loaded, in that order: their names are claimed, and their calls wait for

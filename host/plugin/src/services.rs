@@ -1,11 +1,15 @@
 //! What the host does for a running plugin.
 
+use crate::account::Account;
+use crate::runtime::Package;
 use async_trait::async_trait;
-use mortise_model::{DeviceId, EmittedName, Failure, Json, Limits, Manifest, PluginId, Tenant, glob};
+use mortise_model::{DeviceId, EmittedName, Failure, Json, Limits, Manifest, PluginId, Tenant, cut, glob};
 use mortise_rpc::TraceContext;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::Level;
 
 /// How many plugin-to-plugin calls may lead from one to the next.
 pub const CALL_DEPTH_MAX: u8 = 8;
@@ -13,6 +17,9 @@ pub const CALL_DEPTH_MAX: u8 = 8;
 /// How many events one generation may emit before it is activated, and how many bytes they may have.
 const HELD_EVENTS_MAX: usize = 1000;
 const HELD_BYTES_MAX: usize = 1 << 20;
+
+/// The longest source of a log line, in bytes; what is over is cut.
+const LOG_SOURCE_BYTES_MAX: usize = 256;
 
 /// A function that a plugin wants called.
 #[derive(Debug, Clone)]
@@ -49,10 +56,12 @@ pub trait Backend: Send + Sync + 'static {
 /// Until the generation is activated its events are held and its invocations wait; both are dropped if it never is.
 pub struct Services {
     plugin: PluginId,
+    generation: u64,
     device: DeviceId,
     tenant: Tenant,
     manifest: Arc<Manifest>,
     backend: Arc<dyn Backend>,
+    account: Arc<Account>,
     /// Events emitted before activation; none once it is active. The std mutex is held for a push only.
     held: Mutex<Option<Held>>,
     active: watch::Sender<bool>,
@@ -65,17 +74,26 @@ struct Held {
 }
 
 impl Services {
-    /// Services for one generation of `plugin`, not yet activated.
+    /// Services for one generation, not yet activated. `account` is the plugin's.
     #[must_use]
     pub fn new(
-        plugin: PluginId,
+        package: &Package,
         device: DeviceId,
         tenant: Tenant,
-        manifest: Arc<Manifest>,
         backend: Arc<dyn Backend>,
+        account: Arc<Account>,
     ) -> Self {
-        let (active, _) = watch::channel(false);
-        Self { plugin, device, tenant, manifest, backend, held: Mutex::new(Some(Held::default())), active }
+        Self {
+            plugin: package.id.clone(),
+            generation: package.generation,
+            device,
+            tenant,
+            manifest: Arc::clone(&package.manifest),
+            backend,
+            account,
+            held: Mutex::new(Some(Held::default())),
+            active: watch::Sender::new(false),
+        }
     }
 
     /// The plugin.
@@ -108,10 +126,29 @@ impl Services {
         &self.manifest.limits
     }
 
+    pub(crate) fn account(&self) -> Arc<Account> {
+        Arc::clone(&self.account)
+    }
+
+    /// Takes one line of the plugin's log. Lines longer than `limits.log_line` are cut, and those beyond
+    /// `limits.log_lines_per_second` dropped and counted. Never blocks.
+    pub fn log(&self, level: Level, source: &str, line: &str) {
+        let limits = self.limits();
+        let line_bytes_max = usize::try_from(limits.log_line.0).unwrap_or(usize::MAX);
+        let (source, line) = (cut(source, LOG_SOURCE_BYTES_MAX), cut(line, line_bytes_max));
+        self.account.log.write(self.generation, level, source, line, limits.log_lines_per_second);
+    }
+
+    /// Counts an instance that was lost, for a reason with this stable word.
+    pub fn count_loss(&self, code: &'static str) {
+        self.account.count_loss(code);
+    }
+
     /// Lets held events out, in order, and invocations go. Called once, at the swap.
     pub fn activate(&self) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for (event, payload) in held.take().into_iter().flat_map(|held| held.events) {
+            self.account.events.count();
             self.backend.emit(event, payload);
         }
         self.active.send_replace(true);
@@ -122,7 +159,8 @@ impl Services {
     ///
     /// # Errors
     /// A [`Failure`] for a name whose rest is not one subject token, a payload that is no object, one over `limits.event`,
-    /// and for more than 1,000 events or 1 MiB of them before activation.
+    /// for more than 1,000 events or 1 MiB of them before activation, and after it for more than
+    /// `limits.events_per_second`.
     pub fn emit(&self, event: &str, payload: Json) -> Result<(), Failure> {
         let event = EmittedName::new(event).map_err(|error| Failure::new("invalid_event", error.to_string()))?;
         if !payload.is_object() {
@@ -137,7 +175,13 @@ impl Services {
         }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match held.as_mut() {
-            None => self.backend.emit(event, payload),
+            None => {
+                let per_second = self.limits().events_per_second;
+                if !self.account.events.admit(per_second) {
+                    return Err(too_many("events", "events_per_second", per_second));
+                }
+                self.backend.emit(event, payload);
+            }
             Some(held) if held.events.len() < HELD_EVENTS_MAX && held.bytes + size <= HELD_BYTES_MAX => {
                 held.bytes += size;
                 held.events.push((event, payload));
@@ -157,7 +201,8 @@ impl Services {
     /// Calls a function of this host or of another device, once the generation is active. Cancel safe.
     ///
     /// # Errors
-    /// `permission_denied` when the manifest does not ask for it, `call_depth` when plugins call one another more
+    /// `permission_denied` when the manifest does not ask for it, `rate_limited` beyond `limits.mesh_calls_per_second`,
+    /// `call_depth` when plugins call one another more
     /// than [`CALL_DEPTH_MAX`] deep, `deadline_exceeded`, or the function's own failure.
     pub async fn invoke(&self, mut invocation: Invocation) -> Result<Json, Failure> {
         // This device by its own name is still this device: other permissions hold for it.
@@ -170,6 +215,9 @@ impl Services {
                 "call_depth",
                 format!("calls between plugins may not be more than {CALL_DEPTH_MAX} deep"),
             ));
+        }
+        if invocation.device.is_some() {
+            self.use_mesh()?;
         }
         let deadline = invocation.deadline;
         let call = async {
@@ -185,13 +233,20 @@ impl Services {
     /// The devices seen now, as a JSON array of presence records.
     ///
     /// # Errors
-    /// `permission_denied` when the manifest does not ask for `permissions.mesh.discover`.
+    /// `permission_denied` when the manifest does not ask for `permissions.mesh.discover`, `rate_limited` beyond
+    /// `limits.mesh_calls_per_second`.
     pub fn discover(&self) -> Result<Json, Failure> {
-        if self.manifest.permissions.mesh_discover {
-            Ok(self.backend.discover())
-        } else {
-            Err(denied("discover devices", "\"permissions\": {\"mesh\": {\"discover\": true}}"))
+        if !self.manifest.permissions.mesh_discover {
+            return Err(self.denied("discover devices", "\"permissions\": {\"mesh\": {\"discover\": true}}"));
         }
+        self.use_mesh()?;
+        Ok(self.backend.discover())
+    }
+
+    fn use_mesh(&self) -> Result<(), Failure> {
+        let per_second = self.limits().mesh_calls_per_second;
+        let admitted = self.account.mesh_calls.admit(per_second);
+        if admitted { Ok(()) } else { Err(too_many("calls over the mesh", "mesh_calls_per_second", per_second)) }
     }
 
     fn may_invoke(&self, invocation: &Invocation) -> Result<(), Failure> {
@@ -199,10 +254,8 @@ impl Services {
         let function = &invocation.function;
         match &invocation.device {
             None if permissions.plugins.iter().any(|pattern| glob(pattern, function)) => Ok(()),
-            None => Err(denied(
-                &format!("call `{function}`"),
-                &format!("\"permissions\": {{\"plugins\": [\"{function}\"]}}"),
-            )),
+            None => Err(self
+                .denied(&format!("call `{function}`"), &format!("\"permissions\": {{\"plugins\": [\"{function}\"]}}"))),
             Some(device) => {
                 let allowed = permissions.mesh_invoke.iter().any(|pattern| match pattern.split_once('/') {
                     Some((devices, functions)) => glob(devices, device) && glob(functions, function),
@@ -211,7 +264,7 @@ impl Services {
                 if allowed {
                     Ok(())
                 } else {
-                    Err(denied(
+                    Err(self.denied(
                         &format!("call `{function}` of device `{device}`"),
                         &format!("\"permissions\": {{\"mesh\": {{\"invoke\": [\"{device}/{function}\"]}}}}"),
                     ))
@@ -219,8 +272,20 @@ impl Services {
             }
         }
     }
+
+    fn denied(&self, what: &str, cure: &str) -> Failure {
+        self.account.denied.fetch_add(1, Ordering::Relaxed);
+        let text = format!("the plugin may not {what}; its manifest would have to say {cure}");
+        Failure::new("permission_denied", text)
+    }
 }
 
-fn denied(what: &str, cure: &str) -> Failure {
-    Failure::new("permission_denied", format!("the plugin may not {what}; its manifest would have to say {cure}"))
+impl Drop for Services {
+    fn drop(&mut self) {
+        self.account.log.settle();
+    }
+}
+
+fn too_many(what: &str, limit: &str, per_second: u32) -> Failure {
+    Failure::retryable("rate_limited", format!("more than {per_second} {what} a second (`limits.{limit}`)"))
 }

@@ -1,6 +1,5 @@
 //! The store's data, and the narrow part of it that the host functions see.
 
-use crate::host::log::PluginLog;
 use crate::host::stdio::LineLog;
 use crate::ledger::{Answer, Ledger};
 use crate::limits::Limiter;
@@ -63,6 +62,7 @@ impl Shared {
     pub(crate) fn count_loss(&self, loss: &Loss) {
         let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
         *losses = (losses.0 + 1, Some(loss.reason.clone()));
+        self.services.count_loss(loss.code);
     }
 
     pub(crate) fn losses(&self) -> (u64, Option<String>) {
@@ -83,7 +83,6 @@ pub(crate) struct State {
 impl State {
     /// Of a fresh instance that has been granted nothing.
     pub(crate) fn new(shared: Arc<Shared>, turn_limit: TurnLimit) -> Self {
-        let log = Arc::new(PluginLog::new(shared.plugin.clone()));
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         // The builder's defaults deny already: no files, no environment, no arguments, no network, empty stdin. Name
@@ -92,14 +91,14 @@ impl State {
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
-            .stdout(LineLog::stdout(&shared, Arc::clone(&log)))
-            .stderr(LineLog::stderr(&shared, Arc::clone(&log)))
+            .stdout(LineLog::stdout(&shared))
+            .stderr(LineLog::stderr(&shared))
             .max_random_size(RANDOM_BYTES_MAX)
             .build();
         Self {
             limiter: Limiter::new(&shared.limits),
             turn_limit,
-            host: HostView { shared, log, ops: Ops::default() },
+            host: HostView { shared, ops: Ops::default() },
             wasi,
             table,
         }
@@ -115,7 +114,6 @@ impl WasiView for State {
 /// What `mortise:plugin/host` works on.
 pub(crate) struct HostView {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) log: Arc<PluginLog>,
     pub(crate) ops: Ops,
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// What a host without plugins advertises: the reference's functions in its order (wire contract 6.4), then ours.
 /// `install_plugin` is for mesh callers only where the operator names folders.
-const HOST_FUNCTIONS: [&str; 22] = [
+const HOST_FUNCTIONS: [&str; 24] = [
     "get_plugin_artifact_url",
     "get_plugin_authoring_guide",
     "get_plugin_template",
@@ -26,7 +26,9 @@ const HOST_FUNCTIONS: [&str; 22] = [
     "append_plugin_upload",
     "begin_plugin_upload",
     "commit_plugin_upload",
+    "get_plugin_logs",
     "get_plugin_operation",
+    "get_plugin_stats",
     "list_plugin_versions",
     "plan_plugin_install",
     "rollback_plugin",

@@ -20,6 +20,7 @@ mod program;
 mod shape;
 mod web;
 
+mod accounts;
 mod artifacts;
 mod bad_bundles;
 mod bundled;

@@ -2,14 +2,14 @@
 
 use crate::fake::{Events, json, package, plugin};
 use mortise_model::{DeviceId, Failure, Json, Tenant};
-use mortise_plugin::{Backend, Services};
+use mortise_plugin::{Account, Backend, Services};
 use std::sync::Arc;
 
 fn services() -> (Services, Arc<Events>) {
     let events = Arc::new(Events::default());
     let (device, tenant) = (DeviceId::new("host-1").unwrap(), Tenant::new("lab").unwrap());
     let backend: Arc<dyn Backend> = Arc::<Events>::clone(&events);
-    (Services::new(plugin("a"), device, tenant, package("a").manifest, backend), events)
+    (Services::new(&package("a"), device, tenant, backend, Arc::new(Account::new(plugin("a")))), events)
 }
 
 fn text_of(bytes: usize) -> Json {

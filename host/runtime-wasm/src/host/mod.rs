@@ -1,6 +1,5 @@
 //! What a guest may ask of the host, one file for each interface.
 
-pub(crate) mod log;
 pub(crate) mod plugin;
 pub(crate) mod stdio;
 

@@ -5,7 +5,7 @@ use crate::bindings::mortise::plugin::types::{self, Failure};
 use crate::ops::{OPS_BYTES_MAX, OPS_MAX, OpOutcome, REFUSALS_MAX};
 use crate::outcome;
 use crate::view::HostView;
-use mortise_model::Json;
+use mortise_model::{Json, cut};
 use rand::Rng as _;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -13,9 +13,6 @@ use tokio::time::Instant;
 
 /// The most bytes that one `random` gives; the contract names the number.
 const RANDOM_BYTES_MAX: u32 = 65_536;
-
-/// The longest `target` of a log line, in bytes.
-const LOG_TARGET_BYTES_MAX: usize = 256;
 
 /// How much of a name a failure repeats, in bytes.
 const NAME_BYTES_MAX: usize = 256;
@@ -34,8 +31,7 @@ impl Host for HostView {
             Level::Warn => tracing::Level::WARN,
             Level::Error => tracing::Level::ERROR,
         };
-        let bytes_max = usize::try_from(self.shared.limits.log_line.0).unwrap_or(usize::MAX);
-        self.log.line(level, cut(&target, LOG_TARGET_BYTES_MAX), cut(&message, bytes_max));
+        self.shared.services.log(level, &target, &message);
     }
 
     fn emit(&mut self, event: String, payload: String) -> Result<(), Failure> {
@@ -189,21 +185,16 @@ fn too_many_ops(message: String) -> mortise_model::Failure {
     mortise_model::Failure::retryable("too_many_ops", message)
 }
 
-/// The beginning of `text`, at most `bytes_max` long.
-fn cut(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::host::log::PluginLog;
     use crate::ops::Ops;
     use crate::view::Shared;
     use async_trait::async_trait;
-    use mortise_model::{DeviceId, EmittedName, Manifest, PluginId, Tenant};
-    use mortise_plugin::{Backend, Services};
+    use mortise_model::{DeviceId, Digest, EmittedName, Manifest, PluginId, Tenant};
+    use mortise_plugin::{Account, Backend, Package, Services};
     use std::future::poll_fn;
+    use std::path::PathBuf;
 
     struct Deaf;
 
@@ -225,10 +216,11 @@ pub(crate) mod tests {
         let id = PluginId::new("p").unwrap();
         let manifest = r#"{"id": "p", "version": "1", "entry_point": "p.wasm", "permissions": {"plugins": ["*"]}}"#;
         let manifest = Arc::new(Manifest::parse_installed(manifest.as_bytes(), &id).unwrap());
+        let account = Arc::new(Account::new(id.clone()));
+        let package = Package { id, manifest, root: PathBuf::new(), tree: Digest::of(b""), generation: 1 };
         let (device, tenant) = (DeviceId::new("d").unwrap(), Tenant::new("default").unwrap());
-        let services = Services::new(id.clone(), device, tenant, manifest, Arc::new(Deaf));
-        let shared = Arc::new(Shared::new(Arc::new(services)));
-        HostView { shared, log: Arc::new(PluginLog::new(id)), ops: Ops::default() }
+        let services = Services::new(&package, device, tenant, Arc::new(Deaf), account);
+        HostView { shared: Arc::new(Shared::new(Arc::new(services))), ops: Ops::default() }
     }
 
     fn invocation(bytes: usize) -> Op {

@@ -1,9 +1,9 @@
 //! `wasi:cli/stdout` and `stderr`: captured line by line into the plugin's log.
 
-use crate::host::log::PluginLog;
 use crate::view::Shared;
 use async_trait::async_trait;
 use bytes::Bytes;
+use mortise_plugin::Services;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ pub(crate) struct LineLog(Arc<Mutex<Lines>>);
 
 /// A line in the making. At the end of the instance the rest is logged as well.
 struct Lines {
-    log: Arc<PluginLog>,
+    services: Arc<Services>,
     level: tracing::Level,
     source: &'static str,
     bytes_max: usize,
@@ -29,17 +29,17 @@ struct Lines {
 }
 
 impl LineLog {
-    pub(crate) fn stdout(shared: &Shared, log: Arc<PluginLog>) -> Self {
-        Self::new(shared, log, tracing::Level::INFO, "stdout")
+    pub(crate) fn stdout(shared: &Shared) -> Self {
+        Self::new(shared, tracing::Level::INFO, "stdout")
     }
 
-    pub(crate) fn stderr(shared: &Shared, log: Arc<PluginLog>) -> Self {
-        Self::new(shared, log, tracing::Level::WARN, "stderr")
+    pub(crate) fn stderr(shared: &Shared) -> Self {
+        Self::new(shared, tracing::Level::WARN, "stderr")
     }
 
-    fn new(shared: &Shared, log: Arc<PluginLog>, level: tracing::Level, source: &'static str) -> Self {
+    fn new(shared: &Shared, level: tracing::Level, source: &'static str) -> Self {
         Self(Arc::new(Mutex::new(Lines {
-            log,
+            services: Arc::clone(&shared.services),
             level,
             source,
             bytes_max: usize::try_from(shared.limits.log_line.0).unwrap_or(usize::MAX),
@@ -74,7 +74,7 @@ impl Lines {
     /// Lines without text are dropped.
     fn flush(&mut self) {
         if !self.line.trim_ascii().is_empty() {
-            self.log.line(self.level, self.source, &String::from_utf8_lossy(&self.line));
+            self.services.log(self.level, self.source, &String::from_utf8_lossy(&self.line));
         }
         self.line.clear();
     }
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn lines_are_cut_at_the_limit_and_joined_over_writes() {
         let mut lines = Lines {
-            log: Arc::new(PluginLog::new(mortise_model::PluginId::new("p").unwrap())),
+            services: Arc::clone(&crate::host::plugin::tests::view().shared.services),
             level: tracing::Level::TRACE,
             source: "stdout",
             bytes_max: 4,

@@ -4,7 +4,7 @@ use crate::code_file::cache_in;
 use async_trait::async_trait;
 use mortise_model::{Description, DeviceId, Digest, EmittedName, Failure, Json, Manifest, PluginId, Tenant};
 use mortise_plugin::{
-    Backend, Instance, Invocation, Job, JobKind, Package, PrepareError, Runtime as _, Services, Ticket,
+    Account, Backend, Instance, Invocation, Job, JobKind, Package, PrepareError, Runtime as _, Services, Ticket,
 };
 use mortise_rpc::{CallError, Outcome, TraceContext};
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
@@ -75,13 +75,7 @@ impl Folder {
     fn parts(&self) -> (Package, Arc<Services>, Arc<FakeHost>) {
         let id = PluginId::new("under-test").unwrap();
         let host = Arc::new(FakeHost::default());
-        let services = Arc::new(Services::new(
-            id.clone(),
-            DeviceId::new("test-device").unwrap(),
-            Tenant::new("default").unwrap(),
-            Arc::clone(&self.manifest),
-            Arc::<FakeHost>::clone(&host),
-        ));
+        let account = Arc::new(Account::new(id.clone()));
         let package = Package {
             id,
             manifest: Arc::clone(&self.manifest),
@@ -89,6 +83,8 @@ impl Folder {
             tree: Digest::of(b"tree"),
             generation: 1,
         };
+        let (device, tenant) = (DeviceId::new("test-device").unwrap(), Tenant::new("default").unwrap());
+        let services = Arc::new(Services::new(&package, device, tenant, Arc::<FakeHost>::clone(&host), account));
         (package, services, host)
     }
 }

@@ -113,6 +113,13 @@ pub enum DeployCommand {
         /// Plugin id.
         plugin_id: String,
     },
+    /// Show the last lines that a plugin has logged.
+    Logs(PluginLogsArgs),
+    /// Show what plugins have done and used since the host started.
+    Stats {
+        /// Plugin id [default: all]
+        plugin_id: Option<String>,
+    },
     /// Unload a plugin and remove its files and all its versions.
     Uninstall {
         /// Plugin id.
@@ -161,6 +168,25 @@ pub struct InstallArgs {
     /// Ask the host to install the Python packages that the plugin declares; a Mortise host refuses a plugin that declares any
     #[arg(long)]
     pub install_dependencies: bool,
+}
+
+/// Flags of `deploy logs`.
+#[derive(Debug, Args)]
+pub struct PluginLogsArgs {
+    /// Plugin id.
+    pub plugin_id: String,
+
+    /// Only lines as serious; below info there are those that the host's own log shows
+    #[arg(long, value_name = "LEVEL", value_parser = ["error", "warn", "info", "debug", "trace"])]
+    pub level: Option<String>,
+
+    /// At most so many lines [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub limit: Option<u64>,
+
+    /// Only lines after this number, the first ones first, to go on where the last page ended [default: the last ones]
+    #[arg(long, value_name = "NUMBER")]
+    pub since: Option<u64>,
 }
 
 /// Flags of `deploy invoke`.

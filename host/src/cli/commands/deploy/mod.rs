@@ -4,7 +4,7 @@ mod install;
 mod report;
 mod upload;
 
-use crate::cli::args::{DeployArgs, DeployCommand};
+use crate::cli::args::{DeployArgs, DeployCommand, PluginLogsArgs};
 use crate::cli::client::{CallFailure, HostClient};
 use crate::cli::output::{CommandError, ExitStatus, Printer};
 use crate::cli::progress::Progress;
@@ -24,10 +24,21 @@ struct Action {
     params: Map<String, Value>,
     /// What `--dry-run` tells beside action and host.
     summary: Map<String, Value>,
-    /// Whether the result is printed as JSON even for people.
-    raw: bool,
+    /// How people read the result.
+    view: View,
     /// An archive that goes with the parameters: in the same message if it fits, else in parts before it.
     bundle: Option<Bundle>,
+}
+
+/// How a result is printed for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum View {
+    /// A line for each of its parts.
+    Parts,
+    /// As JSON.
+    Json,
+    /// The lines of a log.
+    Log,
 }
 
 /// An archive on its way to a host.
@@ -52,6 +63,8 @@ pub(in crate::cli) fn run(args: &DeployArgs, printer: &mut Printer) -> Result<Ex
         DeployCommand::Reload { plugin_id } => Action::on_plugin("reload_plugin", plugin_id),
         DeployCommand::Rollback { plugin_id, generation } => Action::rollback(plugin_id, *generation),
         DeployCommand::Versions { plugin_id } => Action::on_plugin("list_plugin_versions", plugin_id),
+        DeployCommand::Logs(logs) => Action::logs(logs),
+        DeployCommand::Stats { plugin_id } => Action::stats(plugin_id.as_deref()),
         DeployCommand::Uninstall { plugin_id } => Action::on_plugin("uninstall_plugin", plugin_id),
         DeployCommand::Status => Action::plain("get_status"),
         DeployCommand::Invoke(invoke) => Action::invoke(&invoke.function, &invoke.params)?,
@@ -59,14 +72,14 @@ pub(in crate::cli) fn run(args: &DeployArgs, printer: &mut Printer) -> Result<Ex
     if args.connection.dry_run {
         return Ok(report::dry_run(&config, action, printer));
     }
-    let raw = action.raw;
+    let view = action.view;
     let result = perform(&config, action, printer)?;
-    Ok(report::result(&result, raw, printer))
+    Ok(report::result(&result, view, printer))
 }
 
 impl Action {
     fn plain(method: &str) -> Self {
-        Self { method: method.to_owned(), params: Map::new(), summary: Map::new(), raw: false, bundle: None }
+        Self { method: method.to_owned(), params: Map::new(), summary: Map::new(), view: View::Parts, bundle: None }
     }
 
     fn on_plugin(method: &str, plugin_id: &str) -> Self {
@@ -92,6 +105,27 @@ impl Action {
         action
     }
 
+    fn logs(args: &PluginLogsArgs) -> Self {
+        let mut action = Self { view: View::Log, ..Self::on_plugin("get_plugin_logs", &args.plugin_id) };
+        let given = [
+            ("level", args.level.as_ref().map(|level| json!(level))),
+            ("limit", args.limit.map(|limit| json!(limit))),
+            ("since", args.since.map(|since| json!(since))),
+        ];
+        for (key, value) in given.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            action.params.insert(key.to_owned(), value.clone());
+            action.summary.insert(key.to_owned(), value);
+        }
+        action
+    }
+
+    fn stats(plugin_id: Option<&str>) -> Self {
+        match plugin_id {
+            Some(plugin_id) => Self::on_plugin("get_plugin_stats", plugin_id),
+            None => Self::plain("get_plugin_stats"),
+        }
+    }
+
     fn invoke(function: &str, params: &str) -> Result<Self, CommandError> {
         let params: Value = serde_json::from_str(params)
             .map_err(|error| CommandError::failed(anyhow::Error::new(error).context("params are not JSON")))?;
@@ -99,7 +133,7 @@ impl Action {
             return Err(CommandError::failed(anyhow::anyhow!("params must be a JSON object")));
         };
         let summary = Map::from_iter([("params".to_owned(), Value::Object(params.clone()))]);
-        Ok(Self { params, summary, raw: true, ..Self::plain(function) })
+        Ok(Self { params, summary, view: View::Json, ..Self::plain(function) })
     }
 }
 

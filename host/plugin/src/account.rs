@@ -1,0 +1,295 @@
+//! What is kept of one plugin as long as the host runs, whichever generation serves: its log, its rates and its counts.
+
+use crate::generation::Outcomes;
+use crate::log::PluginLog;
+use crate::rate::Rate;
+use histogram::{AtomicHistogram, Config};
+use mortise_model::PluginId;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Latencies in microseconds, told to within 3 % (2^5 steps from one power of two to the next) and up to 19 hours.
+const LATENCIES: Config = match Config::new(5, 36) {
+    Ok(config) => config,
+    Err(_) => panic!("36 bits in 2^5 steps"),
+};
+
+/// The account of one plugin.
+#[derive(Debug)]
+pub struct Account {
+    pub(crate) log: PluginLog,
+    pub(crate) calls: Calls,
+    pub(crate) ticks: Ended,
+    pub(crate) events: Metered,
+    pub(crate) mesh_calls: Metered,
+    /// What it tried and was not allowed to.
+    pub(crate) denied: AtomicU64,
+    /// Instances lost, by the stable word of the reason. The std mutex is held for a look-up.
+    losses: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// The calls of a plugin's functions.
+pub(crate) struct Calls {
+    ended: Ended,
+    latencies: AtomicHistogram,
+    /// In microseconds.
+    longest: AtomicU64,
+}
+
+/// What was begun and has ended, and how.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    answered: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// What a plugin does at a limited rate.
+#[derive(Debug)]
+pub(crate) struct Metered {
+    /// The std mutex is held for a comparison.
+    rate: Mutex<Rate>,
+    done: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// How a plugin fares, over all its generations since the host started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// How calls of its functions have ended.
+    pub calls: Outcomes,
+    /// How long they took, from the moment a generation took them to the answer, if there were any.
+    pub latency: Option<Latency>,
+    /// How ticks of its routines have ended.
+    pub ticks: Outcomes,
+    /// Instances lost, by the stable word of the reason.
+    pub losses: BTreeMap<&'static str, u64>,
+    /// Events emitted, and those refused since there were too many.
+    pub events: Metering,
+    /// Invocations of other devices and looks at who is there, and those refused since there were too many.
+    pub mesh_calls: Metering,
+    /// What it tried and was not allowed to.
+    pub denied: u64,
+    /// Lines of log, and those dropped since there were too many.
+    pub log_lines: Metering,
+}
+
+/// How long calls took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    /// Half of them took no longer, to within 3 %.
+    pub p50: Duration,
+    /// 99 of 100 took no longer, to within 3 %.
+    pub p99: Duration,
+    /// None took longer.
+    pub max: Duration,
+}
+
+/// What was done and refused at a limited rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metering {
+    /// Done.
+    pub done: u64,
+    /// Beyond the limit.
+    pub refused: u64,
+}
+
+impl Account {
+    /// Of a plugin that has done nothing yet.
+    #[must_use]
+    pub fn new(plugin: PluginId) -> Self {
+        Self {
+            log: PluginLog::new(plugin),
+            calls: Calls {
+                ended: Ended::default(),
+                latencies: AtomicHistogram::with_config(&LATENCIES),
+                longest: AtomicU64::new(0),
+            },
+            ticks: Ended::default(),
+            events: Metered::new(),
+            mesh_calls: Metered::new(),
+            denied: AtomicU64::new(0),
+            losses: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn count_loss(&self, code: &'static str) {
+        *self.losses.lock().unwrap_or_else(PoisonError::into_inner).entry(code).or_default() += 1;
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            calls: self.calls.ended.outcomes(),
+            latency: self.calls.latency(),
+            ticks: self.ticks.outcomes(),
+            losses: self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            events: self.events.metering(),
+            mesh_calls: self.mesh_calls.metering(),
+            denied: self.denied.load(Ordering::Relaxed),
+            log_lines: self.log.metering(),
+        }
+    }
+}
+
+/// The accounts of all plugins that somebody tried to load, until they are forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Accounts(Mutex<BTreeMap<PluginId, Arc<Account>>>);
+
+/// Accounts of plugins of which nothing is loaded; beyond it one of them goes.
+const IDLE_ACCOUNTS_MAX: usize = 64;
+
+impl Accounts {
+    /// The account of a plugin, begun if there is none.
+    pub(crate) fn of(&self, id: &PluginId) -> Arc<Account> {
+        let mut accounts = self.lock();
+        if let Some(account) = accounts.get(id) {
+            return Arc::clone(account);
+        }
+        // Whoever sends plugins of ever new names that never start must not fill the memory.
+        let idle = accounts.iter().filter(|(_, account)| Arc::strong_count(account) == 1);
+        let idle: Vec<&PluginId> = idle.map(|(id, _)| id).collect();
+        if let (IDLE_ACCOUNTS_MAX.., Some(first)) = (idle.len(), idle.first().map(|id| PluginId::clone(id))) {
+            accounts.remove(&first);
+        }
+        let account = Arc::new(Account::new(id.clone()));
+        accounts.insert(id.clone(), Arc::clone(&account));
+        account
+    }
+
+    pub(crate) fn get(&self, id: &PluginId) -> Option<Arc<Account>> {
+        self.lock().get(id).cloned()
+    }
+
+    /// Whose there are.
+    pub(crate) fn ids(&self) -> Vec<PluginId> {
+        self.lock().keys().cloned().collect()
+    }
+
+    pub(crate) fn forget(&self, id: &PluginId) {
+        self.lock().remove(id);
+    }
+
+    /// The std mutex is held for a look-up.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PluginId, Arc<Account>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ended {
+    pub(crate) fn count(&self, well: bool) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        if !well {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn outcomes(&self) -> Outcomes {
+        Outcomes { answered: self.answered.load(Ordering::Relaxed), failed: self.failed.load(Ordering::Relaxed) }
+    }
+}
+
+impl Calls {
+    pub(crate) fn count(&self, well: bool, latency: Duration) {
+        self.ended.count(well);
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.longest.fetch_max(micros, Ordering::Relaxed);
+        // One that took days is not counted among the others.
+        let _ = self.latencies.increment(micros);
+    }
+
+    fn latency(&self) -> Option<Latency> {
+        let max = Duration::from_micros(self.longest.load(Ordering::Relaxed));
+        let mut buckets = [const { None }; 2];
+        self.latencies.load().quantile_buckets_into(&[0.5, 0.99], &mut buckets).ok()?;
+        let [Some(p50), Some(p99)] = buckets.map(|bucket| Some(Duration::from_micros(bucket?.end()).min(max))) else {
+            return None;
+        };
+        Some(Latency { p50, p99, max })
+    }
+}
+
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Calls({:?})", self.ended)
+    }
+}
+
+impl Metered {
+    fn new() -> Self {
+        Self { rate: Mutex::new(Rate::new()), done: AtomicU64::new(0), refused: AtomicU64::new(0) }
+    }
+
+    /// Whether it may be done once more now; counts it either way.
+    pub(crate) fn admit(&self, per_second: u32) -> bool {
+        let admitted = self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now(), per_second);
+        let count = if admitted { &self.done } else { &self.refused };
+        count.fetch_add(1, Ordering::Relaxed);
+        admitted
+    }
+
+    /// Counts what needs no leave.
+    pub(crate) fn count(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn metering(&self) -> Metering {
+        Metering { done: self.done.load(Ordering::Relaxed), refused: self.refused.load(Ordering::Relaxed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plugin(name: &str) -> PluginId {
+        PluginId::new(name).unwrap()
+    }
+
+    #[test]
+    fn calls_are_counted_with_their_latencies() {
+        let account = Account::new(plugin("p"));
+        assert_eq!(account.stats().latency, None);
+        for n in 1..=100 {
+            account.calls.count(n % 10 != 0, Duration::from_millis(n));
+        }
+        account.ticks.count(false);
+        let stats = account.stats();
+        assert_eq!(stats.calls, Outcomes { answered: 100, failed: 10 });
+        assert_eq!(stats.ticks, Outcomes { answered: 1, failed: 1 });
+        let near = |found: Duration, millis: u64| {
+            let expected = Duration::from_millis(millis);
+            (expected..expected.mul_f64(1.04)).contains(&found)
+        };
+        let Latency { p50, p99, max } = stats.latency.unwrap();
+        assert!(near(p50, 50) && near(p99, 99), "{p50:?} {p99:?}");
+        assert_eq!(max, Duration::from_millis(100));
+        account.calls.count(true, Duration::MAX);
+        assert_eq!(account.stats().calls.answered, 101);
+    }
+
+    #[test]
+    fn accounts_of_what_is_not_loaded_are_few_and_others_stay() {
+        let accounts = Accounts::default();
+        let loaded: Vec<_> = (0..100).map(|n| accounts.of(&plugin(&format!("a{n}")))).collect();
+        for n in 0..1000 {
+            accounts.of(&plugin(&format!("b{n}")));
+        }
+        let ids = accounts.ids();
+        assert_eq!(ids.len(), loaded.len() + IDLE_ACCOUNTS_MAX);
+        assert!((0..100).all(|n| ids.contains(&plugin(&format!("a{n}")))));
+        accounts.of(&plugin("a7")).ticks.count(true);
+        assert_eq!(loaded[7].stats().ticks.answered, 1, "it is the same");
+    }
+
+    #[test]
+    fn losses_are_counted_by_their_reason() {
+        let account = Account::new(plugin("p"));
+        for code in ["trap", "turn_limit", "trap"] {
+            account.count_loss(code);
+        }
+        assert_eq!(account.stats().losses, BTreeMap::from([("trap", 2), ("turn_limit", 1)]));
+    }
+}

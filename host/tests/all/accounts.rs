@@ -1,0 +1,180 @@
+//! What the host tells of its plugins: what they log, what they do, and what is more than they may.
+
+use crate::bundle::{Plugin, bundle};
+use crate::host::{Host, Site, Way};
+use crate::program::{mortise, run};
+use serde_json::{Value, json};
+
+async fn start<'a>(site: &'a Site, limits: Value) -> Host<'a> {
+    let host = site.start().await;
+    let permissions = json!({"mesh": {"discover": true}});
+    host.install(&Plugin::of("talker", "behave").with("limits", limits).with("permissions", permissions)).await;
+    host
+}
+
+async fn logs(host: &Host<'_>, mut params: Value) -> Value {
+    params["plugin_id"] = json!("talker");
+    host.succeed("get_plugin_logs", params).await
+}
+
+async fn stats(host: &Host<'_>) -> Value {
+    host.succeed("get_plugin_stats", json!({"plugin_id": "talker"})).await["plugins"]["talker"].take()
+}
+
+fn column(page: &Value, key: &str) -> Value {
+    page["lines"].as_array().unwrap().iter().map(|line| line[key].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_read_from_where_it_was_left_and_outlives_its_generation() {
+    let site = Site::on_nats();
+    let host = start(&site, json!({"log_line": "20B"})).await;
+    host.call("log", json!({"message": "first"})).await;
+    let page = logs(&host, json!({"level": "info"})).await;
+    assert_eq!(column(&page, "level"), json!(["error", "warn", "info"]), "{page}");
+    assert_eq!(column(&page, "text"), json!(["first", "first", "first"]), "{page}");
+    assert_eq!(column(&page, "generation"), json!([1, 1, 1]), "{page}");
+    assert_eq!(page["dropped"], 0);
+    let form: String = page["lines"][0]["ts"].as_str().unwrap().replace(|c: char| c.is_ascii_digit(), "9");
+    assert_eq!(form, "9999-99-99T99:99:99.999Z");
+
+    host.succeed("reload_plugin", json!({"plugin_id": "talker"})).await;
+    for message in ["a line of more than twenty bytes", "another"] {
+        host.call("log", json!({"message": message})).await;
+    }
+    // What else is logged, by a hook or a routine, is less serious.
+    let one = logs(&host, json!({"level": "error", "since": page["next"], "limit": 1})).await;
+    assert_eq!(column(&one, "text"), json!(["a line of more than "]), "{one}");
+    let other = logs(&host, json!({"level": "error", "since": one["next"]})).await;
+    assert_eq!((column(&other, "text"), column(&other, "generation")), (json!(["another"]), json!([1])), "{other}");
+    let end = logs(&host, json!({"level": "error", "since": other["next"]})).await;
+    assert_eq!((&end["lines"], &end["oldest"]), (&json!([]), &json!(1)));
+    let anew = logs(&host, json!({"level": "error", "since": 1_000_000})).await;
+    assert_eq!(anew["lines"].as_array().unwrap().len(), 3, "{anew}");
+
+    host.succeed("unload_plugin", json!({"plugin_id": "talker"})).await;
+    assert_eq!(logs(&host, json!({"level": "error"})).await["lines"].as_array().unwrap().len(), 3);
+    for odd in [json!({"level": "loud"}), json!({"limit": 0}), json!({"limit": 1001}), json!({"since": -1})] {
+        let mut params = odd;
+        params["plugin_id"] = json!("talker");
+        assert_eq!(host.refuse("get_plugin_logs", params).await["code"], "invalid_argument");
+    }
+    host.succeed("uninstall_plugin", json!({"plugin_id": "talker"})).await;
+    for method in ["get_plugin_logs", "get_plugin_stats"] {
+        let refusal = host.refuse(method, json!({"plugin_id": "talker"})).await;
+        assert_eq!(refusal["code"], "not_loaded", "{refusal}");
+    }
+    host.install(&Plugin::of("talker", "behave")).await;
+    assert_eq!(logs(&host, json!({"level": "error"})).await["lines"], json!([]), "it is another");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_a_plugin_may_in_a_second_is_refused_and_counted() {
+    let site = Site::on_nats();
+    let limits = json!({"events_per_second": 1, "log_lines_per_second": 1, "mesh_calls_per_second": 1});
+    let host = start(&site, limits).await;
+    let mut events = host.events().await;
+    let emit = json!({"name": "motion", "payload": {}});
+    for (function, params, limit, counted) in
+        [("emit", emit, "events_per_second", "events"), ("discover", json!({}), "mesh_calls_per_second", "mesh_calls")]
+    {
+        let mut refused = 0;
+        for _ in 0..20 {
+            let reply = host.ask(Way::Mesh, function, params.clone()).await;
+            if let Some(error) = reply.get("error") {
+                refused += 1;
+                assert_eq!(
+                    (&error["data"]["code"], &error["data"]["retryable"]),
+                    (&json!("rate_limited"), &json!(true)),
+                    "{error}"
+                );
+                assert!(error["message"].as_str().unwrap().contains(limit), "{error}");
+            }
+        }
+        let stats = stats(&host).await;
+        // Two at once, and one for each second that this took.
+        assert!((10..=18).contains(&refused), "{function}: {refused} refused");
+        assert_eq!(stats[counted], json!({"done": 20 - refused, "refused": refused}), "{stats}");
+    }
+    for _ in 0..10 {
+        host.call("log", json!({"message": "flood"})).await;
+    }
+    let page = logs(&host, json!({})).await;
+    let (lines, dropped) = (page["lines"].as_array().unwrap().len() as u64, page["dropped"].as_u64().unwrap());
+    assert!(lines + dropped >= 30 && dropped >= 20, "{page}");
+    assert_eq!(stats(&host).await["log_lines"], json!({"done": lines, "refused": dropped}));
+    let emitted = stats(&host).await["events"]["done"].as_u64().unwrap();
+    for _ in 0..emitted {
+        events.next_where("what was emitted is sent", |event| event["method"] == "motion").await;
+    }
+    host.peer.round_trip().await;
+    assert_eq!(events.arrived(), Vec::<Value>::new(), "what was refused is not");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plugin_does_is_counted_over_its_generations() {
+    let site = Site::on_nats();
+    let host = start(&site, json!({"queue": 77, "turn": "300ms"})).await;
+    host.call("sleep_ms", json!({"ms": 30})).await;
+    host.fail("fail", json!({"code": "x", "message": "y"})).await;
+    host.fail("invoke_local", json!({"function": "get_status"})).await;
+    host.fail("discover", json!({})).await;
+    host.fail("panic", json!({})).await;
+    host.fail("spin", json!({})).await;
+    host.succeed("reload_plugin", json!({"plugin_id": "talker"})).await;
+    host.call("echo", json!({"value": 1})).await;
+    let stats = stats(&host).await;
+    assert_eq!(stats["calls"], json!({"answered": 7, "failed": 5}), "{stats}");
+    assert_eq!((&stats["losses"], &stats["denied"]), (&json!({"trap": 1, "turn_limit": 1}), &json!(2)), "{stats}");
+    assert_eq!((&stats["limits"]["queue"], &stats["limits"]["turn"]), (&json!(77), &json!("300ms")), "{stats}");
+    assert!(stats["ticks"]["answered"].as_u64().unwrap() >= 1, "{stats}");
+    let latency = |key: &str| stats["latency_ms"][key].as_f64().unwrap();
+    assert!(latency("p50") > 0.0 && latency("p50") <= latency("p99") && latency("p99") <= latency("max"), "{stats}");
+    assert!(latency("max") >= 300.0, "{stats}");
+    host.succeed("unload_plugin", json!({"plugin_id": "talker"})).await;
+    let all = host.succeed("get_plugin_stats", json!({})).await;
+    assert_eq!(all["plugins"].as_object().unwrap().keys().collect::<Vec<_>>(), ["talker"]);
+    assert_eq!(all["plugins"]["talker"]["calls"], stats["calls"]);
+    host.stop().await;
+}
+
+/// A plugin that never served is asked about all the same: why it did not is in its log.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_refused_plugin_logged_can_be_read() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    host.refuse("get_plugin_logs", json!({"plugin_id": "talker"})).await;
+    host.refuse("install_plugin_from_bundle", bundle(&Plugin::of("talker", "bad-start").tarball())).await;
+    let page = logs(&host, json!({})).await;
+    assert_eq!(column(&page, "text"), json!(["asks the sensor"]), "{page}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_reads_no_log_whatever_it_asks_for() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    host.install(&Plugin::of("talker", "behave").with("permissions", json!({"plugins": ["*"]}))).await;
+    let read = json!({"function": "get_plugin_logs", "params": {"plugin_id": "talker"}});
+    let refusal = host.call("invoke_local", read).await;
+    assert_eq!((&refusal["status"], &refusal["code"]), (&json!("error"), &json!("not_allowed")), "{refusal}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_shows_logs_and_stats() {
+    let site = Site::on_nats();
+    let host = start(&site, json!({})).await;
+    host.call("log", json!({"message": "is\u{1b}[31m hot"})).await;
+    let deploy = |args: &[&str]| run(mortise().arg("deploy").args(args).arg("--state-dir").arg(site.state()));
+    let shown = deploy(&["logs", "talker", "--level", "error", "--limit", "5"]);
+    assert!(shown.out.contains(" ERROR behave: is\\u{1b}[31m hot\n"), "{}", shown.out);
+    assert!(shown.err.contains("`--since "), "{}", shown.err);
+    let shown = deploy(&["stats", "talker"]);
+    assert!(shown.out.contains("\"answered\":1"), "{}", shown.out);
+    let refused = deploy(&["stats", "nobody"]);
+    assert!(refused.code == 1 && refused.err.contains("hint: "), "{}", refused.err);
+    host.stop().await;
+}
