@@ -125,7 +125,7 @@ async fn what_a_plugin_does_is_counted_over_its_generations() {
     host.fail("panic", json!({})).await;
     host.fail("spin", json!({})).await;
     host.succeed("reload_plugin", json!({"plugin_id": "talker"})).await;
-    host.call("echo", json!({"value": 1})).await;
+    host.call("echo", json!({"message": 1})).await;
     let stats = stats(&host).await;
     assert_eq!(stats["calls"], json!({"answered": 7, "failed": 5}), "{stats}");
     assert_eq!((&stats["losses"], &stats["denied"]), (&json!({"trap": 1, "turn_limit": 1}), &json!(2)), "{stats}");
