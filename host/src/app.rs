@@ -2,11 +2,12 @@
 
 use crate::compiled::CompiledCode;
 use crate::config::{HostConfig, MeshConfig};
+use crate::policy::PolicyFile;
 use anyhow::Context as _;
 use mortise_artifact::{ArtifactServer, ArtifactStore, BindError, ServerLimits, Serving};
 use mortise_delivery::{FetchConfig, Staging};
 use mortise_manage::{
-    ControlSocket, Depot, HostBackend, ManageConfig, Manager, ManagerParts, ProbationConfig, StateLock,
+    Authority, ControlSocket, Depot, HostBackend, ManageConfig, Manager, ManagerParts, ProbationConfig, StateLock,
 };
 use mortise_mesh::{Mesh, MeshError, NatsMesh, Subjects, ZenohMesh};
 use mortise_plugin::{Registry, RegistryConfig, RegistryParts};
@@ -42,6 +43,8 @@ const DEPART_BUDGET: Duration = Duration::from_millis(2_000);
 /// Whatever keeps it from starting, and a mesh that refuses the host's credentials.
 pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
+    // Without a policy file it ends the host, as it ends any program.
+    let hang_up = config.policy.file.is_some().then(|| signal(SignalKind::hangup())).transpose()?;
     let app = App::build(&config).await?;
     info!(
         device = %config.device_id, tenant = %config.tenant, capabilities_dir = %config.capabilities_dir.display(),
@@ -72,6 +75,7 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
         tokio::select! {
             signal = signals.next() => { info!(signal, "stopping"); Ok(()) }
             failed = async { tokio::try_join!(run, manage) } => failed.map(drop),
+            () = follow_policy(config.policy.file, hang_up, &app.manager) => Ok(()),
         }
     };
     let second = async {
@@ -199,12 +203,14 @@ impl App {
         let hashes = Arc::new(CompiledCode(depot.clone()));
         let cache = Some(CacheConfig { dir: config.state_dir.join("cache"), hashes });
         let wasm = WasmRuntime::new(WasmConfig { cache, ..WasmConfig::default() })?;
+        let authority = Authority::open(config.policy.policy.clone(), depot.clone())?;
         let registry = Registry::start(RegistryParts {
             device: card.id.clone(),
             tenant: card.tenant.clone(),
             routes: routes.clone(),
             runtimes: vec![wasm],
             backend: Arc::new(backend),
+            authority: Arc::new(authority.clone()),
             message_bytes_max: bytes_watch,
             names: depot.names()?,
             config: RegistryConfig::default(),
@@ -233,6 +239,7 @@ impl App {
             config: manage,
             registry: registry.clone(),
             depot,
+            authority,
             artifacts: artifacts.clone(),
             fetch,
             client,
@@ -315,6 +322,14 @@ impl App {
         {
             warn!("the mesh was left without waiting for it");
         }
+    }
+}
+
+/// Follows the policy file, if there is one.
+async fn follow_policy(file: Option<PolicyFile>, hang_up: Option<tokio::signal::unix::Signal>, manager: &Manager) {
+    match file.zip(hang_up) {
+        Some((file, mut hang_up)) => file.follow(manager, &mut hang_up).await,
+        None => std::future::pending().await,
     }
 }
 

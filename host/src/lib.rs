@@ -5,3 +5,4 @@ pub mod app;
 pub mod cli;
 mod compiled;
 pub mod config;
+pub mod policy;

@@ -175,13 +175,13 @@ class Host:
     def files(self):
         """Every path below the capabilities folder with its size, without compiled code, which may be kept at will.
 
-        The size of the state store says nothing: its free pages come and go.
+        The size of the state store says nothing: its free pages come and go. The audit log tells of what was refused.
         """
         cache = self.capabilities / ".mortise" / "cache"
         store = self.capabilities / ".mortise" / "state.redb"
         found = {}
         for path in sorted(self.capabilities.rglob("*")):
-            if path == cache or cache in path.parents:
+            if path == cache or cache in path.parents or path.name.startswith("audit."):
                 continue
             sized = path.is_file() and path != store
             found[str(path.relative_to(self.capabilities))] = path.stat().st_size if sized else None

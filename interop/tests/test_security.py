@@ -40,7 +40,7 @@ def test_an_id_is_never_a_way_out_of_the_folder(exposed_host, tmp_path):
     for given in [*OUTSIDE, str(elsewhere / "hello-world")]:
         with exposed_host.unchanged():
             for method in ("load_plugin", "reload_plugin", "unload_plugin", "rollback_plugin", "uninstall_plugin",
-                           "list_plugin_versions", "get_plugin_logs", "get_plugin_stats", "publish_plugin_artifact",
+                           "list_plugin_versions", "get_plugin_logs", "get_plugin_stats", "get_plugin_permissions", "publish_plugin_artifact",
                            "get_plugin_artifact_url"):  # fmt: skip
                 exposed_host.refuse(method, {"plugin_id": given})
             exposed_host.refuse("install_plugin", {"source_path": source, "plugin_id": given})

@@ -12,6 +12,7 @@ use mortise_delivery::{
     ArchiveFormat, ArchiveLimits, DeliveryError, StagedPlugin, TreeLimits, check_digest, decode_base64, redacted_url,
 };
 use mortise_model::{Digest, PluginId};
+use mortise_policy::SourceKind;
 use mortise_rpc::Origin;
 use mortise_store::Source;
 use serde_json::{Map, Value};
@@ -83,7 +84,8 @@ impl Manager {
         let wanted = Wanted::of(arguments)?;
         let bundle = arguments.take_text("bundle_b64")?;
         let bytes_max = self.config.bundle_bytes_max;
-        let required = self.config.digest_required;
+        self.admit_source(SourceKind::Bundle)?;
+        let required = self.requires_digest();
         let place = self.staging_place().await;
         let staged = self.on_disk(move |depot| {
             let bytes = decode_base64(&bundle, bytes_max).map_err(DeliveryError::from)?;
@@ -97,12 +99,13 @@ impl Manager {
     pub(crate) async fn arrive_from_url(&self, arguments: &Arguments) -> Result<Arrived<'_>, Refusal> {
         let mut wanted = Wanted::of(arguments)?;
         let url = arguments.text("url")?;
+        self.admit_source(SourceKind::Url)?;
         let shown = redacted_url(url);
         wanted.name = Some(shown.clone());
         let source = Source::Url { url: shown };
         self.check_url(url)?;
         let (found, place) = self.archive_at(url, wanted.pinned()?).await?;
-        let required = self.config.digest_required;
+        let required = self.requires_digest();
         let staged = self.on_disk(move |depot| {
             let (bytes, remembered) = found.read()?;
             let candidate = stage(depot, &bytes, &wanted, required, source)?;
@@ -117,6 +120,7 @@ impl Manager {
     pub(crate) async fn arrive_as_object(&self, arguments: &mut Arguments) -> Result<Arrived<'_>, Refusal> {
         let object = Arguments::of(arguments.take_object("object")?);
         let (bucket, name) = (object.text("bucket")?.to_owned(), object.text("name")?.to_owned());
+        self.admit_source(SourceKind::Object)?;
         let wanted = Wanted { name: Some(name.clone()), ..Wanted::of(arguments)? };
         let (found, place) = self.archive_in_mesh(&bucket, &name, wanted.pinned()?).await?;
         let staged = self.on_disk(move |depot| {
@@ -134,7 +138,8 @@ impl Manager {
     ) -> Result<Arrived<'_>, Refusal> {
         let id = plugin_id(arguments)?;
         let source = PathBuf::from(arguments.text("source_path")?);
-        let roots = self.config.source_roots.clone();
+        self.admit_source(SourceKind::Folder)?;
+        let roots = [&self.config.source_roots, self.authority.policy().source_roots()].concat();
         let place = self.staging_place().await;
         let staged = self.on_disk(move |depot| {
             let source = match origin {
@@ -155,6 +160,7 @@ impl Manager {
 
     /// From a complete upload, which stays.
     pub(crate) async fn arrive_by_upload(&self, arguments: &Arguments, take: Take) -> Result<Arrived<'_>, Refusal> {
+        self.admit_source(SourceKind::Upload)?;
         let bundle = self.uploaded(arguments, take).await?;
         let wanted = Wanted { digest: Some(bundle.digest.to_string()), ..Wanted::of(arguments)? };
         let place = self.staging_place().await;
@@ -163,6 +169,21 @@ impl Manager {
             stage(depot, &bytes, &wanted, true, Source::Upload)
         });
         arrived(staged.await, place)
+    }
+}
+
+impl Manager {
+    pub(crate) fn admit_source(&self, source: SourceKind) -> Result<(), Refusal> {
+        if self.authority.policy().admits_source(source) {
+            return Ok(());
+        }
+        let message =
+            format!("the host's policy does not let plugins be installed from a source of kind `{}`", source.name());
+        Err(Refusal::new("not_allowed", message).hint("the operator names those that are allowed in `install.sources`"))
+    }
+
+    fn requires_digest(&self) -> bool {
+        self.config.digest_required || self.authority.policy().requires_digest()
     }
 }
 
@@ -247,5 +268,5 @@ fn within(path: &Path, roots: &[PathBuf]) -> Option<PathBuf> {
 fn not_a_root(source: &Path) -> Refusal {
     let message = format!("plugins may not be installed from `{}`", source.display());
     Refusal::new("not_allowed", message)
-        .hint("the operator allows folders with `--install-source-root`; or send a bundle")
+        .hint("the operator allows folders with `--install-source-root` or in the policy file; or send a bundle")
 }

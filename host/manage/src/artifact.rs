@@ -8,6 +8,7 @@ use crate::signature::Arguments;
 use mortise_artifact::{ArtifactError, ArtifactStore, Record};
 use mortise_delivery::decode_base64;
 use mortise_model::PluginId;
+use mortise_policy::SourceKind;
 use serde_json::{Value, json};
 
 impl Manager {
@@ -27,6 +28,10 @@ impl Manager {
                 .detail(error.to_string())
                 .hint("use letters, digits, `-` and `_`, beginning with a letter or digit")
         })?;
+        if bundle.is_some() {
+            // Whoever could publish it could have this host fetch it from itself.
+            self.admit_source(SourceKind::Bundle)?;
+        }
         let (store, staging) = (self.artifacts.clone(), self.depot.staging().clone());
         let (folder, bytes_max) = (self.depot.working_copy(&id), self.config.bundle_bytes_max);
         // Never closed.

@@ -1,5 +1,6 @@
 //! Plugins that come with the host: put in place at start, and kept in step with what it brings.
 
+use crate::audit::Deed;
 use crate::depot::{Depot, DepotError};
 use crate::install::Placing;
 use crate::manager::Manager;
@@ -63,6 +64,8 @@ impl Manager {
         let placing = Placing { load: load && self.config.auto_load, if_exists, plan };
         let source = Source::Folder { path: path.display().to_string() };
         let installed = self.install_with(&operation, plugin, source, None, placing).await;
+        let answer = installed.clone().unwrap_or_else(Refusal::into_value);
+        self.audit(Deed::own("install_bundled_plugin"), &answer).await;
         let reply = installed.map_err(|refusal: Refusal| refusal.reason().to_owned())?;
         info!(plugin = %id, "bundled plugin installed");
         if let Some(warnings) = reply.get("warnings").and_then(Value::as_array) {

@@ -4,8 +4,9 @@
 //! Until the record is written nothing has changed, and whatever fails leaves nothing behind. From the record on the new
 //! generation is the plugin: a host that ends before the swap comes back with it, proven already.
 
+use crate::authority::NotAdmitted;
 use crate::blocking::blocking;
-use crate::depot::{Depot, DepotError, Recorded, package_of};
+use crate::depot::{Depot, DepotError, Recorded, asker_of, package_of};
 use crate::exclusive::Restart;
 use crate::install::not_tidied;
 use crate::manager::Manager;
@@ -68,6 +69,7 @@ pub(crate) enum ChangeError {
     Prepare(PrepareError),
     Activate(ActivateError),
     Depot(DepotError),
+    Policy(NotAdmitted),
     /// It failed after what served had made room for it.
     Interrupted {
         error: Box<ChangeError>,
@@ -82,6 +84,7 @@ impl ChangeError {
             Self::Prepare(error) => chain(error),
             Self::Activate(error) => chain(error),
             Self::Depot(error) => chain(error),
+            Self::Policy(error) => chain(error),
             Self::Interrupted { error, restart: Restart::Done } => error.reason(),
             Self::Interrupted { error, restart: Restart::Failed(why) } => {
                 format!("{}; and the version before could not be started again: {why}", error.reason())
@@ -109,6 +112,7 @@ impl Manager {
     /// Has another generation serve: proven beside the one that does, or after it where only one can be. One with other
     /// files than its predecessor is on probation from then on.
     pub(crate) async fn change(&self, operation: &Operation, next: Next) -> Result<Changed, ChangeError> {
+        let next = self.admit(next).await?;
         let tree = next.folder().tree;
         let predecessor = self.running(operation.id());
         let is_same = predecessor.as_ref().is_some_and(|running| running.package().tree == tree);
@@ -125,6 +129,23 @@ impl Manager {
             self.begin_probation(operation.id(), &predecessor, changed.activated.generation);
         }
         Ok(changed)
+    }
+
+    /// What the policy lets serve; the files of what it does not go.
+    async fn admit(&self, next: Next) -> Result<Next, ChangeError> {
+        match self.authority.admit_to_serve(asker_of(next.folder())) {
+            Ok(()) => Ok(next),
+            Err(error) => {
+                self.drop_files(next).await?;
+                Err(ChangeError::Policy(error))
+            }
+        }
+    }
+
+    /// Starts and proves a generation, if the policy lets it serve.
+    pub(crate) async fn prove_admitted(&self, operation: &Operation, next: Next) -> Result<Proven, ChangeError> {
+        let next = self.admit(next).await?;
+        self.prove(operation, next).await
     }
 
     /// Starts and proves a generation beside the one that serves.
@@ -211,6 +232,7 @@ pub(crate) fn change_refusal(id: &PluginId, error: &ChangeError, verb: Verb) -> 
         ChangeError::Prepare(error) => prepare_refusal(id, error, verb),
         ChangeError::Activate(error) => activate_refusal(id, error, verb),
         ChangeError::Depot(error) => depot_refusal(id, error, verb),
+        ChangeError::Policy(error) => not_admitted(id, error),
         ChangeError::Interrupted { error: inner, restart } => {
             let mut refusal = change_refusal(id, inner, verb);
             match restart {
@@ -227,6 +249,10 @@ pub(crate) fn change_refusal(id: &PluginId, error: &ChangeError, verb: Verb) -> 
             }
         }
     }
+}
+
+pub(crate) fn not_admitted(id: &PluginId, error: &NotAdmitted) -> Refusal {
+    Refusal::new("not_allowed", error.to_string()).with("plugin_id", id.as_str()).hint(error.hint())
 }
 
 /// The reference says no more than that it failed when the folder or the manifest is missing; anything else it raises

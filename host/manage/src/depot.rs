@@ -21,7 +21,7 @@ use mortise_delivery::{
     Staging, TreeError, TreeLimits, WorkingCopies, WorkingCopyState,
 };
 use mortise_model::{Digest, Json, PluginId};
-use mortise_plugin::{NameClaims, Package};
+use mortise_plugin::{Asker, NameClaims, Package};
 use mortise_store::{Desired, GenerationRecord, PluginRecord, Source, Store, StoreError};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -451,4 +451,14 @@ pub(crate) fn package_of(folder: &GenerationFolder) -> Package {
         tree: folder.tree,
         generation: folder.sequence,
     }
+}
+
+/// Who a staged plugin is to those who say what it may do.
+pub(crate) fn asker_of_staged(staged: &StagedPlugin) -> Asker<'_> {
+    Asker { plugin: &staged.id, tree: &staged.tree, wanted: &staged.manifest.permissions }
+}
+
+/// Who a generation is to those who say what it may do.
+pub(crate) fn asker_of(folder: &GenerationFolder) -> Asker<'_> {
+    Asker { plugin: &folder.id, tree: &folder.tree, wanted: &folder.manifest.permissions }
 }

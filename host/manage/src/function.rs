@@ -1,10 +1,12 @@
 //! The host's own functions: what they are called, what they take, and how a call of one is answered.
 
+use crate::audit::Deed;
 use crate::manager::Manager;
 use crate::refusal::Refusal;
 use crate::repeat::{Repeat, RepeatKey};
 use crate::signature::{Arguments, DefaultValue, Kind, Parameter, schema};
 use mortise_model::{EventDef, EventName, FunctionDef, FunctionName, IdError, Json};
+use mortise_policy::{Policy, SourceKind};
 use mortise_rpc::{Admission, Call, CallError, Handler, HostRoute, Origin, Outcome, RpcCode};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -36,9 +38,12 @@ pub(crate) enum Function {
     CommitPluginUpload,
     GetPluginLogs,
     GetPluginOperation,
+    GetPluginPermissions,
     GetPluginStats,
+    GrantPluginPermission,
     ListPluginVersions,
     PlanPluginInstall,
+    RevokePluginPermission,
     RollbackPlugin,
     UninstallPlugin,
 }
@@ -206,10 +211,35 @@ const ROLLBACK: [Parameter; 2] = [
 
 const LOAD: [Parameter; 2] = [PLUGIN_ID, INSTALL_DEPENDENCIES];
 
+const PERMISSION: Parameter = required(
+    "permission",
+    "`plugins:<function>`, `mesh.invoke:<device>/<function>` or `mesh.discover`, with `*` for any run of characters.",
+);
+
+const GRANT: [Parameter; 5] = [
+    PLUGIN_ID,
+    PERMISSION,
+    optional("expires_in", "For how long, such as 30m or 24h; until it is revoked where it is left out."),
+    Parameter {
+        name: "once",
+        kind: Kind::Boolean,
+        description: "Whether it ends when it is used.",
+        default: Some(DefaultValue::False),
+    },
+    Parameter {
+        name: "this_version",
+        kind: Kind::Boolean,
+        description: "Whether it holds for the files only that the plugin has now.",
+        default: Some(DefaultValue::False),
+    },
+];
+
+const REVOKE: [Parameter; 2] = [PLUGIN_ID, PERMISSION];
+
 const ONE_PLUGIN: [Parameter; 1] = [PLUGIN_ID];
 
 impl Function {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::GetPluginArtifactUrl,
         Self::GetPluginAuthoringGuide,
         Self::GetPluginTemplate,
@@ -230,9 +260,12 @@ impl Function {
         Self::CommitPluginUpload,
         Self::GetPluginLogs,
         Self::GetPluginOperation,
+        Self::GetPluginPermissions,
         Self::GetPluginStats,
+        Self::GrantPluginPermission,
         Self::ListPluginVersions,
         Self::PlanPluginInstall,
+        Self::RevokePluginPermission,
         Self::RollbackPlugin,
         Self::UninstallPlugin,
     ];
@@ -259,9 +292,12 @@ impl Function {
             Self::CommitPluginUpload => "commit_plugin_upload",
             Self::GetPluginLogs => "get_plugin_logs",
             Self::GetPluginOperation => "get_plugin_operation",
+            Self::GetPluginPermissions => "get_plugin_permissions",
             Self::GetPluginStats => "get_plugin_stats",
+            Self::GrantPluginPermission => "grant_plugin_permission",
             Self::ListPluginVersions => "list_plugin_versions",
             Self::PlanPluginInstall => "plan_plugin_install",
+            Self::RevokePluginPermission => "revoke_plugin_permission",
             Self::RollbackPlugin => "rollback_plugin",
             Self::UninstallPlugin => "uninstall_plugin",
         }
@@ -289,6 +325,9 @@ impl Function {
             Self::CommitPluginUpload => "Install what was uploaded, and load it.",
             Self::GetPluginLogs => "The last lines that a plugin has logged.",
             Self::GetPluginOperation => "What became of a call that changed plugins.",
+            Self::GetPluginPermissions => "What a plugin asks to be allowed, what it is granted, and what it lacks.",
+            Self::GrantPluginPermission => "Let a plugin do more, at once.",
+            Self::RevokePluginPermission => "Take back what a plugin was granted, at once.",
             Self::GetPluginStats => "What plugins have done and used since the host started.",
             Self::ListPluginVersions => "The versions of a plugin that are kept.",
             Self::PlanPluginInstall => "What an install would change, without installing anything.",
@@ -306,7 +345,13 @@ impl Function {
             Self::InstallPlugin => &INSTALL,
             Self::InstallPluginFromBundle => &INSTALL_FROM_BUNDLE,
             Self::LoadPlugin => &LOAD,
-            Self::ReloadPlugin | Self::UnloadPlugin | Self::ListPluginVersions | Self::UninstallPlugin => &ONE_PLUGIN,
+            Self::ReloadPlugin
+            | Self::UnloadPlugin
+            | Self::ListPluginVersions
+            | Self::UninstallPlugin
+            | Self::GetPluginPermissions => &ONE_PLUGIN,
+            Self::GrantPluginPermission => &GRANT,
+            Self::RevokePluginPermission => &REVOKE,
             Self::ListPluginArtifacts => &[],
             Self::GetPluginArtifactUrl => &ARTIFACT_URL,
             Self::InstallPluginFromManifest => &INSTALL_FROM_MANIFEST,
@@ -348,7 +393,15 @@ impl Function {
     /// Whether plugins may not call it, whatever their manifests ask for: it changes what there is, or tells what others
     /// keep to themselves.
     fn is_closed_to_plugins(self) -> bool {
-        self.is_lifecycle() || self.brings_files() || self == Self::GetPluginLogs
+        self.is_lifecycle()
+            || self.brings_files()
+            || matches!(self, Self::GetPluginLogs | Self::GrantPluginPermission | Self::RevokePluginPermission)
+    }
+
+    /// Whether who calls it, and what comes of it, is written into the audit log.
+    fn is_audited(self) -> bool {
+        let grants = matches!(self, Self::GrantPluginPermission | Self::RevokePluginPermission);
+        self.is_lifecycle() || grants || self == Self::PublishPluginArtifact
     }
 
     /// Whether it makes the host fetch or keep files, and changes no plugin.
@@ -375,11 +428,36 @@ pub(crate) fn routes(manager: &Arc<Manager>) -> Result<Vec<HostRoute>, IdError> 
                 labels: None,
                 tags: Vec::new(),
             };
-            let advertised = function != Function::InstallPlugin || manager.installs_from_folders();
             let handler = Arc::new(HostFunction { function, manager: Arc::clone(manager) });
-            Ok(HostRoute { def, handler, advertised })
+            Ok(HostRoute { def, handler })
         })
         .collect()
+}
+
+/// What the host's functions are called.
+#[must_use]
+pub fn function_names() -> Vec<&'static str> {
+    Function::ALL.into_iter().map(Function::name).collect()
+}
+
+/// Whether a function is advertised: somebody on the mesh may call it, and it would do something.
+pub(crate) fn is_offered(name: &str, policy: &Policy, has_source_roots: bool) -> bool {
+    let admits = |source| policy.admits_source(source);
+    let does_something = match Function::ALL.into_iter().find(|function| function.name() == name) {
+        Some(Function::InstallPlugin) => {
+            admits(SourceKind::Folder) && (has_source_roots || !policy.source_roots().is_empty())
+        }
+        Some(Function::InstallPluginFromBundle) => admits(SourceKind::Bundle),
+        Some(Function::InstallPluginFromUrl) => admits(SourceKind::Url),
+        Some(Function::InstallPluginFromManifest) => {
+            [SourceKind::Bundle, SourceKind::Url, SourceKind::Object].into_iter().any(admits)
+        }
+        Some(Function::BeginPluginUpload | Function::AppendPluginUpload | Function::CommitPluginUpload) => {
+            admits(SourceKind::Upload)
+        }
+        _ => true,
+    };
+    policy.offers(name) && does_something
 }
 
 /// The host's own events (wire contract 6.4).
@@ -431,17 +509,45 @@ impl Handler for HostFunction {
         // A task of its own: a caller that leaves does not leave half an install.
         self.manager.tasks().spawn(async move {
             let Call { params, origin, caller, responder, .. } = call;
-            let id = responder.request_id().get().to_owned();
+            let request = Request { function, origin, caller, id: responder.request_id().get().to_owned() };
             let outcome = tokio::select! {
                 // What needs no waiting is answered even then.
                 biased;
-                outcome = answer(function, &manager, origin, caller, id, params) => outcome,
+                outcome = answer(&manager, &request, params) => outcome,
                 () = manager.stopping().cancelled() => Ok(Json::of(&given_up(function).into_value())),
             };
             responder.respond(outcome);
             drop(place);
         });
         Admission::Taken
+    }
+}
+
+/// Who calls which function.
+struct Request {
+    function: Function,
+    origin: Origin,
+    /// What it claims to be.
+    caller: Option<String>,
+    /// As JSON text.
+    id: String,
+}
+
+impl Request {
+    /// What is said to who may not call the function.
+    fn barred(&self, policy: &Policy) -> Option<Refusal> {
+        let name = self.function.name();
+        match self.origin {
+            Origin::Control => None,
+            Origin::Mesh if policy.admits_call(name, self.caller.as_deref()) => None,
+            Origin::Mesh => {
+                let message = format!("the host's policy does not let this caller call `{name}`");
+                let hint = "the operator opens functions to callers in the policy file, under `mesh`";
+                Some(Refusal::new("not_allowed", message).hint(hint))
+            }
+            Origin::Plugin if !self.function.is_closed_to_plugins() => None,
+            Origin::Plugin => Some(Refusal::new("not_allowed", format!("plugins may not call `{name}`"))),
+        }
     }
 }
 
@@ -456,16 +562,19 @@ fn given_up(function: Function) -> Refusal {
     }
 }
 
-async fn answer(
-    function: Function,
-    manager: &Manager,
-    origin: Origin,
-    caller: Option<String>,
-    id: String,
-    params: Json,
-) -> Outcome {
+async fn answer(manager: &Manager, request: &Request, params: Json) -> Outcome {
+    let function = request.function;
     let name = function.name();
-    let request = id.clone();
+    if let Some(refusal) = request.barred(&manager.authority.policy()) {
+        let answer = refusal.into_value();
+        if function.is_audited() {
+            manager
+                .audit(Deed::call(name, request.origin, request.caller.as_deref(), &request.id, None), &answer)
+                .await;
+        }
+        return Ok(Json::of(&answer));
+    }
+    let (origin, caller, id) = (request.origin, request.caller.clone(), request.id.clone());
     let judge = move || {
         let key = match function.is_done_once() {
             true => RepeatKey::new(origin, caller, &id, name, &params),
@@ -484,25 +593,33 @@ async fn answer(
         }
         _ => judge(),
     };
-    let (arguments, key) = judged.map_err(|text| CallError {
-        rpc: RpcCode::Failed,
-        message: format!("Error invoking {name}: {text}"),
-        code: Cow::Borrowed("invalid_arguments"),
-        retryable: false,
-    })?;
-    if origin == Origin::Plugin && function.is_closed_to_plugins() {
-        let refusal = Refusal::new("not_allowed", format!("plugins may not call `{name}`"));
-        return Ok(Json::of(&refusal.into_value()));
-    }
+    let (arguments, key) = match judged {
+        Ok(judged) => judged,
+        Err(text) => {
+            if function.is_audited() {
+                let answer = json!({"status": "error", "code": "invalid_arguments", "detail": text});
+                manager
+                    .audit(Deed::call(name, request.origin, request.caller.as_deref(), &request.id, None), &answer)
+                    .await;
+            }
+            return Err(CallError {
+                rpc: RpcCode::Failed,
+                message: format!("Error invoking {name}: {text}"),
+                code: Cow::Borrowed("invalid_arguments"),
+                retryable: false,
+            });
+        }
+    };
     let Some(key) = key else {
-        return Ok(Json::of(&run(function, manager, origin, arguments).await));
+        return Ok(Json::of(&run(manager, request, arguments).await));
     };
     loop {
         match manager.repeats().enter(key.clone(), Instant::now()) {
             Repeat::First(sender) => {
                 let plugin = arguments.optional_text("plugin_id").ok().flatten();
-                let noted = function.is_lifecycle().then(|| manager.note_operation(&request, name, plugin)).flatten();
-                let answer = run(function, manager, origin, arguments).await;
+                let noted =
+                    function.is_lifecycle().then(|| manager.note_operation(&request.id, name, plugin)).flatten();
+                let answer = run(manager, request, arguments).await;
                 if let Some(noted) = noted {
                     manager.note_outcome(noted, &answer);
                 }
@@ -530,11 +647,14 @@ async fn answer(
     }
 }
 
-async fn run(function: Function, manager: &Manager, origin: Origin, mut arguments: Arguments) -> Value {
+async fn run(manager: &Manager, request: &Request, mut arguments: Arguments) -> Value {
+    let Request { function, origin, caller, id } = request;
+    let (function, origin, caller) = (*function, *origin, caller.as_deref());
+    let deed = function.is_audited().then(|| Deed::call(function.name(), origin, caller, id, Some(&arguments)));
     let result = match function {
         Function::GetPluginAuthoringGuide => Ok(manager.authoring_guide()),
         Function::GetPluginTemplate => manager.template(&arguments),
-        Function::GetStatus => Ok(manager.status()),
+        Function::GetStatus => Ok(manager.status(origin)),
         Function::InstallPlugin => manager.install_from_folder(origin, &arguments).await,
         Function::InstallPluginFromBundle => manager.install_from_bundle(&mut arguments).await,
         Function::InstallPluginFromManifest => manager.install_from_manifest(&mut arguments).await,
@@ -552,9 +672,12 @@ async fn run(function: Function, manager: &Manager, origin: Origin, mut argument
         Function::CommitPluginUpload => manager.commit_upload(&arguments).await,
         Function::GetPluginOperation => manager.operation(&arguments).await,
         Function::GetPluginLogs => manager.logs(&arguments),
+        Function::GetPluginPermissions => manager.permissions(&arguments).await,
         Function::GetPluginStats => manager.stats(&arguments),
+        Function::GrantPluginPermission => manager.grant(&arguments).await,
         Function::ListPluginVersions => manager.list_versions(&arguments).await,
         Function::PlanPluginInstall => manager.plan_install(origin, arguments).await,
+        Function::RevokePluginPermission => manager.revoke(&arguments).await,
         Function::RollbackPlugin => manager.rollback(&arguments).await,
         Function::UninstallPlugin => manager.uninstall(&arguments).await,
     };
@@ -567,6 +690,9 @@ async fn run(function: Function, manager: &Manager, origin: Origin, mut argument
         {
             warn!(function = function.name(), answer, "refused a call");
         }
+    }
+    if let Some(deed) = deed {
+        manager.audit(deed, &answer).await;
     }
     answer
 }

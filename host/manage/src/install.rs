@@ -1,8 +1,8 @@
 //! Puts what has arrived in place, whichever way it came: see `arrival.rs`, and `change.rs` for how it comes to serve.
 
 use crate::arrival::{Archive, Arrived, Candidate, Delivered, read_delivery};
-use crate::change::{ChangeError, Next, Verb, busy, change_refusal};
-use crate::depot::{Depot, DepotError};
+use crate::change::{ChangeError, Next, Verb, busy, change_refusal, not_admitted};
+use crate::depot::{Depot, DepotError, asker_of_staged};
 use crate::manager::Manager;
 use crate::object::insert;
 use crate::refusal::{Refusal, chain};
@@ -144,6 +144,7 @@ impl Manager {
         let id = plugin.id.clone();
         let installed_to = self.depot.working_copy(&id).display().to_string();
         let may = async {
+            self.authority.admit(asker_of_staged(&plugin)).map_err(|error| not_admitted(&id, &error))?;
             self.may_take(&id, placing.if_exists).await?;
             match &placing.plan {
                 Some(agreed) => self.check_plan(&plugin, agreed).await,
@@ -252,6 +253,10 @@ impl Manager {
             "incarnation": running.incarnation(),
             "unchanged": true,
         });
+        let denied = self.denied(running.asker());
+        if let Some(load_result) = reply.get_mut("load_result").filter(|_| !denied.is_empty()) {
+            insert(load_result, "denied", denied);
+        }
         match self.settle(recorded).await {
             Ok(None) => {}
             Ok(Some(edits)) => insert(&mut reply, "edits_kept_at", edits.display().to_string()),

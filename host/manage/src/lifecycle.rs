@@ -127,6 +127,10 @@ impl Manager {
         if let Some(edits) = &changed.edits {
             insert(&mut reply, "edits_kept_at", edits.display().to_string());
         }
+        let denied = running.map(|running| self.denied(running.asker())).unwrap_or_default();
+        if !denied.is_empty() {
+            insert(&mut reply, "denied", denied);
+        }
         let conflicts = conflicts(&activated.functions);
         if conflicts.as_array().is_some_and(|conflicts| !conflicts.is_empty()) {
             insert(&mut reply, "name_conflicts", conflicts);

@@ -1,5 +1,7 @@
 //! What the host's functions work with.
 
+use crate::audit::{AuditLog, Deed};
+use crate::authority::Authority;
 use crate::depot::Depot;
 use crate::function;
 use crate::probation::{ProbationConfig, Probations};
@@ -9,7 +11,9 @@ use mortise_artifact::ArtifactStore;
 use mortise_delivery::{FetchConfig, FetchError, Fetcher, UploadLimits, Uploads};
 use mortise_model::{IdError, PluginId};
 use mortise_plugin::Registry;
+use mortise_policy::Policy;
 use mortise_rpc::{Client, Outbox, Routes};
+use serde_json::json;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -26,9 +30,10 @@ pub struct ManageConfig {
     pub auto_load: bool,
     /// The largest bundle that is taken, decoded.
     pub bundle_bytes_max: u64,
-    /// Whether a bundle must come with a digest.
+    /// Whether a bundle must come with a digest, whatever the policy says.
     pub digest_required: bool,
-    /// The folders from which callers on the mesh may have plugins installed; the operator may from anywhere.
+    /// The folders from which callers on the mesh may have plugins installed, beside those of the policy; the operator
+    /// may from anywhere.
     pub source_roots: Vec<PathBuf>,
     /// Whether the artifact store is served over HTTP.
     pub artifacts_served: bool,
@@ -43,12 +48,17 @@ pub struct Manager {
     pub(crate) config: ManageConfig,
     pub(crate) registry: Registry,
     pub(crate) depot: Depot,
+    pub(crate) authority: Authority,
+    pub(crate) audit: AuditLog,
     pub(crate) artifacts: ArtifactStore,
     fetcher: OnceCell<Fetcher>,
     fetch: FetchConfig,
     pub(crate) uploads: Uploads,
     pub(crate) client: Client,
     pub(crate) outbox: Outbox,
+    routes: Routes,
+    /// What is wrong with the policy file as it is now.
+    policy_fault: Mutex<Option<String>>,
     pub(crate) probations: Probations,
     /// Which generation of a plugin failed its probation last, and why.
     taken_back: Mutex<HashMap<PluginId, (u64, String)>>,
@@ -76,6 +86,8 @@ pub struct ManagerParts {
     pub registry: Registry,
     /// The plugins on disk.
     pub depot: Depot,
+    /// What plugins may do, and who may call what.
+    pub authority: Authority,
     /// Archives that this host gives to others.
     pub artifacts: ArtifactStore,
     /// How archives are fetched.
@@ -98,7 +110,8 @@ impl Manager {
     /// # Errors
     /// Never in a build that passes its tests: the names of the host's functions are legal.
     pub fn install(parts: ManagerParts, routes: &Routes) -> Result<Arc<Self>, IdError> {
-        let ManagerParts { config, registry, depot, artifacts, fetch, client, outbox } = parts;
+        let ManagerParts { config, registry, depot, authority, artifacts, fetch, client, outbox } = parts;
+        let audit = AuditLog::new(depot.state_dir());
         let uploads = Uploads::new(depot.staging().clone(), UploadLimits::new(config.bundle_bytes_max));
         let folders = OwnFolders::new([
             (&config.capabilities_dir, "capabilities_dir"),
@@ -109,12 +122,16 @@ impl Manager {
             config,
             registry,
             depot,
+            authority,
+            audit,
             artifacts,
             fetcher: OnceCell::new(),
             fetch,
             uploads,
             client,
             outbox,
+            routes: routes.clone(),
+            policy_fault: Mutex::default(),
             probations: Probations::default(),
             taken_back: Mutex::default(),
             own: Weak::clone(own),
@@ -126,7 +143,11 @@ impl Manager {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
-        routes.install_host(function::routes(&manager)?, function::events()?);
+        let offers = {
+            let (authority, has_roots) = (manager.authority.clone(), !manager.config.source_roots.is_empty());
+            move |name: &str| function::is_offered(name, &authority.policy(), has_roots)
+        };
+        routes.install_host(function::routes(&manager)?, function::events()?, offers);
         Ok(manager)
     }
 
@@ -190,7 +211,22 @@ impl Manager {
         self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    pub(crate) fn installs_from_folders(&self) -> bool {
-        !self.config.source_roots.is_empty()
+    /// Puts another policy in force: what is asked from now on is judged by it.
+    pub async fn set_policy(&self, policy: Policy) {
+        self.authority.set_policy(policy);
+        *self.policy_fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.routes.refresh();
+        self.audit(Deed::own("read_policy"), &json!({"status": "success"})).await;
+    }
+
+    /// Says why the policy stays as it was, until another is in force.
+    pub async fn keep_policy(&self, why: String) {
+        let answer = json!({"status": "error", "detail": why});
+        *self.policy_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        self.audit(Deed::own("read_policy"), &answer).await;
+    }
+
+    pub(crate) fn policy_fault(&self) -> Option<String> {
+        self.policy_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -5,10 +5,11 @@ mod difference;
 
 use crate::arrival::{Arrived, Candidate, Delivered, read_delivery};
 use crate::change::{ChangeError, Verb, change_refusal};
-use crate::depot::package_of_staged;
+use crate::depot::{asker_of_staged, package_of_staged};
 use crate::install::disk_refusal;
 use crate::manager::Manager;
 use crate::object::insert;
+use crate::permissions::security;
 use crate::refusal::Refusal;
 use crate::signature::Arguments;
 use crate::status::conflicts;
@@ -131,13 +132,22 @@ impl Manager {
         let refused = |error: PrepareError| change_refusal(id, &ChangeError::Prepare(error), Verb::Plan);
         let outlook = self.registry.describe(package_of_staged(plugin)).await.map_err(refused)?;
         let before = self.before(id).await?;
-        let changes = changes(plugin, &outlook, before.as_ref());
+        let mut changes = changes(plugin, &outlook, before.as_ref());
+        // What the policy and grants say of it is no part of what was agreed to: to grant something changes no plan.
+        let digest = Digest::of(changes.to_string().as_bytes());
+        let asker = asker_of_staged(plugin);
+        let refused = self.authority.admit_to_serve(asker).err().map(|error| error.to_string());
+        insert(&mut changes, "refused", refused);
+        if let Some(permissions) = changes.get_mut("permissions") {
+            insert(permissions, "denied", self.denied(asker));
+        }
+        insert(&mut changes, "security", security(asker.wanted));
         let mut warnings: Vec<String> = plugin.manifest.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(outlook.description.warnings);
         if before.is_some_and(|before| before.description.is_none()) {
             warnings.push("what the installed version brings is not known, because it never ran here".to_owned());
         }
-        Ok(Plan { digest: Digest::of(changes.to_string().as_bytes()), changes, warnings })
+        Ok(Plan { changes, digest, warnings })
     }
 
     async fn before(&self, id: &PluginId) -> Result<Option<Before>, Refusal> {

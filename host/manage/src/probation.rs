@@ -1,7 +1,9 @@
 //! The time after an upgrade in which a version that fails is taken back without anybody asking.
 
+use crate::audit::Deed;
 use crate::change::busy;
 use crate::manager::Manager;
+use crate::object::insert;
 use mortise_model::PluginId;
 use mortise_plugin::{Health, Outcomes, RunningPlugin};
 use std::collections::HashMap;
@@ -98,7 +100,11 @@ impl Manager {
                 // Somebody else may have had the turn before: what they did stands, were it a reload of the same files.
                 Ok(_) if self.running(&id).is_none_or(|running| running.incarnation() != incarnation) => return,
                 Ok(operation) => match self.roll_back(&operation, Some(back_to)).await {
-                    Ok(_) => return self.note_taken_back(id, generation, reason),
+                    Ok(mut done) => {
+                        insert(&mut done, "detail", reason.as_str());
+                        self.note_taken_back(id, generation, reason);
+                        return self.audit(Deed::own("rollback_plugin"), &done).await;
+                    }
                     Err(refusal) => refusal,
                 },
                 Err(error) => busy(&error),

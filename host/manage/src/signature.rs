@@ -41,6 +41,7 @@ pub(crate) struct Parameter {
 pub(crate) enum DefaultValue {
     Null,
     True,
+    False,
     Text(&'static str),
 }
 
@@ -49,6 +50,7 @@ impl DefaultValue {
         match self {
             Self::Null => Value::Null,
             Self::True => Value::Bool(true),
+            Self::False => Value::Bool(false),
             Self::Text(text) => text.into(),
         }
     }

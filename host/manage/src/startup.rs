@@ -102,7 +102,7 @@ impl Manager {
 
     /// A version that was put in place and never served does not keep down the one that did.
     async fn prove_at_start(&self, operation: &Operation, next: Next) -> Result<Proven, ChangeError> {
-        let error = match self.prove(operation, next).await {
+        let error = match self.prove_admitted(operation, next).await {
             Ok(proven) => return Ok(proven),
             Err(error) => error,
         };
@@ -111,7 +111,7 @@ impl Manager {
         let refusal = change_refusal(operation.id(), &error, Verb::Load);
         let reason = refusal.reason();
         warn!(plugin = %operation.id(), reason, "a version that never served cannot be loaded: trying the one before");
-        self.prove(operation, Next::Kept(folder)).await.map_err(|_| error)
+        self.prove_admitted(operation, Next::Kept(folder)).await.map_err(|_| error)
     }
 
     /// At the start the record is the truth, and the working copy is put right before anything is loaded from it.

@@ -2,15 +2,17 @@
 
 use crate::manager::Manager;
 use crate::object::insert;
+use crate::permissions::security;
 use crate::refusal::{Refusal, chain};
 use mortise_delivery::{ListedFolder, list_folders};
 use mortise_model::{PluginId, PluginState};
 use mortise_plugin::{FunctionStatus, PluginStatus, RunningPlugin};
+use mortise_rpc::Origin;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
 impl Manager {
-    pub(crate) fn status(&self) -> Value {
+    pub(crate) fn status(&self, origin: Origin) -> Value {
         let snapshot = self.registry.snapshot();
         let loaded: Vec<&PluginId> =
             snapshot.iter().filter(|plugin| plugin.running.is_some()).map(|plugin| &plugin.id).collect();
@@ -42,6 +44,14 @@ impl Manager {
             "host": {"name": "mortise", "version": env!("CARGO_PKG_VERSION")},
             "preparing_plugins": preparing,
             "failed_plugins": failed,
+            "policy": {
+                "profile": if self.authority.policy().is_development() { "development" } else { "strict" },
+                // Where the file lies and what it says is the operator's business.
+                "error": self.policy_fault().map(|fault| match origin {
+                    Origin::Control => fault,
+                    Origin::Mesh | Origin::Plugin => "the policy file cannot be used".to_owned(),
+                }),
+            },
             "events": {"queued": self.outbox.len(), "dropped": self.outbox.dropped()},
         })
     }
@@ -60,7 +70,9 @@ impl Manager {
         let loaded: Map<String, Value> = snapshot
             .iter()
             .filter_map(|plugin| {
-                let mut value = details(plugin, plugin.running.as_ref()?);
+                let running = plugin.running.as_ref()?;
+                let mut value = details(plugin, running);
+                insert(&mut value, "denied", self.denied(running.asker()));
                 if let Some((generation, reason)) = self.taken_back(&plugin.id) {
                     insert(&mut value, "rolled_back", json!({"from_generation": generation, "reason": reason}));
                 }
@@ -83,7 +95,10 @@ fn available(folder: &ListedFolder, plugin: Option<&PluginStatus>) -> Value {
     let loaded = plugin.is_some_and(|plugin| plugin.running.is_some());
     let mut entry = json!({"id": folder.name, "path": folder.path.display().to_string(), "loaded": loaded});
     match &folder.manifest {
-        Ok(manifest) => insert(&mut entry, "manifest", Value::Object(manifest.raw.clone())),
+        Ok(manifest) => {
+            insert(&mut entry, "manifest", Value::Object(manifest.raw.clone()));
+            insert(&mut entry, "security", security(&manifest.permissions));
+        }
         Err(error) => insert(&mut entry, "manifest_error", chain(error)),
     }
     match plugin.map(|plugin| &plugin.state) {
@@ -128,6 +143,7 @@ fn details(plugin: &PluginStatus, running: &RunningPlugin) -> Value {
     insert(&mut value, "events", events);
     insert(&mut value, "name_conflicts", conflicts(&running.functions));
     insert(&mut value, "warnings", warnings(running));
+    insert(&mut value, "security", security(running.asker().wanted));
     insert(
         &mut value,
         "health",

@@ -6,6 +6,7 @@ use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
 use mortise_delivery::{UploadError, UploadId, UploadPhase, UploadedBundle, Uploads, decode_base64};
 use mortise_model::{Digest, Json};
+use mortise_policy::SourceKind;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tracing::info;
@@ -28,6 +29,7 @@ impl Manager {
     }
 
     pub(crate) async fn begin_upload(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+        self.admit_source(SourceKind::Upload)?;
         let total_bytes = arguments.number("total_bytes")?;
         let digest = Digest::parse(arguments.text("digest")?.trim()).map_err(|error| {
             Refusal::new("invalid_argument", "argument `digest` must be the archive's SHA-256")

@@ -123,6 +123,8 @@ impl Manager {
         self.forget_taken_back(&id);
         let removed = operation.remove().await.ok().flatten();
         self.registry.forget(&id);
+        // Granted while it went: whoever comes under that name later starts with nothing.
+        let forgotten = self.authority.forget(&id).await;
         let Some(Uninstalled { generations, edits }) = gone else { return Err(not_installed(id.as_str())) };
         let count = generations.len();
         let (wanted, registry) = (id.clone(), self.registry.clone());
@@ -135,6 +137,9 @@ impl Manager {
             "was_loaded": removed.is_some(),
             "generations_removed": count,
         });
+        if let Err(error) = forgotten {
+            warn!(plugin = %id, error = chain(&error), "failed to forget what an uninstalled plugin was granted");
+        }
         if let Err(error) = cleared {
             warn!(plugin = %id, error = chain(&error), "failed to remove what an uninstalled plugin ran from");
             let warning = format!("its files are removed at the next start: {}", chain(&error));

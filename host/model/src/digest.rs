@@ -21,7 +21,7 @@ impl Digest {
 
     /// A digest computed elsewhere, for instance while streaming.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

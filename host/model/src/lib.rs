@@ -13,6 +13,7 @@ mod json;
 mod limits;
 mod line;
 mod manifest;
+mod permission;
 mod quantity;
 mod state;
 mod suggestion;
@@ -27,8 +28,8 @@ pub use json::{Json, JsonError, is_truthy};
 pub use limits::{LimitError, Limits};
 pub use line::{chain, cut, one_line};
 pub use manifest::{
-    ConfigError, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning, Permissions, RuntimeKind,
-    Swap,
+    ConfigError, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning, RuntimeKind, Swap,
 };
+pub use permission::{Permission, PermissionError, Permissions};
 pub use quantity::{ByteSize, QuantityError, TimeSpan};
 pub use state::PluginState;

@@ -9,11 +9,10 @@ mod strict;
 mod tests;
 
 pub use error::{ManifestError, ManifestWarning};
-pub use permissions::Permissions;
 pub use schema::ConfigError;
 
 use crate::suggestion::{near_miss, suggestion};
-use crate::{Json, Limits, PluginId};
+use crate::{Json, Limits, Permissions, PluginId};
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -181,7 +180,7 @@ impl Manifest {
             Some(asked) => limits.lowered(asked)?,
             None => limits,
         };
-        let permissions = member(&raw, "permissions")?.map(Permissions::parse).transpose()?.unwrap_or_default();
+        let permissions = member(&raw, "permissions")?.map(permissions::parse).transpose()?.unwrap_or_default();
         let empty = Map::new();
         let config = member(&raw, "config")?.unwrap_or(&empty);
         if let Some(schema) = member(&raw, "config_schema")? {

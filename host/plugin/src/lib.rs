@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod authority;
 mod generation;
 mod job;
 mod log;
@@ -18,6 +19,7 @@ mod services;
 mod waiting;
 
 pub use account::{Account, Latency, Metering, Stats};
+pub use authority::{Asker, Authority, Denied, Leave};
 pub use generation::Outcomes;
 pub use job::{Job, JobKind, Ticket};
 pub use log::{LOG_LINES_KEPT_MAX, LogLine, LogPage};

@@ -1,6 +1,7 @@
 //! The turn to change one plugin: prepare beside the old, swap, or take away.
 
 use crate::account::Account;
+use crate::authority::Authority;
 use crate::generation::Generation;
 use crate::registry::{ActivateError, Activated, Command, Names, Removed, Shared, Vacated, stop};
 use crate::runtime::{Package, PrepareError, Runtime};
@@ -115,7 +116,8 @@ impl Operation {
     /// [`PrepareError`] says what is wrong with the plugin, or that the mesh could not advertise it.
     pub async fn prepare(&self, package: Package) -> Result<Prepared, PrepareError> {
         let runtime = self.shared.runtime_for(&package)?;
-        let services = self.shared.services_for(&package, self.shared.accounts.of(&package.id));
+        let authority = Arc::clone(&self.shared.authority);
+        let services = self.shared.services_for(&package, authority, self.shared.accounts.of(&package.id));
         let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
         supported(instance.description())?;
         let incarnation = self.shared.incarnations.fetch_add(1, Ordering::Relaxed);
@@ -204,9 +206,14 @@ impl Shared {
         self.runtimes.iter().find(|runtime| runtime.kind() == kind).ok_or(PrepareError::NoRuntime(kind))
     }
 
-    pub(crate) fn services_for(&self, package: &Package, account: Arc<Account>) -> Arc<Services> {
+    pub(crate) fn services_for(
+        &self,
+        package: &Package,
+        authority: Arc<dyn Authority>,
+        account: Arc<Account>,
+    ) -> Arc<Services> {
         let (device, tenant) = (self.device.clone(), self.tenant.clone());
-        Arc::new(Services::new(package, device, tenant, Arc::clone(&self.backend), account))
+        Arc::new(Services::new(package, device, tenant, Arc::clone(&self.backend), authority, account))
     }
 
     /// Which names `generation` would serve under, or why it may not.

@@ -1,6 +1,7 @@
 //! What a plugin would bring, without loading it.
 
 use crate::account::Account;
+use crate::authority::Nobody;
 use crate::generation::Generation;
 use crate::job::Job;
 use crate::operation::supported;
@@ -25,8 +26,9 @@ pub struct Outlook {
 
 pub(crate) async fn describe(shared: &Shared, package: Package) -> Result<Outlook, PrepareError> {
     let runtime = shared.runtime_for(&package)?;
-    // What it does on the way is nobody's account.
-    let services = shared.services_for(&package, Arc::new(Account::new(package.id.clone())));
+    // What it does on the way is nobody's account, and nobody has granted it anything.
+    let account = Arc::new(Account::new(package.id.clone()));
+    let services = shared.services_for(&package, Arc::new(Nobody), account);
     let description = runtime.describe(&package, Arc::clone(&services)).await?;
     supported(&description)?;
     // Judged like any generation. Number 0 is nobody's.

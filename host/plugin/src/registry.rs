@@ -10,6 +10,7 @@ pub(crate) use awaited::Vacated;
 pub(crate) use drain::stop;
 
 use crate::account::{Accounts, Stats};
+use crate::authority::{Asker, Authority};
 use crate::generation::{Generation, Outcomes};
 use crate::log::LogPage;
 use crate::operation::{Busy, Operation, OperationLocks, supported};
@@ -58,6 +59,8 @@ pub struct RegistryParts {
     pub runtimes: Vec<Arc<dyn Runtime>>,
     /// What plugins may ask of the host.
     pub backend: Arc<dyn Backend>,
+    /// Who says what plugins may do.
+    pub authority: Arc<dyn Authority>,
     /// The most bytes that the mesh carries in one message; may change with the mesh.
     pub message_bytes_max: watch::Receiver<usize>,
     /// Who claimed which bare name when the host ended last.
@@ -76,6 +79,7 @@ pub(crate) struct Shared {
     pub(crate) device: DeviceId,
     pub(crate) tenant: Tenant,
     pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) authority: Arc<dyn Authority>,
     pub(crate) runtimes: Vec<Arc<dyn Runtime>>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) config: RegistryConfig,
@@ -139,6 +143,12 @@ impl RunningPlugin {
     #[must_use]
     pub fn package(&self) -> &Package {
         &self.generation.package
+    }
+
+    /// Who it is to those who say what it may do.
+    #[must_use]
+    pub fn asker(&self) -> Asker<'_> {
+        self.package().asker()
     }
 
     /// The number under which its files are kept.
@@ -236,7 +246,8 @@ impl Registry {
     /// Starts the owner task on the current runtime.
     #[must_use]
     pub fn start(parts: RegistryParts) -> Self {
-        let RegistryParts { device, tenant, routes, runtimes, backend, message_bytes_max, names, config } = parts;
+        let RegistryParts { device, tenant, routes, runtimes, backend, authority, message_bytes_max, names, config } =
+            parts;
         let (commands, inbox) = mpsc::channel(64);
         let snapshot = Arc::new(ArcSwap::from_pointee(Vec::new()));
         let claims = Arc::new(ArcSwap::from_pointee(names.clone()));
@@ -258,6 +269,7 @@ impl Registry {
             device,
             tenant,
             backend,
+            authority,
             runtimes,
             commands,
             config,

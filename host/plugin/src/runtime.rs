@@ -1,5 +1,6 @@
 //! What a runtime gives the host: [`Runtime`] prepares, [`Instance`] serves.
 
+use crate::authority::Asker;
 use crate::job::Job;
 use crate::services::Services;
 use async_trait::async_trait;
@@ -22,6 +23,14 @@ pub struct Package {
     pub tree: Digest,
     /// The number under which the plugin's files are kept: larger is newer.
     pub generation: u64,
+}
+
+impl Package {
+    /// Who it is to those who say what it may do.
+    #[must_use]
+    pub fn asker(&self) -> Asker<'_> {
+        Asker { plugin: &self.id, tree: &self.tree, wanted: &self.manifest.permissions }
+    }
 }
 
 /// Why a generation could not be prepared. Nothing of it is left running.

@@ -1,9 +1,12 @@
 //! What the host does for a running plugin.
 
 use crate::account::Account;
+use crate::authority::{Asker, Authority, Denied, Leave};
 use crate::runtime::Package;
 use async_trait::async_trait;
-use mortise_model::{DeviceId, EmittedName, Failure, Json, Limits, Manifest, PluginId, Tenant, cut, glob};
+use mortise_model::{
+    DeviceId, Digest, EmittedName, Failure, Json, Limits, Manifest, Permission, PluginId, Tenant, cut,
+};
 use mortise_rpc::TraceContext;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +20,9 @@ pub const CALL_DEPTH_MAX: u8 = 8;
 /// How many events one generation may emit before it is activated, and how many bytes they may have.
 const HELD_EVENTS_MAX: usize = 1000;
 const HELD_BYTES_MAX: usize = 1 << 20;
+
+/// How much of a name that cannot be is told in an error, in bytes.
+const NAME_BYTES_SHOWN: usize = 128;
 
 /// The longest source of a log line, in bytes; what is over is cut.
 const LOG_SOURCE_BYTES_MAX: usize = 256;
@@ -59,8 +65,10 @@ pub struct Services {
     generation: u64,
     device: DeviceId,
     tenant: Tenant,
+    tree: Digest,
     manifest: Arc<Manifest>,
     backend: Arc<dyn Backend>,
+    authority: Arc<dyn Authority>,
     account: Arc<Account>,
     /// Events emitted before activation; none once it is active. The std mutex is held for a push only.
     held: Mutex<Option<Held>>,
@@ -81,6 +89,7 @@ impl Services {
         device: DeviceId,
         tenant: Tenant,
         backend: Arc<dyn Backend>,
+        authority: Arc<dyn Authority>,
         account: Arc<Account>,
     ) -> Self {
         Self {
@@ -88,8 +97,10 @@ impl Services {
             generation: package.generation,
             device,
             tenant,
+            tree: package.tree,
             manifest: Arc::clone(&package.manifest),
             backend,
+            authority,
             account,
             held: Mutex::new(Some(Held::default())),
             active: watch::Sender::new(false),
@@ -201,15 +212,19 @@ impl Services {
     /// Calls a function of this host or of another device, once the generation is active. Cancel safe.
     ///
     /// # Errors
-    /// `permission_denied` when the manifest does not ask for it, `rate_limited` beyond `limits.mesh_calls_per_second`,
-    /// `call_depth` when plugins call one another more
-    /// than [`CALL_DEPTH_MAX`] deep, `deadline_exceeded`, or the function's own failure.
+    /// `permission_denied` when the plugin is not granted it, `rate_limited` beyond `limits.mesh_calls_per_second`,
+    /// `call_depth` when plugins call one another more than [`CALL_DEPTH_MAX`] deep, `deadline_exceeded`, or the
+    /// function's own failure.
     pub async fn invoke(&self, mut invocation: Invocation) -> Result<Json, Failure> {
         // This device by its own name is still this device: other permissions hold for it.
         if invocation.device.as_deref() == Some(self.device.as_str()) {
             invocation.device = None;
         }
-        self.may_invoke(&invocation)?;
+        let (access, what) = access_of(&invocation);
+        if !*self.active.borrow() {
+            // Whoever lacks it learns that now, and not once it serves.
+            self.judge(&access, &what)?;
+        }
         if invocation.depth >= CALL_DEPTH_MAX {
             return Err(Failure::new(
                 "call_depth",
@@ -223,6 +238,7 @@ impl Services {
         let call = async {
             // The sender lives as long as `self`.
             let _ = self.active.subscribe().wait_for(|active| *active).await;
+            self.permit(&access, &what).await?;
             self.backend.invoke(&self.plugin, invocation).await
         };
         tokio::time::timeout_at(deadline, call)
@@ -230,16 +246,20 @@ impl Services {
             .unwrap_or_else(|_| Err(Failure::retryable("deadline_exceeded", "the invocation was not answered in time")))
     }
 
-    /// The devices seen now, as a JSON array of presence records.
+    /// The devices seen now, as a JSON array of presence records. Cancel safe.
     ///
     /// # Errors
-    /// `permission_denied` when the manifest does not ask for `permissions.mesh.discover`, `rate_limited` beyond
+    /// `permission_denied` when the plugin is not granted `mesh.discover`, `rate_limited` beyond
     /// `limits.mesh_calls_per_second`.
-    pub fn discover(&self) -> Result<Json, Failure> {
-        if !self.manifest.permissions.mesh_discover {
-            return Err(self.denied("discover devices", "\"permissions\": {\"mesh\": {\"discover\": true}}"));
-        }
+    pub async fn discover(&self) -> Result<Json, Failure> {
+        let what = "list the devices on the mesh";
         self.use_mesh()?;
+        if *self.active.borrow() {
+            self.permit(&Permission::MeshDiscover, what).await?;
+        } else if self.judge(&Permission::MeshDiscover, what)? == Leave::Once {
+            let cure = "what was granted for a single time counts once it serves".to_owned();
+            return Err(self.denied(what, &Denied { cure }));
+        }
         Ok(self.backend.discover())
     }
 
@@ -249,34 +269,34 @@ impl Services {
         if admitted { Ok(()) } else { Err(too_many("calls over the mesh", "mesh_calls_per_second", per_second)) }
     }
 
-    fn may_invoke(&self, invocation: &Invocation) -> Result<(), Failure> {
-        let permissions = &self.manifest.permissions;
-        let function = &invocation.function;
-        match &invocation.device {
-            None if permissions.plugins.iter().any(|pattern| glob(pattern, function)) => Ok(()),
-            None => Err(self
-                .denied(&format!("call `{function}`"), &format!("\"permissions\": {{\"plugins\": [\"{function}\"]}}"))),
-            Some(device) => {
-                let allowed = permissions.mesh_invoke.iter().any(|pattern| match pattern.split_once('/') {
-                    Some((devices, functions)) => glob(devices, device) && glob(functions, function),
-                    None => glob(pattern, device),
-                });
-                if allowed {
-                    Ok(())
-                } else {
-                    Err(self.denied(
-                        &format!("call `{function}` of device `{device}`"),
-                        &format!("\"permissions\": {{\"mesh\": {{\"invoke\": [\"{device}/{function}\"]}}}}"),
-                    ))
-                }
-            }
-        }
+    fn judge(&self, access: &Permission, what: &str) -> Result<Leave, Failure> {
+        self.authority.judge(self.asker(), access).map_err(|denied| self.denied(what, &denied))
     }
 
-    fn denied(&self, what: &str, cure: &str) -> Failure {
+    async fn permit(&self, access: &Permission, what: &str) -> Result<(), Failure> {
+        self.authority.permit(self.asker(), access).await.map_err(|denied| self.denied(what, &denied))
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        Asker { plugin: &self.plugin, tree: &self.tree, wanted: &self.manifest.permissions }
+    }
+
+    fn denied(&self, what: &str, denied: &Denied) -> Failure {
         self.account.denied.fetch_add(1, Ordering::Relaxed);
-        let text = format!("the plugin may not {what}; its manifest would have to say {cure}");
-        Failure::new("permission_denied", text)
+        Failure::new("permission_denied", format!("the plugin may not {what}: {}", denied.cure))
+    }
+}
+
+/// What an invocation needs, as a permission and in words.
+fn access_of(invocation: &Invocation) -> (Permission, String) {
+    let functions = invocation.function.clone();
+    let shown = cut(&invocation.function, NAME_BYTES_SHOWN);
+    match invocation.device.clone() {
+        None => (Permission::Plugins(functions), format!("call `{shown}`")),
+        Some(devices) => {
+            let what = format!("call `{shown}` of device `{}`", cut(&devices, NAME_BYTES_SHOWN));
+            (Permission::MeshInvoke { devices, functions }, what)
+        }
     }
 }
 

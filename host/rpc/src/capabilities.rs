@@ -36,7 +36,11 @@ fn function<'a>(name: &'a str, def: &'a FunctionDef) -> Function<'a> {
 }
 
 /// Host functions first in their own order, then those of plugins as given (wire contract 6.5).
-pub(crate) fn encode_capabilities(host: &[FunctionDef], plugins: &[&AdvertisedFunction], events: &[&EventDef]) -> Json {
+pub(crate) fn encode_capabilities(
+    host: &[&FunctionDef],
+    plugins: &[&AdvertisedFunction],
+    events: &[&EventDef],
+) -> Json {
     let functions = host
         .iter()
         .map(|def| function(def.name.as_str(), def))

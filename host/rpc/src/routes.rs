@@ -6,7 +6,7 @@ use arc_swap::{ArcSwap, Guard};
 use mortise_model::{EventDef, FunctionDef, Json};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::watch;
 
 /// Answered by the runtime itself, before any function (wire contract 3.2).
@@ -27,8 +27,6 @@ pub struct HostRoute {
     pub def: FunctionDef,
     /// Serves it.
     pub handler: Arc<dyn Handler>,
-    /// False for functions that callers on the mesh may not use: those can be called, and refuse.
-    pub advertised: bool,
 }
 
 /// One function of a plugin under the name it is advertised by.
@@ -41,7 +39,7 @@ pub struct AdvertisedFunction {
 }
 
 /// What plugins bring to the table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct PluginRoutes {
     /// By every name that may be called.
     pub routes: HashMap<Arc<str>, Route>,
@@ -75,10 +73,17 @@ struct Host {
     routes: HashMap<Arc<str>, Route>,
     functions: Vec<FunctionDef>,
     events: Vec<EventDef>,
+    /// Which functions callers on the mesh may use. The others can be called, and refuse.
+    offers: Offers,
 }
+
+/// Whether a function of the host is advertised.
+type Offers = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 struct Shared {
     host: OnceLock<Host>,
+    /// What plugins brought last. The std mutex is held while a table is made, so that the newest is the last.
+    plugins: Mutex<PluginRoutes>,
     table: ArcSwap<RouteTable>,
     version: watch::Sender<u64>,
 }
@@ -94,11 +99,18 @@ impl Routes {
         let capabilities = encode_capabilities(&[], &[], &[]);
         let table = RouteTable { routes: HashMap::new(), capabilities };
         let (version, _) = watch::channel(0);
-        Self(Arc::new(Shared { host: OnceLock::new(), table: ArcSwap::from_pointee(table), version }))
+        let plugins = Mutex::default();
+        Self(Arc::new(Shared { host: OnceLock::new(), plugins, table: ArcSwap::from_pointee(table), version }))
     }
 
-    /// Puts the host's own functions in, in the order they are advertised. Counts only once, before any plugin.
-    pub fn install_host(&self, functions: Vec<HostRoute>, events: Vec<EventDef>) {
+    /// Puts the host's own functions in, in the order they are advertised, as far as `offers` says yes: what it says may
+    /// change, see [`Routes::refresh`]. Counts only once, before any plugin.
+    pub fn install_host(
+        &self,
+        functions: Vec<HostRoute>,
+        events: Vec<EventDef>,
+        offers: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) {
         let routes = functions
             .iter()
             .map(|route| {
@@ -106,9 +118,10 @@ impl Routes {
                 (Arc::clone(&name), Route { function: name, handler: Arc::clone(&route.handler) })
             })
             .collect();
-        let functions = functions.into_iter().filter(|route| route.advertised).map(|route| route.def).collect();
-        if self.0.host.set(Host { routes, functions, events }).is_ok() {
-            self.publish(PluginRoutes::default());
+        let functions = functions.into_iter().map(|route| route.def).collect();
+        let offers = Box::new(offers);
+        if self.0.host.set(Host { routes, functions, events, offers }).is_ok() {
+            self.refresh();
         }
     }
 
@@ -124,16 +137,27 @@ impl Routes {
         self.0.host.get().is_some_and(|host| host.events.iter().any(|event| event.name.as_str() == name))
     }
 
-    /// The bytes that advertising `plugins` would take.
+    /// The bytes that advertising `plugins` would take at most, whatever the host comes to offer.
     #[must_use]
     pub fn advertisement_bytes(&self, plugins: &PluginRoutes) -> usize {
-        self.encode(plugins).as_str().len()
+        self.encode(plugins, |_, _| true).as_str().len()
     }
 
     /// Swaps the table. Calls that took the old one end on it. The host's own functions cannot be shadowed.
     pub fn publish(&self, plugins: PluginRoutes) {
-        let capabilities = self.encode(&plugins);
-        let mut routes = plugins.routes;
+        let mut last = self.0.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = plugins;
+        self.swap(&last);
+    }
+
+    /// Advertises anew: what the host offers has changed.
+    pub fn refresh(&self) {
+        self.swap(&self.0.plugins.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn swap(&self, plugins: &PluginRoutes) {
+        let capabilities = self.encode(plugins, |host, name| (host.offers)(name));
+        let mut routes = plugins.routes.clone();
         if let Some(host) = self.0.host.get() {
             routes.extend(host.routes.iter().map(|(name, route)| (Arc::clone(name), route.clone())));
         }
@@ -153,16 +177,19 @@ impl Routes {
         self.0.version.subscribe()
     }
 
-    fn encode(&self, plugins: &PluginRoutes) -> Json {
+    fn encode(&self, plugins: &PluginRoutes, offers: impl Fn(&Host, &str) -> bool) -> Json {
         let (functions, events) = match self.0.host.get() {
-            Some(host) => (host.functions.as_slice(), host.events.as_slice()),
-            None => (&[][..], &[][..]),
+            Some(host) => {
+                let offered = host.functions.iter().filter(|function| offers(host, function.name.as_str()));
+                (offered.collect(), host.events.as_slice())
+            }
+            None => (Vec::new(), &[][..]),
         };
         let mut advertised: Vec<&AdvertisedFunction> = plugins.functions.iter().collect();
         advertised.sort_by(|a, b| a.name.cmp(&b.name));
         let mut all_events: Vec<&EventDef> = events.iter().chain(&plugins.events).collect();
         all_events.sort_by(|a, b| a.name.cmp(&b.name));
-        encode_capabilities(functions, &advertised, &all_events)
+        encode_capabilities(&functions, &advertised, &all_events)
     }
 }
 

@@ -33,6 +33,7 @@ impl From<&RunArgs> for HostFlags {
             install_ca_files: args.install_ca_files.clone(),
             keep_versions: args.keep_versions.clone(),
             probation: args.probation.clone(),
+            policy: args.policy.clone(),
             availability: args.availability.clone(),
             heartbeat_ttl: args.heartbeat_ttl.clone(),
             log_level: args.log.log_level.clone(),

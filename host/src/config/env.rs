@@ -123,6 +123,8 @@ env_table! {
     MORTISE_KEEP_VERSIONS: "1 to 100", "2";
     /// How long after an upgrade a version that keeps failing is rolled back by the host itself (`--probation`).
     MORTISE_PROBATION: "duration up to `24h`; `0s` for never", "`30s`";
+    /// What plugins may do, and who may call what (`--policy`): a policy file, or the word `development`.
+    MORTISE_POLICY: "path, `~` allowed; or `development`", "nothing is granted";
 
     /// Whether published plugins are served over HTTP (`--artifact-serve`). There is no authentication.
     DC_PLUGIN_ARTIFACT_SERVE: "boolean", "`false`";

@@ -171,6 +171,15 @@ pub enum ConfigError {
         #[source]
         source: Box<mortise_delivery::FetchError>,
     },
+    /// A policy that cannot be used.
+    #[error("invalid value for {origin}")]
+    Policy {
+        /// Where it was set.
+        origin: Origin,
+        /// Which file, and what is wrong with it.
+        #[source]
+        source: crate::policy::PolicyFileError,
+    },
     /// A deployment under the reference's name that says no host (wire contract 10.11: exit 2).
     #[error("`--host` is missing")]
     HostMissing,
@@ -223,6 +232,7 @@ impl ConfigError {
             Self::Unsupported { cure, .. } => (*cure).to_owned(),
             Self::ArtifactUrl { source, .. } => source.hint(),
             Self::Authorities { source, .. } => source.hint(),
+            Self::Policy { source, .. } => source.hint(),
             Self::HostMissing => {
                 "say which host with `--host ID`; `mortise deploy` without it asks the one of this machine".into()
             }
@@ -304,6 +314,9 @@ pub enum ConfigWarning {
     /// Wire contract 9.3.
     #[error("running INSECURE: authentication and the device id are not checked at start; not for production")]
     Insecure,
+    /// Whoever installs a plugin decides what it may do.
+    #[error("running with the policy profile `development`: plugins get whatever they ask for; not for production")]
+    DevelopmentPolicy,
     /// Wire contract 9.3.
     #[error("a TLS certificate authority is configured, but no broker URL begins with `tls://`")]
     AuthorityWithoutTls,

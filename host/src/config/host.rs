@@ -6,6 +6,7 @@ use super::env::{self, EnvVar, Environment};
 use super::error::{ConfigError, ConfigErrors, ConfigWarning};
 use super::identity;
 use super::install::{self, InstallConfig};
+use super::policy::{self, PolicyConfig};
 use super::setting::{Origin, Resolver, Setting, Sourced};
 use mortise_model::{DeviceId, Tenant};
 use mortise_telemetry::{LogConfig, LogFormat, LogLevel};
@@ -46,6 +47,7 @@ pub struct HostFlags {
     pub install_ca_files: Vec<String>,
     pub keep_versions: Option<String>,
     pub probation: Option<String>,
+    pub policy: Option<String>,
     pub availability: Option<String>,
     pub heartbeat_ttl: Option<String>,
     pub log_level: Option<String>,
@@ -71,6 +73,8 @@ pub struct HostConfig {
     pub bundled_plugins: Option<PathBuf>,
     /// What an install may bring, from where, and what is kept of it.
     pub install: InstallConfig,
+    /// What plugins may do, and who may call what.
+    pub policy: PolicyConfig,
     /// Published plugins.
     pub artifacts: ArtifactConfig,
     /// Base of documentation links, without a slash at its end.
@@ -96,7 +100,8 @@ pub struct HostResolution {
 
 /// Resolves the configuration of `run`: flag, then environment, then credentials file, then default.
 ///
-/// Reads the credentials file, if one is named or found, and the files of authorities that downloads are to trust.
+/// Reads the credentials file, if one is named or found, the policy file, and the files of authorities that downloads
+/// are to trust.
 /// Touches nothing else.
 ///
 /// # Errors
@@ -159,6 +164,7 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
     };
     let bundled_plugins = resolve_bundled(flags, r);
     let install = install::resolve(flags, r);
+    let policy = policy::resolve(flags, r);
     let serve = artifact::resolve_serve(flags.artifact_serve, r);
     let artifacts = artifact::resolve(artifact::Place::default(), serve, capabilities_dir.as_deref(), r);
     let docs = r.env(&[&env::DC_PLUGIN_DOCS_BASE_URL]);
@@ -185,6 +191,7 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
         auto_load,
         bundled_plugins,
         install: install?,
+        policy: policy?,
         artifacts: artifacts?,
         docs_base_url: docs.value.trim_end_matches('/').to_owned(),
         availability: availability?,

@@ -12,6 +12,7 @@ mod error;
 mod host;
 mod identity;
 mod install;
+mod policy;
 mod quantity;
 mod setting;
 
@@ -24,4 +25,5 @@ pub use client::{ClientConfig, ClientFlags, resolve_client};
 pub use error::{ConfigError, ConfigErrors, ConfigWarning};
 pub use host::{HostConfig, HostFlags, HostResolution, resolve_host};
 pub use install::{ARCHIVE_BYTES_MAX, InstallConfig};
+pub use policy::PolicyConfig;
 pub use setting::{Origin, Setting, Sourced};

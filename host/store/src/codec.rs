@@ -26,7 +26,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 
 /// Types that do not serialise themselves, as text.
 macro_rules! as_text {
-    ($module:ident, $optional:ident, $type:ty, $parse:expr) => {
+    ($module:ident, $type:ty, $parse:expr) => {
         pub(crate) mod $module {
             use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
@@ -39,6 +39,9 @@ macro_rules! as_text {
                 $parse(&text).map_err(D::Error::custom)
             }
         }
+    };
+    ($module:ident, $optional:ident, $type:ty, $parse:expr) => {
+        as_text!($module, $type, $parse);
 
         /// A field that is left out when it is none.
         pub(crate) mod $optional {
@@ -59,6 +62,7 @@ macro_rules! as_text {
 }
 
 as_text!(digest, digest_option, mortise_model::Digest, mortise_model::Digest::parse);
+as_text!(permission, mortise_model::Permission, str::parse::<mortise_model::Permission>);
 as_text!(instant, instant_option, jiff::Timestamp, str::parse::<jiff::Timestamp>);
 
 pub(crate) mod json {

@@ -2,7 +2,8 @@
 
 use crate::error::{StoreError, failed};
 use crate::kind::{
-    CodeHashes, Downloads, Generations, Kind as _, META, Names, Numbers, Operations, Plugins, QUARANTINE, Settings,
+    CodeHashes, Downloads, Generations, Grants, Kind as _, META, Names, Numbers, Operations, Plugins, QUARANTINE,
+    Settings,
 };
 use crate::repair::SetAside;
 use jiff::Timestamp;
@@ -156,6 +157,7 @@ pub(crate) fn make_tables(tables: &WriteTransaction) -> Result<(), redb::Error> 
     tables.open_table(Names::TABLE)?;
     tables.open_table(Operations::TABLE)?;
     tables.open_table(CodeHashes::TABLE)?;
+    tables.open_table(Grants::TABLE)?;
     tables.open_table(Downloads::TABLE)?;
     tables.open_table(Settings::TABLE)?;
     Ok(())

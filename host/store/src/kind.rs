@@ -1,6 +1,6 @@
 //! The tables, and what a row of each is.
 
-use crate::record::{DownloadRecord, GenerationRecord, OperationKey, OperationRecord, PluginRecord};
+use crate::record::{DownloadRecord, GenerationRecord, GrantRecord, OperationKey, OperationRecord, PluginRecord};
 use mortise_model::{Digest, FunctionName, Json, PluginId};
 use redb::{TableDefinition, Value};
 use serde::de::DeserializeOwned;
@@ -65,6 +65,7 @@ text_kind!(Numbers, "next_generations", PluginId, u64, |key| PluginId::new(key).
 text_kind!(Names, "names", FunctionName, Vec<PluginId>, |key| FunctionName::new(key)
     .map_err(|error| error.to_string()));
 text_kind!(CodeHashes, "code_hashes", String, CodeHash, |key: &str| Ok(key.to_owned()));
+text_kind!(Grants, "grants", PluginId, Vec<GrantRecord>, |key| PluginId::new(key).map_err(|error| error.to_string()));
 text_kind!(Downloads, "downloads", String, DownloadRecord, |key: &str| Ok(key.to_owned()));
 text_kind!(Settings, "settings", String, Setting, |key: &str| Ok(key.to_owned()));
 

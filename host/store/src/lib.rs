@@ -1,7 +1,7 @@
 //! The host's state, embedded and transactional: `<state_dir>/state.redb`.
 //!
 //! What the host must not forget lies here: which plugins should run and in which generation, what each generation is,
-//! who owns which function's name, how the last lifecycle operations ended, the hashes of compiled code, what was
+//! what was granted to whom, who owns which function's name, how the last lifecycle operations ended, the hashes of compiled code, what was
 //! downloaded, settings.
 //! Archives and unpacked files lie elsewhere; a record here is what makes them count.
 //!
@@ -23,7 +23,7 @@ mod transaction;
 
 pub use error::StoreError;
 pub use record::{
-    Desired, DownloadRecord, GenerationRecord, NameClaims, OperationKey, OperationRecord, OperationStatus,
+    Desired, DownloadRecord, GenerationRecord, GrantRecord, NameClaims, OperationKey, OperationRecord, OperationStatus,
     PluginRecord, Source,
 };
 pub use repair::{CorruptRecord, OpenReport, SetAside};

@@ -1,9 +1,9 @@
 //! What the store holds, as plain data. How it looks on disk is `codec.rs` and the `serde` attributes here: a change to
 //! either is a new format (see `database.rs`).
 
-use crate::codec::{digest, digest_option, instant, instant_option, json, json_option};
+use crate::codec::{digest, digest_option, instant, instant_option, json, json_option, permission};
 use jiff::Timestamp;
-use mortise_model::{Digest, FunctionName, Json, PluginId};
+use mortise_model::{Digest, FunctionName, Json, Permission, PluginId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -106,6 +106,25 @@ pub enum Source {
     },
     /// A snapshot of the plugin's working copy.
     WorkingCopy,
+}
+
+/// What somebody lets a plugin do, beside what the policy lets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantRecord {
+    /// What.
+    #[serde(with = "permission")]
+    pub permission: Permission,
+    /// Over the files that it holds for, where it does not hold for whatever comes under the plugin's id.
+    #[serde(default, with = "digest_option", skip_serializing_if = "Option::is_none")]
+    pub tree: Option<Digest>,
+    /// When it was granted.
+    #[serde(with = "instant")]
+    pub granted_at: Timestamp,
+    /// When it ends by itself, if it does.
+    #[serde(default, with = "instant_option", skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Whether it ends when it is used.
+    pub once: bool,
 }
 
 /// A download, so that the next one of the same URL need not bring what is here already.

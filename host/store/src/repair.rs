@@ -5,7 +5,7 @@ use crate::connection::Connection;
 use crate::database::make_tables;
 use crate::error::StoreError;
 use crate::kind::{
-    CodeHashes, Downloads, Generations, KeyOf, Kind, Names, Numbers, Operations, Plugins, QUARANTINE, Settings,
+    CodeHashes, Downloads, Generations, Grants, KeyOf, Kind, Names, Numbers, Operations, Plugins, QUARANTINE, Settings,
 };
 use crate::record::{OperationKey, OperationStatus};
 use crate::transaction::Transaction;
@@ -58,6 +58,7 @@ pub(crate) fn repair(connection: &Connection) -> Result<OpenReport, StoreError> 
         quarantine::<Names>(change, &mut report)?;
         quarantine::<Operations>(change, &mut report)?;
         quarantine::<CodeHashes>(change, &mut report)?;
+        quarantine::<Grants>(change, &mut report)?;
         quarantine::<Downloads>(change, &mut report)?;
         quarantine::<Settings>(change, &mut report)?;
         for (id, mut record) in change.query().list::<Operations>()? {

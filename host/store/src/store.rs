@@ -3,9 +3,11 @@
 use crate::connection::Connection;
 use crate::database;
 use crate::error::StoreError;
-use crate::kind::{CodeHashes, Downloads, Generations, Names, Operations, Plugins, Settings};
+use crate::kind::{CodeHashes, Downloads, Generations, Grants, Names, Operations, Plugins, Settings};
 use crate::query::Query;
-use crate::record::{DownloadRecord, GenerationRecord, NameClaims, OperationKey, OperationRecord, PluginRecord};
+use crate::record::{
+    DownloadRecord, GenerationRecord, GrantRecord, NameClaims, OperationKey, OperationRecord, PluginRecord,
+};
 use crate::repair::{self, OpenReport};
 use crate::transaction::Transaction;
 use mortise_model::{Digest, Json, PluginId};
@@ -123,6 +125,14 @@ impl Store {
     pub fn operations(&self) -> Result<Vec<(OperationKey, OperationRecord)>, StoreError> {
         let operations = self.query(|query| query.list::<Operations>())?;
         Ok(operations.into_iter().rev().map(|((_, key), record)| (key, record)).collect())
+    }
+
+    /// What every plugin was granted, where that can be decoded. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn grants(&self) -> Result<BTreeMap<PluginId, Vec<GrantRecord>>, StoreError> {
+        self.query(|query| Ok(query.list::<Grants>()?.into_iter().collect()))
     }
 
     /// The digest of a compiled file. Blocks.

@@ -3,10 +3,13 @@
 use crate::codec;
 use crate::error::StoreError;
 use crate::kind::{
-    CodeHash, CodeHashes, Downloads, Generations, Kind, META, Names, Numbers, Operations, Plugins, Setting, Settings,
+    CodeHash, CodeHashes, Downloads, Generations, Grants, Kind, META, Names, Numbers, Operations, Plugins, Setting,
+    Settings,
 };
 use crate::query::Query;
-use crate::record::{DownloadRecord, GenerationRecord, NameClaims, OperationKey, OperationRecord, PluginRecord};
+use crate::record::{
+    DownloadRecord, GenerationRecord, GrantRecord, NameClaims, OperationKey, OperationRecord, PluginRecord,
+};
 use mortise_model::{Digest, FunctionName, Json, PluginId};
 use redb::{ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
 use std::collections::BTreeMap;
@@ -112,7 +115,8 @@ impl<'a> Transaction<'a> {
         self.put::<Plugins>(id, record, RECORD_BYTES_MAX)
     }
 
-    /// Removes a plugin's record and those of its generations. Names, operations and the count of its generations stay.
+    /// Removes a plugin's record and those of its generations. Names, operations, grants and the count of its
+    /// generations stay.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -187,6 +191,17 @@ impl<'a> Transaction<'a> {
             table.pop_first().map_err(self.engine())?;
         }
         Ok(())
+    }
+
+    /// Replaces all that a plugin was granted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_grants(&mut self, id: &PluginId, grants: &[GrantRecord]) -> Result<(), StoreError> {
+        if grants.is_empty() {
+            return self.remove::<Grants>(id);
+        }
+        self.put::<Grants>(id, &grants.to_vec(), RECORD_BYTES_MAX)
     }
 
     /// Remembers the digest of a compiled file under its code key.

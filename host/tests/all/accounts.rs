@@ -6,6 +6,7 @@ use crate::program::{mortise, run};
 use serde_json::{Value, json};
 
 async fn start<'a>(site: &'a Site, limits: Value) -> Host<'a> {
+    site.policy("profile = 'development'");
     let host = site.start().await;
     let permissions = json!({"mesh": {"discover": true}});
     host.install(&Plugin::of("talker", "behave").with("limits", limits).with("permissions", permissions)).await;
@@ -156,6 +157,7 @@ async fn what_a_refused_plugin_logged_can_be_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_reads_no_log_whatever_it_asks_for() {
     let site = Site::on_nats();
+    site.policy("profile = 'development'");
     let host = site.start().await;
     host.install(&Plugin::of("talker", "behave").with("permissions", json!({"plugins": ["*"]}))).await;
     let read = json!({"function": "get_plugin_logs", "params": {"plugin_id": "talker"}});

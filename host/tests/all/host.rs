@@ -95,6 +95,18 @@ impl Site {
         self.broker.as_ref().expect("this test is on NATS")
     }
 
+    /// Writes the policy file, from which hosts that start here take their policy.
+    pub(crate) fn policy(&self, text: &str) {
+        // Renamed, so that nobody reads half of it.
+        let unfinished = self.path().join("policy.new");
+        std::fs::write(&unfinished, text).unwrap();
+        std::fs::rename(unfinished, self.policy_file()).unwrap();
+    }
+
+    pub(crate) fn policy_file(&self) -> PathBuf {
+        self.path().join("policy.toml")
+    }
+
     /// Puts a plugin where the host finds it at its start.
     pub(crate) fn put(&self, plugin: &Plugin) {
         plugin.put_into(&self.capabilities());
@@ -115,6 +127,9 @@ impl Site {
             .arg(&self.capabilities);
         if let Some(state) = &self.state {
             command.arg("--state-dir").arg(state);
+        }
+        if self.policy_file().exists() {
+            command.arg("--policy").arg(self.policy_file());
         }
         match &self.broker {
             Some(broker) => {

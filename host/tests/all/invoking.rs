@@ -5,6 +5,7 @@ use crate::host::{Host, Site};
 use serde_json::{Value, json};
 
 async fn start<'a>(site: &'a Site, permissions: Value) -> Host<'a> {
+    site.policy("profile = 'development'");
     site.put(&Plugin::of("caller", "behave").with("permissions", permissions));
     site.put(&Plugin::assembled("hello-world"));
     let host = site.start().await;
@@ -46,7 +47,7 @@ async fn a_plugin_without_the_permission_is_refused_with_the_cure() {
         let error = host.fail("invoke_local", hello(name)).await;
         assert_eq!(error["data"]["code"], "permission_denied", "{error}");
         let message = error["message"].as_str().unwrap();
-        assert!(message.contains(&format!("\"plugins\": [\"{name}\"]")), "{message}");
+        assert!(message.contains(&format!("`mortise deploy grant caller plugins:{name}`")), "{message}");
     }
     for (function, params) in [("invoke", json!({"device": "other", "function": "f"})), ("discover", json!({}))] {
         assert_eq!(host.fail(function, params).await["data"]["code"], "permission_denied");
@@ -73,6 +74,7 @@ async fn a_plugin_may_look_at_the_host_and_not_change_it() {
 async fn a_plugin_calls_another_device() {
     for site in [Site::on_nats(), Site::on_zenoh()] {
         let permissions = json!({"mesh": {"invoke": ["*/hello_world"], "discover": true}});
+        site.policy("[[plugin]]\nid = 'caller'\ngrant = ['mesh.invoke:*', 'mesh.discover']");
         site.put(&Plugin::of("caller", "behave").with("permissions", permissions));
         let other = site.beside();
         Plugin::assembled("hello-world").put_into(&other.capabilities());

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// What a host without plugins advertises: the reference's functions in its order (wire contract 6.4), then ours.
 /// `install_plugin` is for mesh callers only where the operator names folders.
-const HOST_FUNCTIONS: [&str; 24] = [
+const HOST_FUNCTIONS: [&str; 25] = [
     "get_plugin_artifact_url",
     "get_plugin_authoring_guide",
     "get_plugin_template",
@@ -28,6 +28,7 @@ const HOST_FUNCTIONS: [&str; 24] = [
     "commit_plugin_upload",
     "get_plugin_logs",
     "get_plugin_operation",
+    "get_plugin_permissions",
     "get_plugin_stats",
     "list_plugin_versions",
     "plan_plugin_install",
@@ -177,7 +178,9 @@ async fn check_list(host: &Host<'_>, site: &Site, way: Way, summary: &Value) {
     }
     let manifest = Plugin::assembled("hello-world").manifest;
     let path = site.capabilities().join("hello-world");
-    let available = json!([{"id": "hello-world", "path": path, "loaded": true, "manifest": manifest}]);
+    let security = json!({"risk": "low", "reasons": []});
+    let available =
+        json!([{"id": "hello-world", "path": path, "loaded": true, "manifest": manifest, "security": security}]);
     assert_eq!(list["available"], available);
 }
 

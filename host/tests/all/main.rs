@@ -22,6 +22,7 @@ mod web;
 
 mod accounts;
 mod artifacts;
+mod audit;
 mod bad_bundles;
 mod bundled;
 mod cli;
@@ -40,6 +41,7 @@ mod losses;
 mod names;
 mod objects;
 mod outage;
+mod permissions;
 mod plans;
 mod process;
 mod swaps;

@@ -78,7 +78,11 @@ async fn a_plan_tells_what_an_install_would_change_and_changes_nothing() {
         json!({"function": "version", "owner": "plugin `versioned`", "advertised_as": "other.version"})
     );
     let added = ["mesh.invoke camera-*", "plugins demo.*"];
-    assert_eq!(other["permissions"], json!({"wanted": wanted, "added": added, "removed": []}));
+    let denied = ["plugins:demo.*", "mesh.invoke:camera-*"]
+        .map(|lacking| json!({"permission": lacking, "command": format!("mortise deploy grant other '{lacking}'")}));
+    let permissions = json!({"wanted": wanted, "added": added, "removed": [], "denied": denied});
+    assert_eq!(other["permissions"], permissions);
+    assert_eq!((&other["security"]["risk"], &other["refused"]), (&json!("high"), &Value::Null));
     assert_eq!(other["limits"]["added"], json!(["memory 32MiB"]));
     host.stop().await;
 }

@@ -19,7 +19,7 @@ pub fn emit(event: &str, payload: &impl Serialize) -> Result<()> {
 /// Calls a function of another device and waits for its result. Cancel safe: a dropped future gives the call up.
 ///
 /// It is made on behalf of the call being served, whose deadline and trace context it shares. The manifest must ask
-/// for it under `permissions.mesh.invoke`.
+/// for it under `permissions.mesh.invoke`, and the host's operator grant it.
 ///
 /// # Errors
 /// The function's own failure, or the host's when it cannot be reached, may not be called or does not answer.
@@ -29,7 +29,7 @@ pub async fn invoke<R: DeserializeOwned>(device: &str, function: &str, parameter
 
 /// Calls a function of another plugin on this host, by its bare name or as `<plugin>.<function>`. Cancel safe.
 ///
-/// The manifest must ask for it under `permissions.plugins`.
+/// The manifest must ask for it under `permissions.plugins`, and the host's operator grant it.
 ///
 /// # Errors
 /// As [`invoke`].
@@ -39,7 +39,7 @@ pub async fn invoke_local<R: DeserializeOwned>(function: &str, parameters: &impl
 
 /// The devices this host sees now, as presence records. Cancel safe.
 ///
-/// The manifest must ask for it with `permissions.mesh.discover`.
+/// The manifest must ask for it with `permissions.mesh.discover`, and the host's operator grant it.
 ///
 /// # Errors
 /// The host's refusal.

@@ -32,7 +32,11 @@ impl Depot {
         let edits = if edited { self.copies.set_aside(id)? } else { None };
         let had_copy = edits.is_some() || self.copies.remove(id)?;
         let generations = self.store.generations(id)?;
-        if let Err(error) = self.store.write(|tx| tx.remove_plugin(id)) {
+        if let Err(error) = self.store.write(|tx| {
+            tx.remove_plugin(id)?;
+            // Whoever comes under that name later was granted nothing.
+            tx.put_grants(id, &[])
+        }) {
             if had_copy {
                 self.bring_back(id, installed.as_ref(), edits.as_deref());
             }

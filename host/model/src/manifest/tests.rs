@@ -1,5 +1,5 @@
 use super::*;
-use crate::ByteSize;
+use crate::{ByteSize, Permissions};
 use serde_json::json;
 
 fn id(text: &str) -> PluginId {
@@ -33,11 +33,8 @@ fn a_full_manifest_is_read() {
     assert_eq!(manifest.version.as_deref(), Some("0.1.0"));
     assert_eq!(manifest.description.as_deref(), Some("Reads a sensor"));
     assert_eq!((manifest.runtime, manifest.entry_point.as_str()), (RuntimeKind::Wasm, "plugin.wasm"));
-    let permissions = Permissions {
-        plugins: vec!["demo.*".to_owned()],
-        mesh_invoke: vec!["camera-*".to_owned(), "door/open".to_owned()],
-        mesh_discover: true,
-    };
+    let permissions = ["plugins:demo.*", "mesh.invoke:camera-*", "mesh.invoke:door/open", "mesh.discover"];
+    let permissions: Permissions = permissions.into_iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(manifest.permissions, permissions);
     assert_eq!((manifest.swap, parse(json!({})).unwrap().swap), (Swap::Exclusive, Swap::Beside));
     assert_eq!(manifest.limits, Limits { memory: ByteSize::mib(32), ..Limits::default() });

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use mortise_model::{
     Cadence, Description, DeviceId, Digest, EmittedName, Failure, FunctionDef, FunctionName, Json, Limits, Manifest,
-    PluginId, PluginState, RoutineDef, RuntimeKind, Tenant,
+    Permission, PluginId, PluginState, RoutineDef, RuntimeKind, Tenant,
 };
 use mortise_plugin::{
-    Announced, Backend, Health, Instance, Invocation, Job, JobKind, NameClaims, Package, PrepareError, Registry,
-    RegistryConfig, RegistryParts, Runtime, Services,
+    Announced, Asker, Authority, Backend, Denied, Health, Instance, Invocation, Job, JobKind, Leave, NameClaims,
+    Package, PrepareError, Registry, RegistryConfig, RegistryParts, Runtime, Services,
 };
 use mortise_rpc::{Call, DeviceCard, Dispatcher, Origin, Outcome, Responder, Routes};
 use std::collections::VecDeque;
@@ -162,6 +162,18 @@ pub(crate) struct Events {
     changed: Notify,
 }
 
+/// Plugins may do everything.
+#[async_trait]
+impl Authority for Events {
+    fn judge(&self, _: Asker<'_>, _: &Permission) -> Result<Leave, Denied> {
+        Ok(Leave::Lasting)
+    }
+
+    async fn permit(&self, _: Asker<'_>, _: &Permission) -> Result<(), Denied> {
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Backend for Events {
     async fn invoke(&self, _: &PluginId, invocation: Invocation) -> Result<Json, Failure> {
@@ -197,7 +209,7 @@ pub(crate) fn host_with(config: RegistryConfig) -> Host {
         version: "0".into(),
     };
     let routes = Routes::new();
-    routes.install_host(Vec::new(), Vec::new());
+    routes.install_host(Vec::new(), Vec::new(), |_| true);
     let runtime = Arc::new(FakeRuntime::default());
     let events = Arc::new(Events::default());
     let (message_bytes_max, bytes) = watch::channel(usize::MAX);
@@ -207,6 +219,7 @@ pub(crate) fn host_with(config: RegistryConfig) -> Host {
         routes: routes.clone(),
         runtimes: vec![Arc::<FakeRuntime>::clone(&runtime)],
         backend: Arc::<Events>::clone(&events),
+        authority: Arc::<Events>::clone(&events),
         message_bytes_max: bytes,
         names: NameClaims::default(),
         config,

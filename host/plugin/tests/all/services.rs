@@ -9,7 +9,8 @@ fn services() -> (Services, Arc<Events>) {
     let events = Arc::new(Events::default());
     let (device, tenant) = (DeviceId::new("host-1").unwrap(), Tenant::new("lab").unwrap());
     let backend: Arc<dyn Backend> = Arc::<Events>::clone(&events);
-    (Services::new(&package("a"), device, tenant, backend, Arc::new(Account::new(plugin("a")))), events)
+    let (authority, account) = (Arc::<Events>::clone(&events), Arc::new(Account::new(plugin("a"))));
+    (Services::new(&package("a"), device, tenant, backend, authority, account), events)
 }
 
 fn text_of(bytes: usize) -> Json {

@@ -103,12 +103,8 @@ impl Host for HostView {
             }
             Op::Invoke(invocation) => self.invoke(id, invocation),
             Op::Discover => {
-                let outcome: OpOutcome = self.shared.services.discover().into();
-                if self.ops.has_room_for(outcome.bytes()) {
-                    self.ops.finished(id, outcome);
-                } else {
-                    self.refuse(id, over_budget());
-                }
+                let services = Arc::clone(&self.shared.services);
+                self.start(id, 0, async move { services.discover().await });
             }
         }
         Ok(())
@@ -159,9 +155,19 @@ impl HostView {
         drop(ledger);
         let services = Arc::clone(&self.shared.services);
         let invocation = mortise_plugin::Invocation { device, function, params, deadline, trace, depth };
+        self.start(id, bytes, async move { services.invoke(invocation).await });
+    }
+
+    /// Starts an op that ends with a value, unless that is more than the guest can be given.
+    fn start(
+        &mut self,
+        id: u64,
+        bytes: usize,
+        op: impl Future<Output = Result<Json, mortise_model::Failure>> + Send + 'static,
+    ) {
         let bytes_max = self.shared.entry_bytes_max();
         self.ops.invoke(id, bytes, async move {
-            let json = services.invoke(invocation).await?;
+            let json = op.await?;
             let size = json.as_str().len();
             if size > bytes_max {
                 let message = format!("the result has {size} bytes, and this plugin can be given {bytes_max} at once");
@@ -191,8 +197,8 @@ pub(crate) mod tests {
     use crate::ops::Ops;
     use crate::view::Shared;
     use async_trait::async_trait;
-    use mortise_model::{DeviceId, Digest, EmittedName, Manifest, PluginId, Tenant};
-    use mortise_plugin::{Account, Backend, Package, Services};
+    use mortise_model::{DeviceId, Digest, EmittedName, Manifest, Permission, PluginId, Tenant};
+    use mortise_plugin::{Account, Asker, Authority, Backend, Denied, Leave, Package, Services};
     use std::future::poll_fn;
     use std::path::PathBuf;
 
@@ -211,15 +217,26 @@ pub(crate) mod tests {
         fn emit(&self, _: EmittedName, _: Json) {}
     }
 
+    #[async_trait]
+    impl Authority for Deaf {
+        fn judge(&self, _: Asker<'_>, _: &Permission) -> Result<Leave, Denied> {
+            Ok(Leave::Lasting)
+        }
+
+        async fn permit(&self, _: Asker<'_>, _: &Permission) -> Result<(), Denied> {
+            Ok(())
+        }
+    }
+
     /// Of a plugin that may call everybody, and that nobody answers.
     pub(crate) fn view() -> HostView {
         let id = PluginId::new("p").unwrap();
-        let manifest = r#"{"id": "p", "version": "1", "entry_point": "p.wasm", "permissions": {"plugins": ["*"]}}"#;
+        let manifest = r#"{"id": "p", "version": "1", "entry_point": "p.wasm"}"#;
         let manifest = Arc::new(Manifest::parse_installed(manifest.as_bytes(), &id).unwrap());
         let account = Arc::new(Account::new(id.clone()));
         let package = Package { id, manifest, root: PathBuf::new(), tree: Digest::of(b""), generation: 1 };
         let (device, tenant) = (DeviceId::new("d").unwrap(), Tenant::new("default").unwrap());
-        let services = Services::new(&package, device, tenant, Arc::new(Deaf), account);
+        let services = Services::new(&package, device, tenant, Arc::new(Deaf), Arc::new(Deaf), account);
         HostView { shared: Arc::new(Shared::new(Arc::new(services))), ops: Ops::default() }
     }
 

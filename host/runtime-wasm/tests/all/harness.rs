@@ -2,9 +2,12 @@
 
 use crate::code_file::cache_in;
 use async_trait::async_trait;
-use mortise_model::{Description, DeviceId, Digest, EmittedName, Failure, Json, Manifest, PluginId, Tenant};
+use mortise_model::{
+    Description, DeviceId, Digest, EmittedName, Failure, Json, Manifest, Permission, PluginId, Tenant,
+};
 use mortise_plugin::{
-    Account, Backend, Instance, Invocation, Job, JobKind, Package, PrepareError, Runtime as _, Services, Ticket,
+    Account, Asker, Authority, Backend, Denied, Instance, Invocation, Job, JobKind, Leave, Package, PrepareError,
+    Runtime as _, Services, Ticket,
 };
 use mortise_rpc::{CallError, Outcome, TraceContext};
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
@@ -84,7 +87,9 @@ impl Folder {
             generation: 1,
         };
         let (device, tenant) = (DeviceId::new("test-device").unwrap(), Tenant::new("default").unwrap());
-        let services = Arc::new(Services::new(&package, device, tenant, Arc::<FakeHost>::clone(&host), account));
+        let authority = Arc::<FakeHost>::clone(&host);
+        let services = Services::new(&package, device, tenant, Arc::<FakeHost>::clone(&host), authority, account);
+        let services = Arc::new(services);
         (package, services, host)
     }
 }
@@ -179,8 +184,24 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) struct FakeHost {
     pub(crate) events: Mutex<Vec<(String, Value)>>,
     pub(crate) invocations: Mutex<Vec<Invocation>>,
-    /// `discover` panics, and with it the task that drives the plugin.
+    /// `emit` panics, and with it the task that drives the plugin.
     pub(crate) panics: AtomicBool,
+}
+
+/// Plugins have what their manifests ask for.
+#[async_trait]
+impl Authority for FakeHost {
+    fn judge(&self, asker: Asker<'_>, access: &Permission) -> Result<Leave, Denied> {
+        if asker.wanted.cover(access) {
+            Ok(Leave::Lasting)
+        } else {
+            Err(Denied { cure: "its manifest does not ask for it".into() })
+        }
+    }
+
+    async fn permit(&self, asker: Asker<'_>, access: &Permission) -> Result<(), Denied> {
+        self.judge(asker, access).map(drop)
+    }
 }
 
 #[async_trait]
@@ -197,11 +218,11 @@ impl Backend for FakeHost {
     }
 
     fn discover(&self) -> Json {
-        assert!(!self.panics.load(Ordering::Relaxed), "played: the host breaks");
         Json::of(&json!([{"device_id": "camera-1"}]))
     }
 
     fn emit(&self, event: EmittedName, payload: Json) {
+        assert!(!self.panics.load(Ordering::Relaxed), "played: the host breaks");
         self.events.lock().unwrap().push((event.to_string(), payload.to_value()));
     }
 }

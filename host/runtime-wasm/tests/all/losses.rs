@@ -129,9 +129,9 @@ async fn repeated_traps_back_off_and_calls_wait_within_their_own_deadline() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_of_the_host_ends_one_plugin_and_leaves_nobody_waiting() {
     let runtime = WasmRuntime::new(WasmConfig { instances_max: 2, ..WasmConfig::default() }).unwrap();
-    let manifest = json!({"permissions": {"mesh": {"discover": true}}});
-    let (folder, other) = (Folder::of("behave", manifest), Folder::of("behave", json!({})));
+    let (folder, other) = (Folder::of("behave", json!({})), Folder::of("behave", json!({})));
     let plugin = folder.prepare(&runtime).await.unwrap();
+    plugin.services.activate();
     let neighbour = other.prepare(&runtime).await.unwrap();
     neighbour.ok("counters", json!({})).await;
     let open = plugin.begin("never", json!({}));
@@ -139,7 +139,8 @@ async fn a_panic_of_the_host_ends_one_plugin_and_leaves_nobody_waiting() {
 
     plugin.host.panics.store(true, Ordering::Relaxed);
     // The second is behind the first: whether it had begun is a matter of time.
-    let (breaking, behind) = (plugin.begin("discover", json!({})), plugin.begin("echo", json!({"message": 1})));
+    let breaking = plugin.begin("emit", json!({"name": "e", "payload": {}}));
+    let behind = plugin.begin("echo", json!({"message": 1}));
     for call in [open, breaking] {
         let error = call.err().await;
         assert_eq!((error.code.as_ref(), error.retryable), ("stopped", false));

@@ -120,6 +120,21 @@ pub enum DeployCommand {
         /// Plugin id [default: all]
         plugin_id: Option<String>,
     },
+    /// Show what a plugin asks to be allowed, what it is granted, and what it lacks.
+    Permissions {
+        /// Plugin id.
+        plugin_id: String,
+    },
+    /// Let a plugin do more, at once.
+    Grant(GrantArgs),
+    /// Take back what a plugin was granted, at once.
+    Revoke {
+        /// Plugin id.
+        plugin_id: String,
+
+        /// What: every grant that it covers goes
+        permission: String,
+    },
     /// Unload a plugin and remove its files and all its versions.
     Uninstall {
         /// Plugin id.
@@ -168,6 +183,28 @@ pub struct InstallArgs {
     /// Ask the host to install the Python packages that the plugin declares; a Mortise host refuses a plugin that declares any
     #[arg(long)]
     pub install_dependencies: bool,
+}
+
+/// Flags of `deploy grant`.
+#[derive(Debug, Args)]
+pub struct GrantArgs {
+    /// Plugin id.
+    pub plugin_id: String,
+
+    /// plugins:<function>, mesh.invoke:<device>/<function> or mesh.discover, with * for any run of characters
+    pub permission: String,
+
+    /// For how long, such as 30m or 24h [default: until it is revoked]
+    #[arg(long, value_name = "DURATION")]
+    pub expires_in: Option<String>,
+
+    /// For a single time
+    #[arg(long)]
+    pub once: bool,
+
+    /// For the files only that the plugin has now: a version that comes later starts without
+    #[arg(long)]
+    pub this_version: bool,
 }
 
 /// Flags of `deploy logs`.

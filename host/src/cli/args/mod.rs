@@ -10,7 +10,7 @@ mod tests;
 
 pub use artifact::{ArtifactArgs, ArtifactCommand, ListArgs, PublishArgs, ServeArgs, StoreArgs};
 pub use author::{NewArgs, PackArgs, ValidateArgs};
-pub use deploy::{ConnectionArgs, DeployArgs, DeployCommand, InstallArgs, InvokeArgs, PluginLogsArgs};
+pub use deploy::{ConnectionArgs, DeployArgs, DeployCommand, GrantArgs, InstallArgs, InvokeArgs, PluginLogsArgs};
 pub use run::{ConfigArgs, ConfigCommand, LogArgs, RunArgs};
 
 use super::output::OutputFormat;

@@ -61,6 +61,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", help_heading = "Plugins")]
     pub probation: Option<String>,
 
+    /// What plugins may do, and who on the mesh may call what: a TOML file, read again when it changes and on SIGHUP; or the word development, which grants plugins whatever they ask for [env: MORTISE_POLICY] [default: nothing is granted]
+    #[arg(long, value_name = "FILE", help_heading = "Plugins")]
+    pub policy: Option<String>,
+
     /// Serve published plugins over HTTP, without authentication, at DC_PLUGIN_ARTIFACT_HOST and DC_PLUGIN_ARTIFACT_PORT [env: DC_PLUGIN_ARTIFACT_SERVE] [default: off; 127.0.0.1:8790]
     #[arg(long, help_heading = "Plugins")]
     pub artifact_serve: bool,

@@ -4,7 +4,7 @@ mod install;
 mod report;
 mod upload;
 
-use crate::cli::args::{DeployArgs, DeployCommand, PluginLogsArgs};
+use crate::cli::args::{DeployArgs, DeployCommand, GrantArgs, PluginLogsArgs};
 use crate::cli::client::{CallFailure, HostClient};
 use crate::cli::output::{CommandError, ExitStatus, Printer};
 use crate::cli::progress::Progress;
@@ -65,6 +65,11 @@ pub(in crate::cli) fn run(args: &DeployArgs, printer: &mut Printer) -> Result<Ex
         DeployCommand::Versions { plugin_id } => Action::on_plugin("list_plugin_versions", plugin_id),
         DeployCommand::Logs(logs) => Action::logs(logs),
         DeployCommand::Stats { plugin_id } => Action::stats(plugin_id.as_deref()),
+        DeployCommand::Permissions { plugin_id } => Action::on_plugin("get_plugin_permissions", plugin_id),
+        DeployCommand::Grant(grant) => Action::grant(grant),
+        DeployCommand::Revoke { plugin_id, permission } => {
+            Action::on_plugin("revoke_plugin_permission", plugin_id).with("permission", permission.as_str())
+        }
         DeployCommand::Uninstall { plugin_id } => Action::on_plugin("uninstall_plugin", plugin_id),
         DeployCommand::Status => Action::plain("get_status"),
         DeployCommand::Invoke(invoke) => Action::invoke(&invoke.function, &invoke.params)?,
@@ -87,22 +92,32 @@ impl Action {
         Self { summary: params.clone(), params, ..Self::plain(method) }
     }
 
+    /// With one parameter more, which is told beforehand too.
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        let value = value.into();
+        self.summary.insert(key.to_owned(), value.clone());
+        self.params.insert(key.to_owned(), value);
+        self
+    }
+
     fn load(plugin_id: &str, install_dependencies: bool) -> Self {
-        let mut action = Self::on_plugin("load_plugin", plugin_id);
-        if install_dependencies {
-            action.params.insert(INSTALL_DEPENDENCIES.to_owned(), json!(true));
-            action.summary.insert(INSTALL_DEPENDENCIES.to_owned(), json!(true));
+        let action = Self::on_plugin("load_plugin", plugin_id);
+        if install_dependencies { action.with(INSTALL_DEPENDENCIES, true) } else { action }
+    }
+
+    fn grant(args: &GrantArgs) -> Self {
+        let mut action = Self::on_plugin("grant_plugin_permission", &args.plugin_id);
+        action = action.with("permission", args.permission.as_str());
+        if let Some(span) = &args.expires_in {
+            action = action.with("expires_in", span.as_str());
         }
-        action
+        let flags = [("once", args.once), ("this_version", args.this_version)];
+        flags.into_iter().filter(|(_, given)| *given).fold(action, |action, (key, _)| action.with(key, true))
     }
 
     fn rollback(plugin_id: &str, generation: Option<u64>) -> Self {
-        let mut action = Self::on_plugin("rollback_plugin", plugin_id);
-        if let Some(generation) = generation {
-            action.params.insert("generation".to_owned(), json!(generation));
-            action.summary.insert("generation".to_owned(), json!(generation));
-        }
-        action
+        let action = Self::on_plugin("rollback_plugin", plugin_id);
+        generation.into_iter().fold(action, |action, generation| action.with("generation", generation))
     }
 
     fn logs(args: &PluginLogsArgs) -> Self {
@@ -113,8 +128,7 @@ impl Action {
             ("since", args.since.map(|since| json!(since))),
         ];
         for (key, value) in given.into_iter().filter_map(|(key, value)| Some((key, value?))) {
-            action.params.insert(key.to_owned(), value.clone());
-            action.summary.insert(key.to_owned(), value);
+            action = action.with(key, value);
         }
         action
     }

@@ -1,0 +1,518 @@
+//! What plugins may do, now: what the policy gives them, and what somebody granted them besides.
+
+use crate::blocking::blocking;
+use crate::depot::{Depot, DepotError};
+use crate::refusal::chain;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mortise_model::{Digest, Permission, PluginId};
+use mortise_plugin::{Asker, Denied, Leave};
+use mortise_policy::{Policy, Subject, WhenDenied};
+use mortise_store::GrantRecord;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::{info, warn};
+
+/// Different things that are remembered of what one plugin was denied; of more, those that were tried last.
+const DENIED_KEPT_MAX: usize = 64;
+
+/// Grants that one plugin may have.
+const GRANTS_MAX: usize = 256;
+
+/// Decides what plugins may do. Clones share it.
+#[derive(Clone)]
+pub struct Authority(Arc<Shared>);
+
+struct Shared {
+    policy: ArcSwap<Policy>,
+    depot: Depot,
+    /// The std mutex is held for a look.
+    book: Mutex<Book>,
+    /// Held by whoever changes grants, on a thread that may block: what is on disk follows what is in memory.
+    writing: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Book {
+    grants: HashMap<PluginId, Vec<GrantRecord>>,
+    /// Taken back, and perhaps still on disk.
+    unwritten: HashMap<PluginId, Vec<Permission>>,
+    denied: HashMap<PluginId, BTreeMap<Permission, Tried>>,
+}
+
+/// What a plugin tried and was denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tried {
+    pub(crate) times: u64,
+    pub(crate) last_at: Timestamp,
+}
+
+/// By whose word a plugin has a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The operator's file.
+    Policy,
+    /// Somebody granted it.
+    Grant,
+    /// Somebody granted it for a single time.
+    GrantOnce,
+}
+
+/// Why a plugin may not serve here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAdmitted {
+    #[error("the host's policy does not admit plugin `{0}`")]
+    Plugin(PluginId),
+    #[error("plugin `{id}` asks for more than it is granted, which the host's policy refuses: {}", list(.lacking))]
+    Lacking { id: PluginId, lacking: Vec<Permission>, cures: Vec<String> },
+}
+
+impl NotAdmitted {
+    pub(crate) fn hint(&self) -> String {
+        match self {
+            Self::Plugin(_) => "the operator admits plugins with `install` of a rule in the policy file".to_owned(),
+            Self::Lacking { cures, .. } => {
+                format!("install it with `load` false; then, before it is loaded: {}", cures.join("; "))
+            }
+        }
+    }
+}
+
+fn list(permissions: &[Permission]) -> String {
+    permissions.iter().map(|permission| format!("`{permission}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a permission cannot be granted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GrantError {
+    #[error("a plugin may have {GRANTS_MAX} grants")]
+    TooMany,
+    #[error("it is not installed")]
+    NotInstalled,
+    #[error(transparent)]
+    Depot(#[from] DepotError),
+}
+
+impl Authority {
+    /// With the policy, and the grants on record. Blocks.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn open(policy: Policy, depot: Depot) -> Result<Self, DepotError> {
+        let now = Timestamp::now();
+        let plugins = depot.store().plugins()?;
+        let mut grants: HashMap<_, _> = depot.store().grants()?.into_iter().collect();
+        // Of what an uninstall left behind nobody makes use.
+        grants.retain(|id, _| plugins.contains_key(id) || depot.working_copy(id).is_dir());
+        grants.values_mut().for_each(|grants: &mut Vec<GrantRecord>| grants.retain(|grant| is_alive(grant, now)));
+        let book = Mutex::new(Book { grants, ..Book::default() });
+        let policy = ArcSwap::from_pointee(policy);
+        Ok(Self(Arc::new(Shared { policy, depot, book, writing: Mutex::new(()) })))
+    }
+
+    /// The policy as it is now.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.0.policy.load_full()
+    }
+
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        self.0.policy.store(Arc::new(policy));
+    }
+
+    /// By whose word a plugin has `permission`, all of it, if it has.
+    pub(crate) fn holds(&self, asker: Asker<'_>, permission: &Permission) -> Option<By> {
+        let policy = self.0.policy.load();
+        if asker.wanted.cover(permission) && policy.grants(subject(asker), permission) {
+            return Some(By::Policy);
+        }
+        if !policy.bears(subject(asker), permission) {
+            return None;
+        }
+        let now = Timestamp::now();
+        let book = self.0.book();
+        let mut by = None;
+        for grant in book.grants.get(asker.plugin)?.iter().filter(|grant| covers(grant, asker.tree, permission, now)) {
+            // One for a single time is spared while another stays.
+            if !grant.once {
+                return Some(By::Grant);
+            }
+            by = Some(By::GrantOnce);
+        }
+        by
+    }
+
+    /// What of its wishes a plugin does not have.
+    pub(crate) fn lacking(&self, asker: Asker<'_>) -> Vec<Permission> {
+        asker.wanted.iter().filter(|wanted| self.holds(asker, wanted).is_none()).cloned().collect()
+    }
+
+    /// Whether a plugin may be put on record.
+    pub(crate) fn admit(&self, asker: Asker<'_>) -> Result<(), NotAdmitted> {
+        if self.0.policy.load().admits(subject(asker)) {
+            Ok(())
+        } else {
+            Err(NotAdmitted::Plugin(asker.plugin.clone()))
+        }
+    }
+
+    /// Whether a plugin may serve.
+    pub(crate) fn admit_to_serve(&self, asker: Asker<'_>) -> Result<(), NotAdmitted> {
+        self.admit(asker)?;
+        match self.0.policy.load().when_denied() {
+            WhenDenied::Load => Ok(()),
+            WhenDenied::Refuse => match self.lacking(asker) {
+                lacking if lacking.is_empty() => Ok(()),
+                lacking => {
+                    let cures = lacking.iter().map(|lacking| self.cure(asker, lacking)).collect();
+                    Err(NotAdmitted::Lacking { id: asker.plugin.clone(), lacking, cures })
+                }
+            },
+        }
+    }
+
+    /// Whether the policy lets a plugin be granted `permission`.
+    pub(crate) fn may_bear(&self, asker: Asker<'_>, permission: &Permission) -> bool {
+        self.0.policy.load().bears(subject(asker), permission)
+    }
+
+    /// What was granted and has not ended.
+    pub(crate) fn grants(&self, plugin: &PluginId) -> Vec<GrantRecord> {
+        let now = Timestamp::now();
+        let grants = self.0.book().grants.get(plugin).cloned().unwrap_or_default();
+        grants.into_iter().filter(|grant| is_alive(grant, now)).collect()
+    }
+
+    /// What a plugin tried and was denied, since the host started.
+    pub(crate) fn denied(&self, plugin: &PluginId) -> BTreeMap<Permission, Tried> {
+        self.0.book().denied.get(plugin).cloned().unwrap_or_default()
+    }
+
+    /// Grants; in effect and on disk when this returns, beside what was granted before for less long.
+    pub(crate) async fn grant(&self, plugin: &PluginId, grant: GrantRecord) -> Result<(), GrantError> {
+        let (shared, plugin) = (Arc::clone(&self.0), plugin.clone());
+        blocking(move || Ok::<_, DepotError>(shared.grant(&plugin, grant))).await?
+    }
+
+    /// Takes back every grant that `permission` covers, at once, and says which they were. On disk when this returns;
+    /// after a failure it can be repeated.
+    pub(crate) async fn revoke(
+        &self,
+        plugin: &PluginId,
+        permission: &Permission,
+    ) -> Result<Vec<Permission>, DepotError> {
+        let (shared, plugin, permission) = (Arc::clone(&self.0), plugin.clone(), permission.clone());
+        blocking(move || shared.revoke(&plugin, &permission)).await
+    }
+
+    /// Forgets all of a plugin that is off the record and serves no longer.
+    pub(crate) async fn forget(&self, plugin: &PluginId) -> Result<(), DepotError> {
+        let (shared, plugin) = (Arc::clone(&self.0), plugin.clone());
+        blocking(move || shared.forget(&plugin)).await
+    }
+
+    /// Takes out a grant of a single time; false where it is gone already. On disk when this returns.
+    async fn use_up(&self, plugin: &PluginId, tree: &Digest, access: &Permission) -> Result<bool, DepotError> {
+        let (shared, plugin, tree, access) = (Arc::clone(&self.0), plugin.clone(), *tree, access.clone());
+        blocking(move || shared.use_up(&plugin, &tree, &access)).await
+    }
+
+    fn note_denied(&self, plugin: &PluginId, access: &Permission) {
+        let mut book = self.0.book();
+        let denied = book.denied.entry(plugin.clone()).or_default();
+        let now = Timestamp::now();
+        let is_full = denied.len() >= DENIED_KEPT_MAX;
+        match denied.get_mut(access) {
+            Some(tried) => *tried = Tried { times: tried.times + 1, last_at: now },
+            None => {
+                if is_full {
+                    let oldest = denied.iter().min_by_key(|(_, tried)| tried.last_at).map(|(oldest, _)| oldest.clone());
+                    oldest.and_then(|oldest| denied.remove(&oldest));
+                }
+                denied.insert(access.clone(), Tried { times: 1, last_at: now });
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn grant(&self, plugin: &PluginId, grant: GrantRecord) -> Result<(), GrantError> {
+        let _writing = self.writing();
+        // An uninstall clears what it finds after it has taken the plugin off the record.
+        let on_record = self.depot.store().plugin(plugin).map_err(DepotError::from)?.is_some();
+        if !on_record && !self.depot.working_copy(plugin).is_dir() {
+            return Err(GrantError::NotInstalled);
+        }
+        let now = Timestamp::now();
+        let mut grants = self.book().grants.get(plugin).cloned().unwrap_or_default();
+        let is_for_good = !grant.once && grant.expires_at.is_none();
+        // What lasts longer stays beside what lasts less.
+        let same_kind =
+            |known: &GrantRecord| known.once == grant.once && known.expires_at.is_some() == grant.expires_at.is_some();
+        let replaced = |known: &GrantRecord| {
+            known.permission == grant.permission && known.tree == grant.tree && (is_for_good || same_kind(known))
+        };
+        grants.retain(|known| is_alive(known, now) && !replaced(known));
+        if grants.len() >= GRANTS_MAX {
+            return Err(GrantError::TooMany);
+        }
+        grants.push(grant);
+        // On disk first: nobody has a permission that a restart takes away again.
+        self.write(plugin, &grants)?;
+        self.book().grants.insert(plugin.clone(), grants);
+        Ok(())
+    }
+
+    fn revoke(&self, plugin: &PluginId, permission: &Permission) -> Result<Vec<Permission>, DepotError> {
+        let _writing = self.writing();
+        let now = Timestamp::now();
+        let (revoked, kept) = {
+            let mut book = self.book();
+            let grants =
+                book.grants.remove(plugin).unwrap_or_default().into_iter().filter(|grant| is_alive(grant, now));
+            let (revoked, kept): (Vec<_>, Vec<_>) = grants.partition(|grant| permission.covers(&grant.permission));
+            // In memory first: whatever the disk says, it is taken back.
+            book.grants.insert(plugin.clone(), kept.clone());
+            let unwritten = book.unwritten.entry(plugin.clone()).or_default();
+            unwritten.extend(revoked.into_iter().map(|grant| grant.permission));
+            (unwritten.iter().filter(|revoked| permission.covers(revoked)).cloned().collect::<Vec<_>>(), kept)
+        };
+        if !revoked.is_empty() {
+            self.write(plugin, &kept)?;
+        }
+        Ok(revoked)
+    }
+
+    fn use_up(&self, plugin: &PluginId, tree: &Digest, access: &Permission) -> Result<bool, DepotError> {
+        let _writing = self.writing();
+        let now = Timestamp::now();
+        let left = {
+            let mut book = self.book();
+            let book = &mut *book;
+            let Some(grants) = book.grants.get_mut(plugin) else { return Ok(false) };
+            let Some(at) = grants.iter().position(|grant| grant.once && covers(grant, tree, access, now)) else {
+                return Ok(false);
+            };
+            let used = grants.remove(at);
+            info!(%plugin, permission = %used.permission, "a grant was used up");
+            let left = grants.clone();
+            // Until that is on disk it can be revoked, although nobody has it any more.
+            book.unwritten.entry(plugin.clone()).or_default().push(used.permission);
+            left
+        };
+        self.write(plugin, &left)?;
+        Ok(true)
+    }
+
+    fn forget(&self, plugin: &PluginId) -> Result<(), DepotError> {
+        let _writing = self.writing();
+        {
+            let mut book = self.book();
+            book.grants.remove(plugin);
+            book.denied.remove(plugin);
+        }
+        self.write(plugin, &[])
+    }
+
+    /// To be called with `writing` held.
+    fn write(&self, plugin: &PluginId, grants: &[GrantRecord]) -> Result<(), DepotError> {
+        self.depot.store().write(|tx| tx.put_grants(plugin, grants))?;
+        self.book().unwritten.remove(plugin);
+        Ok(())
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl mortise_plugin::Authority for Authority {
+    fn judge(&self, asker: Asker<'_>, access: &Permission) -> Result<Leave, Denied> {
+        if !access.is_concrete() {
+            return Err(Denied { cure: "no name is written so".to_owned() });
+        }
+        match self.holds(asker, access) {
+            Some(By::Policy | By::Grant) => Ok(Leave::Lasting),
+            Some(By::GrantOnce) => Ok(Leave::Once),
+            None => Err(Denied { cure: self.cure(asker, access) }),
+        }
+    }
+
+    async fn permit(&self, asker: Asker<'_>, access: &Permission) -> Result<(), Denied> {
+        if !access.is_concrete() {
+            // A pattern in place of a name, above all: it would be remembered as a wish for all that it matches.
+            return self.judge(asker, access).map(drop);
+        }
+        match self.holds(asker, access) {
+            Some(By::Policy | By::Grant) => return Ok(()),
+            Some(By::GrantOnce) => match self.use_up(asker.plugin, asker.tree, access).await {
+                Ok(true) => return Ok(()),
+                // Somebody else used it up, or took it back, in between.
+                Ok(false) => {}
+                Err(error) => {
+                    warn!(plugin = %asker.plugin, error = chain(&error), "failed to use up a grant");
+                    return Err(Denied { cure: "its grant could not be used up; the host's log says why".to_owned() });
+                }
+            },
+            None => {}
+        }
+        self.note_denied(asker.plugin, access);
+        Err(Denied { cure: self.cure(asker, access) })
+    }
+}
+
+impl Authority {
+    /// What would let a plugin do `permission`.
+    fn cure(&self, asker: Asker<'_>, permission: &Permission) -> String {
+        if self.may_bear(asker, permission) {
+            format!("`{}` would let it", grant_command(asker.plugin, permission))
+        } else {
+            format!("the host's policy does not let `{permission}` be granted to it")
+        }
+    }
+}
+
+/// What an operator types to grant it. A shell would read a bare `*`.
+pub(crate) fn grant_command(plugin: &PluginId, permission: &Permission) -> String {
+    let text = permission.to_string();
+    let quote = if text.contains('*') { "'" } else { "" };
+    format!("mortise deploy grant {plugin} {quote}{text}{quote}")
+}
+
+fn subject<'a>(asker: Asker<'a>) -> Subject<'a> {
+    Subject { id: asker.plugin, tree: asker.tree }
+}
+
+/// Whether a grant lets a plugin with these files do all of `permission`.
+fn covers(grant: &GrantRecord, tree: &Digest, permission: &Permission, now: Timestamp) -> bool {
+    is_alive(grant, now) && grant.tree.is_none_or(|pinned| pinned == *tree) && grant.permission.covers(permission)
+}
+
+/// One that ends has ended, too, on a clock that was set back to before it began.
+fn is_alive(grant: &GrantRecord, now: Timestamp) -> bool {
+    grant.expires_at.is_none_or(|expires_at| grant.granted_at <= now && now < expires_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mortise_delivery::Staging;
+    use mortise_model::{Digest, Permissions};
+    use mortise_plugin::Authority as _;
+    use mortise_store::{Desired, PluginRecord};
+    use std::time::Duration;
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        plugin: PluginId,
+        tree: Digest,
+        wanted: Permissions,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            Self {
+                folder,
+                plugin: PluginId::new("p").unwrap(),
+                tree: Digest::of(b"files"),
+                wanted: Permissions::default(),
+            }
+        }
+
+        fn open(&self) -> Authority {
+            let capabilities = self.folder.path().join("capabilities");
+            std::fs::create_dir_all(&capabilities).unwrap();
+            let staging = Staging::open(self.folder.path()).unwrap();
+            let (depot, _) = Depot::open(self.folder.path(), capabilities, staging, 1).unwrap();
+            let record = PluginRecord::new(Desired::Loaded);
+            depot.store().write(|tx| tx.put_plugin(&self.plugin, &record)).unwrap();
+            Authority::open(Policy::default(), depot).unwrap()
+        }
+
+        fn asker(&self) -> Asker<'_> {
+            Asker { plugin: &self.plugin, tree: &self.tree, wanted: &self.wanted }
+        }
+    }
+
+    fn discover(once: bool, lasts: Option<Duration>) -> GrantRecord {
+        let now = Timestamp::now();
+        let expires_at = lasts.map(|span| now.checked_add(span).unwrap());
+        GrantRecord { permission: Permission::MeshDiscover, tree: None, granted_at: now, expires_at, once }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_is_granted_once_is_had_once_whoever_is_quicker() {
+        let fixture = Arc::new(Fixture::new());
+        let authority = fixture.open();
+        authority.grant(&fixture.plugin, discover(true, None)).await.unwrap();
+        let tasks = tokio_util::task::TaskTracker::new();
+        let tries = (0..20).map(|_| {
+            let (fixture, authority) = (Arc::clone(&fixture), authority.clone());
+            tasks.spawn(async move { authority.permit(fixture.asker(), &Permission::MeshDiscover).await.is_ok() })
+        });
+        let mut had = 0;
+        for tried in tries.collect::<Vec<_>>() {
+            had += usize::from(tried.await.unwrap());
+        }
+        assert_eq!(had, 1);
+        assert_eq!(authority.denied(&fixture.plugin)[&Permission::MeshDiscover].times, 19);
+        drop(authority);
+        assert!(fixture.open().grants(&fixture.plugin).is_empty(), "on disk, too");
+    }
+
+    #[tokio::test]
+    async fn what_lasts_longer_is_not_replaced_by_what_lasts_less() {
+        let fixture = Fixture::new();
+        let authority = fixture.open();
+        let hour = Some(Duration::from_secs(3600));
+        for (grant, expected) in [
+            (discover(true, None), 1),
+            (discover(false, hour), 2),
+            (discover(false, hour), 2),
+            (discover(false, None), 1),
+        ] {
+            authority.grant(&fixture.plugin, grant).await.unwrap();
+            assert_eq!(authority.grants(&fixture.plugin).len(), expected);
+        }
+        authority.grant(&fixture.plugin, discover(true, None)).await.unwrap();
+        authority.permit(fixture.asker(), &Permission::MeshDiscover).await.unwrap();
+        assert_eq!(authority.grants(&fixture.plugin).len(), 2, "the single time was not needed");
+        let revoked = authority.revoke(&fixture.plugin, &Permission::MeshDiscover).await.unwrap();
+        assert_eq!(revoked.len(), 2);
+        assert!(authority.revoke(&fixture.plugin, &Permission::MeshDiscover).await.unwrap().is_empty());
+        authority.permit(fixture.asker(), &Permission::MeshDiscover).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn what_is_off_the_record_is_granted_nothing_and_forgotten() {
+        let fixture = Fixture::new();
+        let authority = fixture.open();
+        authority.grant(&fixture.plugin, discover(false, None)).await.unwrap();
+        authority.forget(&fixture.plugin).await.unwrap();
+        assert!(authority.grants(&fixture.plugin).is_empty());
+        let other = PluginId::new("other").unwrap();
+        let error = authority.grant(&other, discover(false, None)).await.unwrap_err();
+        assert!(matches!(error, GrantError::NotInstalled));
+        drop(authority);
+        assert!(fixture.open().grants(&fixture.plugin).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_grant_that_ends_has_ended_before_it_began() {
+        let hour = Duration::from_secs(3600);
+        let mut grant = discover(false, Some(hour));
+        let now = Timestamp::now();
+        assert!(is_alive(&grant, now));
+        assert!(
+            !is_alive(&grant, now.checked_sub(hour).unwrap()) && !is_alive(&grant, now.checked_add(2 * hour).unwrap())
+        );
+        grant.expires_at = None;
+        assert!(is_alive(&grant, now.checked_sub(hour).unwrap()));
+    }
+}

@@ -1,0 +1,233 @@
+//! One thing that a plugin may do beyond computing: as it is asked for, granted and tried.
+
+use crate::glob;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+/// Something that a plugin may do beyond computing. Names may hold `*` for any run of characters; one without is a
+/// single thing, which is how a plugin that does it is judged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Permission {
+    /// Call functions of this host, its plugins' and its own, by the names they are called by.
+    Plugins(String),
+    /// Call functions of other devices.
+    MeshInvoke {
+        /// Their ids.
+        devices: String,
+        /// Of these functions.
+        functions: String,
+    },
+    /// List the devices on the mesh.
+    MeshDiscover,
+}
+
+/// A text that names no permission.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no permission: {reason}")]
+pub struct PermissionError {
+    /// As written.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+impl PermissionError {
+    /// The cure, as one line.
+    pub const HINT: &'static str = "write `plugins:<function>`, `mesh.invoke:<device>/<function>` or `mesh.discover`, with `*` for any run of characters";
+}
+
+impl Permission {
+    /// To call functions of this host.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub fn plugins(functions: &str) -> Result<Self, &'static str> {
+        check_name(functions)?;
+        Ok(Self::Plugins(functions.to_owned()))
+    }
+
+    /// To call functions of other devices: `<devices>/<functions>`, or `<devices>` for all of their functions.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub fn mesh_invoke(pattern: &str) -> Result<Self, &'static str> {
+        let (devices, functions) = pattern.split_once('/').unwrap_or((pattern, "*"));
+        if functions.contains('/') {
+            return Err("it has more than one `/`");
+        }
+        if pattern.contains('/') && (devices.is_empty() || functions.is_empty()) {
+            return Err("it lacks the device or the function");
+        }
+        check_name(devices)?;
+        check_name(functions)?;
+        Ok(Self::MeshInvoke { devices: devices.to_owned(), functions: functions.to_owned() })
+    }
+
+    /// Whether whoever has this may do all of `other`.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            // A `*` in the other is matched by a `*` of ours only: no name that is checked holds one, and no pattern a `?`.
+            (Self::Plugins(mine), Self::Plugins(theirs)) => glob(mine, theirs),
+            (
+                Self::MeshInvoke { devices, functions },
+                Self::MeshInvoke { devices: their_devices, functions: their_functions },
+            ) => glob(devices, their_devices) && glob(functions, their_functions),
+            (Self::MeshDiscover, Self::MeshDiscover) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it is a single thing that can be: a plugin may try to call what no name is.
+    #[must_use]
+    pub fn is_concrete(&self) -> bool {
+        let is_name = |name: &str| !name.contains('*') && check_name(name).is_ok();
+        match self {
+            Self::Plugins(function) => is_name(function),
+            Self::MeshInvoke { devices, functions } => is_name(devices) && is_name(functions),
+            Self::MeshDiscover => true,
+        }
+    }
+}
+
+/// Names have at most so many bytes: a plugin's id, a dot and a function, or a device.
+const NAME_BYTES_MAX: usize = 257;
+
+fn check_name(pattern: &str) -> Result<(), &'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '*');
+    if pattern.is_empty() {
+        Err("it is empty")
+    } else if pattern.len() > NAME_BYTES_MAX {
+        Err("no name is that long")
+    } else if pattern.contains("**") {
+        Err("it has two `*` in a row, which mean no more than one")
+    } else if !pattern.chars().all(allowed) {
+        Err("it holds a character that no name has")
+    } else {
+        Ok(())
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plugins(functions) => write!(f, "plugins:{functions}"),
+            Self::MeshInvoke { devices, functions } if functions == "*" => write!(f, "mesh.invoke:{devices}"),
+            Self::MeshInvoke { devices, functions } => write!(f, "mesh.invoke:{devices}/{functions}"),
+            Self::MeshDiscover => f.write_str("mesh.discover"),
+        }
+    }
+}
+
+impl FromStr for Permission {
+    type Err = PermissionError;
+
+    fn from_str(text: &str) -> Result<Self, PermissionError> {
+        let permission = match text.split_once(':') {
+            Some(("plugins", functions)) => Self::plugins(functions),
+            Some(("mesh.invoke", pattern)) => Self::mesh_invoke(pattern),
+            None if text == "mesh.discover" => Ok(Self::MeshDiscover),
+            None if matches!(text, "plugins" | "mesh.invoke") => Err("it does not say what may be called"),
+            _ => Err("no permission of this version begins so"),
+        };
+        permission.map_err(|reason| PermissionError { text: text.to_owned(), reason })
+    }
+}
+
+/// Permissions together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Permissions(BTreeSet<Permission>);
+
+impl Permissions {
+    /// Whether one of them covers `access`.
+    #[must_use]
+    pub fn cover(&self, access: &Permission) -> bool {
+        self.0.iter().any(|permission| permission.covers(access))
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, permission: Permission) {
+        self.0.insert(permission);
+    }
+
+    /// In a fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = &Permission> {
+        self.0.iter()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Permission> for Permissions {
+    fn from_iter<I: IntoIterator<Item = Permission>>(permissions: I) -> Self {
+        Self(permissions.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permission(text: &str) -> Permission {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn permissions_are_written_as_they_are_read() {
+        for text in ["plugins:camera.*", "mesh.invoke:camera-*", "mesh.invoke:*/capture", "mesh.discover"] {
+            assert_eq!(permission(text).to_string(), text);
+        }
+        assert_eq!(permission("mesh.invoke:camera-*/*").to_string(), "mesh.invoke:camera-*");
+        for (text, reason) in [
+            ("plugins", "it does not say what may be called"),
+            ("plugins:", "it is empty"),
+            ("plugins:a/b", "it holds a character that no name has"),
+            ("plugins:**", "it has two `*` in a row, which mean no more than one"),
+            ("plugins:?", "it holds a character that no name has"),
+            ("mesh.invoke:a/b/c", "it has more than one `/`"),
+            ("mesh.invoke:/b", "it lacks the device or the function"),
+            ("mesh.discover:x", "no permission of this version begins so"),
+            ("http:https://example.com", "no permission of this version begins so"),
+        ] {
+            let error = text.parse::<Permission>().unwrap_err();
+            assert_eq!(error.to_string(), format!("`{text}` is no permission: {reason}"));
+        }
+    }
+
+    #[test]
+    fn a_permission_covers_what_lies_within_it() {
+        for (mine, theirs, expected) in [
+            ("plugins:*", "plugins:camera.capture", true),
+            ("plugins:camera.*", "plugins:camera.*", true),
+            ("plugins:camera.*", "plugins:*", false),
+            ("plugins:a*", "plugins:*a*", false),
+            ("plugins:*", "mesh.discover", false),
+            ("mesh.invoke:camera-*", "mesh.invoke:camera-1/capture", true),
+            ("mesh.invoke:*/capture", "mesh.invoke:camera-*/capture", true),
+            ("mesh.invoke:*/capture", "mesh.invoke:camera-*", false),
+            ("mesh.invoke:camera-1", "mesh.invoke:camera-*", false),
+            ("mesh.discover", "mesh.discover", true),
+        ] {
+            assert_eq!(permission(mine).covers(&permission(theirs)), expected, "{mine} {theirs}");
+        }
+    }
+
+    #[test]
+    fn a_single_thing_has_a_name_that_can_be() {
+        let call = |device: &str, function: &str| Permission::MeshInvoke {
+            devices: device.to_owned(),
+            functions: function.to_owned(),
+        };
+        assert!(call("camera-1", "zoom").is_concrete() && Permission::MeshDiscover.is_concrete());
+        assert!(!call("*", "zoom").is_concrete() && !call("camera-1", "z*").is_concrete());
+        assert!(!call("a b", "f").is_concrete() && !call(&"d".repeat(258), "f").is_concrete());
+        assert!(
+            !Permission::Plugins(String::new()).is_concrete() && !Permission::Plugins("*".to_owned()).is_concrete()
+        );
+    }
+}

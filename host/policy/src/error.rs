@@ -1,0 +1,126 @@
+//! What can be wrong with a policy file.
+
+/// A policy file that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// More text than a policy may have.
+    #[error("the policy has {bytes} bytes, more than {max}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// [`crate::POLICY_BYTES_MAX`].
+        max: usize,
+    },
+    /// No TOML, an unknown key, or a value of the wrong kind.
+    #[error("line {line}: {reason}")]
+    Syntax {
+        /// Where, from 1.
+        line: usize,
+        /// One line.
+        reason: String,
+    },
+    /// Nothing at all: rather a file that is being written than a policy.
+    #[error("it is empty")]
+    Empty,
+    /// A pattern that none of the host's functions matches.
+    #[error("`{pattern}` in `{key}` is none of the host's functions")]
+    UnknownFunction {
+        /// Where, with dots.
+        key: &'static str,
+        /// As written.
+        pattern: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// Folders to install from, where nothing may be installed from folders.
+    #[error("`install.source_roots` means nothing while `install.sources` lacks `folder`")]
+    RootsWithoutFolders,
+    /// A plugin that may not be installed is given something.
+    #[error("rule {rule} for plugins `{id}` admits none of them, and so its `grant` and `max` mean nothing")]
+    NotInstalled {
+        /// Which of `[[plugin]]`, from 1.
+        rule: usize,
+        /// Its pattern.
+        id: String,
+    },
+    /// Other files under the same id would have no rule, and no bound.
+    #[error(
+        "rule {rule} for plugins `{id}` pins their files, and no later rule says what counts for others of that id"
+    )]
+    OthersUnruled {
+        /// Which of `[[plugin]]`, from 1.
+        rule: usize,
+        /// Its pattern.
+        id: String,
+    },
+    /// A pattern with a character that no name has.
+    #[error("`{pattern}` in `{key}` can match no name")]
+    Pattern {
+        /// Where, with dots.
+        key: &'static str,
+        /// As written.
+        pattern: String,
+    },
+    /// What is granted lies beyond what may be.
+    #[error("rule {rule} for plugins `{id}` grants `{permission}`, which its `max` does not cover")]
+    BeyondMax {
+        /// Which of `[[plugin]]`, from 1.
+        rule: usize,
+        /// Its pattern.
+        id: String,
+        /// As written.
+        permission: String,
+    },
+    /// A rule that a rule before it leaves nothing to.
+    #[error(
+        "rule {rule} for plugins `{id}` never counts: rule {earlier} matches all of them, and the first match counts"
+    )]
+    NeverCounts {
+        /// Which of `[[plugin]]`, from 1.
+        rule: usize,
+        /// Its pattern.
+        id: String,
+        /// The one before, from 1.
+        earlier: usize,
+    },
+}
+
+impl PolicyError {
+    /// A stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "policy_too_large",
+            Self::Syntax { .. } => "policy_syntax",
+            Self::Empty => "policy_empty",
+            Self::UnknownFunction { .. } => "policy_function",
+            Self::RootsWithoutFolders | Self::NotInstalled { .. } => "policy_without_effect",
+            Self::OthersUnruled { .. } => "policy_unruled",
+            Self::Pattern { .. } => "policy_pattern",
+            Self::BeyondMax { .. } => "policy_max",
+            Self::NeverCounts { .. } => "policy_order",
+        }
+    }
+
+    /// The cure, as one line.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let text = match self {
+            Self::UnknownFunction { known, .. } => {
+                return format!("there are {known}; those that grant have to be named, without `*`");
+            }
+            Self::OthersUnruled { id, .. } => {
+                return format!("write a rule for `{id}` behind it, with `max = []` or `install = false`");
+            }
+            Self::TooLarge { .. } => "write patterns with `*` in place of many rules",
+            Self::Empty => "write `profile = \"strict\"` where nothing more is meant",
+            Self::Syntax { .. } => "docs/permissions.md lists every key of a policy",
+            Self::RootsWithoutFolders => "leave the roots out, or add `folder` to the sources",
+            Self::NotInstalled { .. } => "leave them out",
+            Self::Pattern { .. } => "write names, with `*` for any run of characters",
+            Self::BeyondMax { .. } => "take it out of `grant`, or add it to `max`",
+            Self::NeverCounts { .. } => "write the narrower rule first",
+        };
+        text.to_owned()
+    }
+}

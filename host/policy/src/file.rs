@@ -1,0 +1,221 @@
+//! A policy as it is written: TOML, every key known.
+
+use crate::{
+    CallerRule, InstallPolicy, MeshPolicy, POLICY_BYTES_MAX, PluginRule, Policy, PolicyError, Profile, SourceKind,
+    WhenDenied, opens,
+};
+use mortise_model::{Digest, Permission, Permissions, glob};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use std::path::PathBuf;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyFile {
+    #[serde(default)]
+    profile: ProfileName,
+    #[serde(default)]
+    when_denied: WhenDeniedName,
+    #[serde(default)]
+    install: InstallTable,
+    #[serde(default)]
+    mesh: MeshTable,
+    #[serde(default)]
+    plugin: Vec<PluginTable>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+enum ProfileName {
+    #[default]
+    Strict,
+    Development,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+enum WhenDeniedName {
+    #[default]
+    Load,
+    Refuse,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct InstallTable {
+    sources: Option<Vec<SourceName>>,
+    #[serde(default, deserialize_with = "absolute")]
+    source_roots: Vec<PathBuf>,
+    #[serde(default)]
+    require_digest: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct SourceName(SourceKind);
+
+impl TryFrom<String> for SourceName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let known = || SourceKind::ALL.map(SourceKind::name).join(", ");
+        SourceKind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no source; there are {}", known()))
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct MeshTable {
+    functions: Option<Vec<String>>,
+    #[serde(default)]
+    caller: Vec<CallerTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallerTable {
+    device: String,
+    functions: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PluginTable {
+    id: String,
+    #[serde(default, deserialize_with = "digest")]
+    tree_digest: Option<Digest>,
+    #[serde(default = "yes")]
+    install: bool,
+    #[serde(default, deserialize_with = "permissions")]
+    grant: Permissions,
+    #[serde(default, deserialize_with = "some_permissions")]
+    max: Option<Permissions>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    let paths = Vec::<PathBuf>::deserialize(deserializer)?;
+    match paths.iter().find(|path| !path.is_absolute()) {
+        Some(path) => Err(D::Error::custom(format!("`{}` is not an absolute path", path.display()))),
+        None => Ok(paths),
+    }
+}
+
+fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Digest::parse(&text).map(Some).map_err(D::Error::custom)
+}
+
+fn permissions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permissions, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse::<Permission>().map_err(D::Error::custom)).collect()
+}
+
+fn some_permissions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Permissions>, D::Error> {
+    permissions(deserializer).map(Some)
+}
+
+pub(crate) fn parse(text: &str, functions: &[&str]) -> Result<Policy, PolicyError> {
+    if text.len() > POLICY_BYTES_MAX {
+        return Err(PolicyError::TooLarge { bytes: text.len(), max: POLICY_BYTES_MAX });
+    }
+    if text.trim().is_empty() {
+        return Err(PolicyError::Empty);
+    }
+    let file: PolicyFile = toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        PolicyError::Syntax { line, reason: error.message().replace('\n', ", ") }
+    })?;
+    let mesh = mesh(file.mesh, functions)?;
+    let plugins = plugins(file.plugin)?;
+    let policy = Policy {
+        profile: match file.profile {
+            ProfileName::Strict => Profile::Strict,
+            ProfileName::Development => Profile::Development,
+        },
+        when_denied: match file.when_denied {
+            WhenDeniedName::Load => WhenDenied::Load,
+            WhenDeniedName::Refuse => WhenDenied::Refuse,
+        },
+        install: InstallPolicy {
+            sources: file.install.sources.map(|sources| sources.into_iter().map(|name| name.0).collect()),
+            source_roots: file.install.source_roots,
+            require_digest: file.install.require_digest,
+        },
+        mesh,
+        plugins,
+    };
+    if !policy.source_roots().is_empty() && !policy.admits_source(SourceKind::Folder) {
+        return Err(PolicyError::RootsWithoutFolders);
+    }
+    Ok(policy)
+}
+
+fn mesh(table: MeshTable, known: &[&str]) -> Result<MeshPolicy, PolicyError> {
+    let functions = table.functions.unwrap_or_else(|| MeshPolicy::default().functions);
+    check_functions("mesh.functions", &functions, known)?;
+    let mut callers = Vec::with_capacity(table.caller.len());
+    for CallerTable { device, functions } in table.caller {
+        check_pattern("mesh.caller.device", &device)?;
+        check_functions("mesh.caller.functions", &functions, known)?;
+        callers.push(CallerRule { device, functions });
+    }
+    Ok(MeshPolicy { functions, callers })
+}
+
+fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
+    let mut rules: Vec<PluginRule> = Vec::with_capacity(tables.len());
+    for PluginTable { id, tree_digest, install, grant, max } in tables {
+        check_pattern("plugin.id", &id)?;
+        let number = rules.len() + 1;
+        let hidden = |earlier: &PluginRule| {
+            glob(&earlier.id, &id) && (earlier.tree_digest.is_none() || earlier.tree_digest == tree_digest)
+        };
+        if let Some(earlier) = rules.iter().position(hidden) {
+            return Err(PolicyError::NeverCounts { rule: number, id, earlier: earlier + 1 });
+        }
+        if let Some(max) = &max
+            && let Some(beyond) = grant.iter().find(|permission| !max.cover(permission))
+        {
+            return Err(PolicyError::BeyondMax { rule: number, permission: beyond.to_string(), id });
+        }
+        if !install && (max.is_some() || !grant.is_empty()) {
+            return Err(PolicyError::NotInstalled { rule: number, id });
+        }
+        rules.push(PluginRule { id, tree_digest, install, grant, max });
+    }
+    for (at, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.tree_digest.is_some()) {
+        let mut later = rules.iter().skip(at + 1);
+        if !later.any(|later| later.tree_digest.is_none() && glob(&later.id, &rule.id)) {
+            return Err(PolicyError::OthersUnruled { rule: at + 1, id: rule.id.clone() });
+        }
+    }
+    Ok(rules)
+}
+
+fn check_functions(key: &'static str, patterns: &[String], known: &[&str]) -> Result<(), PolicyError> {
+    for pattern in patterns {
+        check_pattern(key, pattern)?;
+        if !known.iter().any(|name| opens(std::slice::from_ref(pattern), name)) {
+            let known = known.join(", ");
+            return Err(PolicyError::UnknownFunction { key, pattern: pattern.clone(), known });
+        }
+    }
+    Ok(())
+}
+
+fn check_pattern(key: &'static str, pattern: &str) -> Result<(), PolicyError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '*');
+    if pattern.is_empty() || !pattern.chars().all(allowed) {
+        return Err(PolicyError::Pattern { key, pattern: pattern.to_owned() });
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! What the operator allows: which plugins may be installed and from where, what they may do, and who on the mesh may
+//! call the host's functions.
+//!
+//! Decisions only: no I/O, no clock, and no memory of what was decided.
+#![forbid(unsafe_code)]
+
+mod error;
+mod file;
+mod rating;
+
+pub use error::PolicyError;
+pub use rating::{Rating, Risk, rate};
+
+use mortise_model::{Digest, Permission, Permissions, PluginId, glob};
+use std::path::PathBuf;
+
+/// The longest policy file, in bytes.
+pub const POLICY_BYTES_MAX: usize = 1 << 20;
+
+/// Functions that hand out rights themselves: `*` never means them, they have to be named.
+const NAMED_ONLY: [&str; 2] = ["grant_plugin_permission", "revoke_plugin_permission"];
+
+/// The operator's policy.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    profile: Profile,
+    when_denied: WhenDenied,
+    install: InstallPolicy,
+    mesh: MeshPolicy,
+    /// The first that matches a plugin is the one that counts for it.
+    plugins: Vec<PluginRule>,
+}
+
+/// What counts where no rule says anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Profile {
+    /// Nothing is granted.
+    #[default]
+    Strict,
+    /// Plugins get what their manifests ask for.
+    Development,
+}
+
+/// What becomes of a plugin that asks for more than it is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenDenied {
+    /// It is loaded and does without, until somebody grants it.
+    #[default]
+    Load,
+    /// It is not installed.
+    Refuse,
+}
+
+/// Where plugins may come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct InstallPolicy {
+    /// None: from everywhere.
+    sources: Option<Vec<SourceKind>>,
+    source_roots: Vec<PathBuf>,
+    require_digest: bool,
+}
+
+/// A way for a plugin to arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// An archive inside the request.
+    Bundle,
+    /// An archive sent in parts.
+    Upload,
+    /// An archive that the host fetches.
+    Url,
+    /// An object that the mesh keeps.
+    Object,
+    /// A folder of this machine.
+    Folder,
+}
+
+/// Who on the mesh may call which of the host's functions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MeshPolicy {
+    /// Open to everybody; patterns.
+    functions: Vec<String>,
+    /// Open besides to devices that claim to be called so.
+    callers: Vec<CallerRule>,
+}
+
+impl Default for MeshPolicy {
+    fn default() -> Self {
+        Self { functions: vec!["*".to_owned()], callers: Vec::new() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct CallerRule {
+    device: String,
+    functions: Vec<String>,
+}
+
+/// What counts for some plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PluginRule {
+    id: String,
+    tree_digest: Option<Digest>,
+    install: bool,
+    grant: Permissions,
+    /// None: no bound.
+    max: Option<Permissions>,
+}
+
+/// The plugin that is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Its id.
+    pub id: &'a PluginId,
+    /// Over path, mode and content of all of its files.
+    pub tree: &'a Digest,
+}
+
+impl Policy {
+    /// Reads a policy file. `functions` are the names of the host's functions: a rule about another would mean nothing.
+    ///
+    /// # Errors
+    /// [`PolicyError`] says what is wrong and where.
+    pub fn parse(text: &str, functions: &[&str]) -> Result<Self, PolicyError> {
+        file::parse(text, functions)
+    }
+
+    /// Everything is allowed to everybody, and plugins get what they ask for. For machines that nobody else reaches.
+    #[must_use]
+    pub fn development() -> Self {
+        Self { profile: Profile::Development, ..Self::default() }
+    }
+
+    /// Whether plugins get what they ask for where no rule says otherwise.
+    #[must_use]
+    pub fn is_development(&self) -> bool {
+        self.profile == Profile::Development
+    }
+
+    /// What becomes of a plugin that asks for more than it is granted.
+    #[must_use]
+    pub fn when_denied(&self) -> WhenDenied {
+        self.when_denied
+    }
+
+    /// Whether plugins may arrive that way at all.
+    #[must_use]
+    pub fn admits_source(&self, source: SourceKind) -> bool {
+        self.install.sources.as_ref().is_none_or(|sources| sources.contains(&source))
+    }
+
+    /// Folders of this machine from which callers on the mesh may install.
+    #[must_use]
+    pub fn source_roots(&self) -> &[PathBuf] {
+        &self.install.source_roots
+    }
+
+    /// Whether an archive has to come with its digest.
+    #[must_use]
+    pub fn requires_digest(&self) -> bool {
+        self.install.require_digest
+    }
+
+    /// Whether the plugin may be installed.
+    #[must_use]
+    pub fn admits(&self, plugin: Subject<'_>) -> bool {
+        self.rule_for(plugin).is_none_or(|rule| rule.install)
+    }
+
+    /// Whether the plugin has `access` without anybody granting it, where its manifest asks for it.
+    #[must_use]
+    pub fn grants(&self, plugin: Subject<'_>, access: &Permission) -> bool {
+        match self.rule_for(plugin) {
+            Some(rule) => rule.grant.cover(access),
+            None => self.is_development(),
+        }
+    }
+
+    /// Whether the plugin may be granted `access` at all.
+    #[must_use]
+    pub fn bears(&self, plugin: Subject<'_>, access: &Permission) -> bool {
+        self.rule_for(plugin).is_none_or(|rule| rule.bears(access))
+    }
+
+    /// Whether a caller on the mesh may call the host's `function`. `caller` is what it claims to be: nothing proves it.
+    #[must_use]
+    pub fn admits_call(&self, function: &str, caller: Option<&str>) -> bool {
+        let claims = |rule: &&CallerRule| caller.is_some_and(|caller| glob(&rule.device, caller));
+        opens(&self.mesh.functions, function)
+            || self.mesh.callers.iter().filter(claims).any(|rule| opens(&rule.functions, function))
+    }
+
+    /// Whether anybody on the mesh may call the host's `function`.
+    #[must_use]
+    pub fn offers(&self, function: &str) -> bool {
+        opens(&self.mesh.functions, function) || self.mesh.callers.iter().any(|rule| opens(&rule.functions, function))
+    }
+
+    fn rule_for(&self, plugin: Subject<'_>) -> Option<&PluginRule> {
+        self.plugins.iter().find(|rule| {
+            glob(&rule.id, plugin.id.as_str()) && rule.tree_digest.is_none_or(|digest| digest == *plugin.tree)
+        })
+    }
+}
+
+impl PluginRule {
+    fn bears(&self, access: &Permission) -> bool {
+        self.install && self.max.as_ref().is_none_or(|max| max.cover(access))
+    }
+}
+
+impl SourceKind {
+    const ALL: [Self; 5] = [Self::Bundle, Self::Upload, Self::Url, Self::Object, Self::Folder];
+
+    /// As policy files write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Upload => "upload",
+            Self::Url => "url",
+            Self::Object => "object",
+            Self::Folder => "folder",
+        }
+    }
+}
+
+/// Whether one of `patterns` opens `function`.
+fn opens(patterns: &[String], function: &str) -> bool {
+    patterns.iter().any(|pattern| pattern == function || (!NAMED_ONLY.contains(&function) && glob(pattern, function)))
+}
+
+#[cfg(test)]
+mod tests;

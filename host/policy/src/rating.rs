@@ -1,0 +1,65 @@
+//! How much harm a plugin could do with what it asks for.
+
+use mortise_model::{Permission, Permissions};
+
+/// How much harm permissions could do, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rating {
+    /// The worst of them.
+    pub risk: Risk,
+    /// One sentence for each permission that is more than low, the worst first.
+    pub reasons: Vec<String>,
+}
+
+/// From harmless to anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Risk {
+    /// It computes, and sees at most who is there.
+    Low,
+    /// It acts on devices and plugins that are named.
+    Medium,
+    /// It acts on devices or plugins that nobody has named.
+    High,
+    /// It acts on everything.
+    Critical,
+}
+
+impl Risk {
+    /// A stable word for programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Rates what a plugin asks for, or has been granted.
+#[must_use]
+pub fn rate(permissions: &Permissions) -> Rating {
+    let mut rated: Vec<(Risk, String)> = permissions.iter().filter_map(rate_one).collect();
+    rated.sort_by_key(|(risk, _)| std::cmp::Reverse(*risk));
+    let risk = rated.first().map_or(Risk::Low, |(risk, _)| *risk);
+    Rating { risk, reasons: rated.into_iter().map(|(_, reason)| reason).collect() }
+}
+
+fn rate_one(permission: &Permission) -> Option<(Risk, String)> {
+    let open = |pattern: &str| pattern.contains('*');
+    Some(match permission {
+        Permission::MeshDiscover => return None,
+        Permission::MeshInvoke { devices, functions } if devices == "*" && functions == "*" => {
+            (Risk::Critical, format!("`{permission}` calls every function of every device in this device's name"))
+        }
+        Permission::MeshInvoke { devices, .. } if open(devices) => {
+            (Risk::High, format!("`{permission}` calls devices that are not named one by one"))
+        }
+        Permission::MeshInvoke { .. } => (Risk::Medium, format!("`{permission}` calls another device")),
+        Permission::Plugins(functions) if open(functions.strip_suffix(".*").unwrap_or(functions)) => {
+            (Risk::High, format!("`{permission}` calls plugins that are not named one by one, those to come included"))
+        }
+        Permission::Plugins(_) => (Risk::Medium, format!("`{permission}` calls another plugin, or this host")),
+    })
+}

@@ -1,0 +1,149 @@
+use super::*;
+
+const FUNCTIONS: [&str; 4] = ["get_status", "install_plugin", "grant_plugin_permission", "revoke_plugin_permission"];
+
+fn policy(text: &str) -> Policy {
+    Policy::parse(text, &FUNCTIONS).unwrap()
+}
+
+fn refused(text: &str) -> String {
+    Policy::parse(text, &FUNCTIONS).unwrap_err().to_string()
+}
+
+fn permission(text: &str) -> Permission {
+    text.parse().unwrap()
+}
+
+struct Plugin(PluginId, Digest);
+
+impl Plugin {
+    fn new(id: &str) -> Self {
+        Self(PluginId::new(id).unwrap(), Digest::of(id.as_bytes()))
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { id: &self.0, tree: &self.1 }
+    }
+}
+
+#[test]
+fn a_policy_that_says_nothing_is_the_strict_one() {
+    let (strict, plugin) = (policy("# nothing"), Plugin::new("sensor"));
+    assert_eq!(strict, Policy::default());
+    assert!(!strict.is_development() && !strict.requires_digest() && strict.source_roots().is_empty());
+    assert_eq!(strict.when_denied(), WhenDenied::Load);
+    assert!(!strict.grants(plugin.subject(), &permission("mesh.discover")));
+    assert!(strict.bears(plugin.subject(), &permission("mesh.discover")) && strict.admits(plugin.subject()));
+    assert!(SourceKind::ALL.into_iter().all(|source| strict.admits_source(source)));
+    assert!(strict.admits_call("install_plugin", None) && strict.offers("install_plugin"));
+    assert!(!strict.admits_call("grant_plugin_permission", None) && !strict.offers("grant_plugin_permission"));
+}
+
+#[test]
+fn the_development_profile_gives_what_is_asked_for_and_no_right_to_give() {
+    let development = policy("profile = 'development'");
+    assert_eq!(development, Policy::development());
+    assert!(development.grants(Plugin::new("sensor").subject(), &permission("mesh.invoke:*")));
+    assert!(!development.admits_call("grant_plugin_permission", None));
+}
+
+#[test]
+fn the_first_rule_that_matches_counts() {
+    let digest = Digest::of(b"camera-1");
+    let policy = policy(&format!(
+        "[[plugin]]\nid = 'camera-*'\ntree_digest = '{digest}'\ngrant = ['mesh.discover']\n\
+         [[plugin]]\nid = 'camera-*'\ninstall = false\n\
+         [[plugin]]\nid = 'door'\ngrant = ['mesh.invoke:lock-*/open']\nmax = ['mesh.invoke:lock-*']"
+    ));
+    let (known, other, door) = (Plugin::new("camera-1"), Plugin::new("camera-2"), Plugin::new("door"));
+    assert!(policy.admits(known.subject()) && policy.grants(known.subject(), &permission("mesh.discover")));
+    assert!(!policy.bears(other.subject(), &permission("mesh.discover")), "it may not even be here");
+    assert!(!policy.admits(other.subject()) && !policy.grants(other.subject(), &permission("mesh.discover")));
+    assert!(policy.grants(door.subject(), &permission("mesh.invoke:lock-1/open")));
+    assert!(!policy.grants(door.subject(), &permission("mesh.invoke:lock-1/close")));
+    assert!(policy.bears(door.subject(), &permission("mesh.invoke:lock-1/close")));
+    assert!(!policy.bears(door.subject(), &permission("mesh.discover")));
+}
+
+#[test]
+fn callers_are_told_apart_by_what_they_claim() {
+    let policy = policy(
+        "[mesh]\nfunctions = ['get_*']\n\
+         [[mesh.caller]]\ndevice = 'ops-*'\nfunctions = ['*', 'grant_plugin_permission']",
+    );
+    assert!(policy.admits_call("get_status", None));
+    assert!(!policy.admits_call("install_plugin", None) && !policy.admits_call("install_plugin", Some("camera-1")));
+    assert!(policy.admits_call("install_plugin", Some("ops-1")) && policy.offers("install_plugin"));
+    assert!(policy.admits_call("grant_plugin_permission", Some("ops-1")));
+    assert!(!policy.admits_call("revoke_plugin_permission", Some("ops-1")), "it is not named");
+}
+
+#[test]
+fn installs_are_bounded() {
+    let policy = policy(
+        "when_denied = 'refuse'\n[install]\nsources = ['url', 'folder']\nrequire_digest = true\nsource_roots = ['/srv']",
+    );
+    assert!(policy.admits_source(SourceKind::Url) && !policy.admits_source(SourceKind::Bundle));
+    assert!(policy.requires_digest());
+    assert_eq!((policy.when_denied(), policy.source_roots()), (WhenDenied::Refuse, [PathBuf::from("/srv")].as_slice()));
+}
+
+#[test]
+fn what_would_mean_nothing_is_refused() {
+    for (text, expected) in [
+        ("profil = 'strict'", "line 1: unknown field `profil`"),
+        ("\n[install]\nsource = []", "line 3: unknown field `source`"),
+        ("profile = 'loose'", "line 1: unknown variant `loose`"),
+        ("[install]\nsources = ['ftp']", "line 2: `ftp` is no source; there are bundle, upload, url, object, folder"),
+        ("[install]\nsource_roots = ['srv']", "line 2: `srv` is not an absolute path"),
+        (
+            "[mesh]\nfunctions = ['instal_plugin']",
+            "`instal_plugin` in `mesh.functions` is none of the host's functions",
+        ),
+        ("[mesh]\nfunctions = ['a b']", "`a b` in `mesh.functions` can match no name"),
+        ("[[plugin]]\ngrant = []", "line 1: missing field `id`"),
+        ("[[plugin]]\nid = 'a'\ntree_digest = 'x'", "line 3: invalid digest"),
+        ("[[plugin]]\nid = 'a'\ngrant = ['http:x']", "line 3: `http:x` is no permission"),
+        ("[[plugin]]\nid = 'a'\ngrant = ['mesh.discover']\nmax = []", "rule 1 for plugins `a` grants `mesh.discover`"),
+        ("[[plugin]]\nid = '*'\n[[plugin]]\nid = 'a'", "rule 2 for plugins `a` never counts: rule 1 matches"),
+        ("mesh =", "line 1: "),
+        (" \n", "it is empty"),
+        ("[mesh]\nfunctions = ['grant_*']", "`grant_*` in `mesh.functions` is none of the host's functions"),
+        (
+            "[[plugin]]\nid = 'a'\ninstall = false\ngrant = ['mesh.discover']",
+            "rule 1 for plugins `a` admits none of them",
+        ),
+        ("[install]\nsources = ['url']\nsource_roots = ['/srv']", "`install.source_roots` means nothing"),
+        (
+            "[[plugin]]\nid = 'a'\ntree_digest = 'sha256:0000000000000000000000000000000000000000000000000000000000000000'",
+            "rule 1 for plugins `a` pins their files, and no later rule",
+        ),
+    ] {
+        let error = refused(text);
+        assert!(error.starts_with(expected), "{text}: {error}");
+    }
+    let long = format!("#{}", "x".repeat(POLICY_BYTES_MAX));
+    assert_eq!(Policy::parse(&long, &FUNCTIONS).unwrap_err().code(), "policy_too_large");
+}
+
+#[test]
+fn permissions_are_rated_by_the_worst_of_them() {
+    let rated = |texts: &[&str]| rate(&texts.iter().map(|text| permission(text)).collect());
+    for (texts, expected) in [
+        (&[][..], Risk::Low),
+        (&["mesh.discover"], Risk::Low),
+        (&["plugins:camera.capture", "mesh.discover"], Risk::Medium),
+        (&["mesh.invoke:camera-1"], Risk::Medium),
+        (&["plugins:camera.*"], Risk::Medium),
+        (&["plugins:*"], Risk::High),
+        (&["plugins:*.*"], Risk::High),
+        (&["plugins:cam*"], Risk::High),
+        (&["mesh.invoke:camera-*/capture", "mesh.invoke:door/open"], Risk::High),
+        (&["mesh.invoke:*"], Risk::Critical),
+    ] {
+        assert_eq!(rated(texts).risk, expected, "{texts:?}");
+    }
+    let rating = rated(&["mesh.invoke:door/open", "mesh.invoke:*"]);
+    assert_eq!(rating.reasons.len(), 2);
+    assert!(rating.reasons[0].contains("every function of every device"), "{rating:?}");
+}
