@@ -272,10 +272,16 @@ impl Shared {
                 book.grants.remove(plugin).unwrap_or_default().into_iter().filter(|grant| is_alive(grant, now));
             let (revoked, kept): (Vec<_>, Vec<_>) = grants.partition(|grant| permission.covers(&grant.permission));
             // In memory first: whatever the disk says, it is taken back.
-            book.grants.insert(plugin.clone(), kept.clone());
-            let unwritten = book.unwritten.entry(plugin.clone()).or_default();
+            if !kept.is_empty() {
+                book.grants.insert(plugin.clone(), kept.clone());
+            }
+            let mut unwritten = book.unwritten.remove(plugin).unwrap_or_default();
             unwritten.extend(revoked.into_iter().map(|grant| grant.permission));
-            (unwritten.iter().filter(|revoked| permission.covers(revoked)).cloned().collect::<Vec<_>>(), kept)
+            let revoked: Vec<_> = unwritten.iter().filter(|revoked| permission.covers(revoked)).cloned().collect();
+            if !unwritten.is_empty() {
+                book.unwritten.insert(plugin.clone(), unwritten);
+            }
+            (revoked, kept)
         };
         if !revoked.is_empty() {
             self.write(plugin, &kept)?;
@@ -503,8 +509,8 @@ mod tests {
         assert!(fixture.open().grants(&fixture.plugin).is_empty());
     }
 
-    #[tokio::test]
-    async fn a_grant_that_ends_has_ended_before_it_began() {
+    #[test]
+    fn a_grant_that_ends_has_ended_before_it_began() {
         let hour = Duration::from_secs(3600);
         let mut grant = discover(false, Some(hour));
         let now = Timestamp::now();
