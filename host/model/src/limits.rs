@@ -26,6 +26,8 @@ pub struct Limits {
     pub routine_timeout: Duration,
     /// One entry of the guest.
     pub turn: Duration,
+    /// Running its code, over all entries; it comes back evenly over a minute.
+    pub cpu_per_minute: Duration,
     /// The `start` hook, and with it the self-test.
     pub start_timeout: Duration,
     /// The `stop` hook.
@@ -105,7 +107,7 @@ pub enum LimitError {
 }
 
 /// What a manifest may set.
-const SUPPORTED: [&str; 17] = [
+const SUPPORTED: [&str; 18] = [
     "memory",
     "stack",
     "tables",
@@ -115,6 +117,7 @@ const SUPPORTED: [&str; 17] = [
     "call_timeout",
     "routine_timeout",
     "turn",
+    "cpu_per_minute",
     "start_timeout",
     "stop_timeout",
     "result",
@@ -126,7 +129,7 @@ const SUPPORTED: [&str; 17] = [
 ];
 
 /// Limits that the manifest format knows and this version does not keep: accepting one would be a promise.
-const UNSUPPORTED: [&str; 5] = ["cpu_per_minute", "drain_timeout", "http_requests", "state", "disk"];
+const UNSUPPORTED: [&str; 4] = ["drain_timeout", "http_requests", "state", "disk"];
 
 impl Default for Limits {
     fn default() -> Self {
@@ -139,6 +142,8 @@ impl Default for Limits {
             call_timeout: Duration::from_secs(60),
             routine_timeout: Duration::from_secs(60),
             turn: Duration::from_secs(5),
+            // A whole processor: less would halve what a plugin under full load answers.
+            cpu_per_minute: Duration::from_secs(60),
             start_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(5),
             result: ByteSize::mib(1),
@@ -183,6 +188,7 @@ impl Limits {
                 "call_timeout" => lower_span("call_timeout", &mut self.call_timeout, value)?,
                 "routine_timeout" => lower_span("routine_timeout", &mut self.routine_timeout, value)?,
                 "turn" => lower_span("turn", &mut self.turn, value)?,
+                "cpu_per_minute" => lower_span("cpu_per_minute", &mut self.cpu_per_minute, value)?,
                 "start_timeout" => lower_span("start_timeout", &mut self.start_timeout, value)?,
                 "stop_timeout" => lower_span("stop_timeout", &mut self.stop_timeout, value)?,
                 "result" => lower_size("result", &mut self.result, value)?,
@@ -225,6 +231,7 @@ impl Limits {
             "call_timeout": span(self.call_timeout),
             "routine_timeout": span(self.routine_timeout),
             "turn": span(self.turn),
+            "cpu_per_minute": span(self.cpu_per_minute),
             "start_timeout": span(self.start_timeout),
             "stop_timeout": span(self.stop_timeout),
             "result": self.result.to_string(),
@@ -331,7 +338,8 @@ mod tests {
     fn every_supported_limit_can_be_lowered() {
         let asked = json!({
             "memory": "32MiB", "stack": "512KiB", "tables": 10, "instances": 1, "concurrency": 1, "queue": 7,
-            "call_timeout": "30s", "routine_timeout": "1s", "turn": "100ms", "start_timeout": "2s", "stop_timeout": "1s",
+            "call_timeout": "30s", "routine_timeout": "1s", "turn": "100ms", "cpu_per_minute": "3s",
+            "start_timeout": "2s", "stop_timeout": "1s",
             "result": "1KiB", "event": "2KiB", "log_line": "80B", "events_per_second": 5, "log_lines_per_second": 6,
             "mesh_calls_per_second": 7,
         });
@@ -349,6 +357,7 @@ mod tests {
             call_timeout: Duration::from_secs(30),
             routine_timeout: Duration::from_secs(1),
             turn: Duration::from_millis(100),
+            cpu_per_minute: Duration::from_secs(3),
             start_timeout: Duration::from_secs(2),
             stop_timeout: Duration::from_secs(1),
             result: ByteSize::kib(1),

@@ -125,6 +125,14 @@ pub struct Health {
     pub running: usize,
     /// Outcomes for unknown or answered calls, dropped.
     pub stray_outcomes: u64,
+    /// What the instance's memories have now, in bytes.
+    pub memory_bytes: usize,
+    /// The most that an instance of this generation ever had, in bytes.
+    pub memory_peak_bytes: usize,
+    /// How long the generation's code has run.
+    pub cpu: Duration,
+    /// How often it had to wait because it had used up `limits.cpu_per_minute`.
+    pub cpu_waits: u64,
 }
 
 /// One prepared generation at work. Dropping the last handle ends it without a `stop` hook.

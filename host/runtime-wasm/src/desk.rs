@@ -4,6 +4,7 @@ use crate::backlog::Backlog;
 use crate::engine::Engine;
 use crate::ledger::{Creditor, Standing};
 use crate::loss::{Loss, TurnLimit};
+use crate::processor::Processor;
 use crate::view::Shared;
 use mortise_model::{Failure, Limits};
 use mortise_plugin::{Job, JobKind};
@@ -11,6 +12,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -54,6 +56,9 @@ pub(crate) struct Desk {
     /// When the `stop` hook has to be over, once told to stop.
     pub(crate) stop: Option<TurnLimit>,
     abandoned: bool,
+    /// Since when the guest's code runs; none while it is suspended, and between turns that were accounted for.
+    running_since: Option<Instant>,
+    processor: Processor,
     alarm: Pin<Box<Sleep>>,
     alarm_at: Option<Instant>,
     engine: Arc<Engine>,
@@ -75,12 +80,43 @@ impl Desk {
             cancelled: VecDeque::new(),
             stop: None,
             abandoned: false,
+            running_since: None,
+            processor: Processor::new(shared.limits.cpu_per_minute, Instant::now()),
             // Never polled before it is set.
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
             alarm_at: None,
             engine,
             shared,
         }
+    }
+
+    /// The guest is about to be entered.
+    pub(crate) fn begin_turn(&mut self, now: Instant) {
+        self.settle_turn(now);
+        self.running_since = Some(now);
+    }
+
+    /// Accounts for the turn that has ended, if that was not done yet. Later than its end, so that most turns cost no look
+    /// at the clock of their own.
+    pub(crate) fn settle_turn(&mut self, now: Instant) {
+        if let Some(since) = self.running_since.take() {
+            let used = now.saturating_duration_since(since);
+            self.processor.spend(used, now);
+            let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
+            self.shared.usage.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the guest a minute's worth, whatever it has used so far.
+    pub(crate) fn renew_processor(&mut self) {
+        let now = Instant::now();
+        self.settle_turn(now);
+        self.processor = Processor::new(self.shared.limits.cpu_per_minute, now);
+    }
+
+    /// Until when the guest may not be entered, because it has used up `limits.cpu_per_minute`.
+    pub(crate) fn exhausted_until(&mut self, now: Instant) -> Option<Instant> {
+        self.processor.exhausted_until(now)
     }
 
     /// Runs one turn within its limit. Meanwhile jobs are taken in and overdue calls answered.
@@ -94,6 +130,8 @@ impl Desk {
         let mut turn = pin!(turn);
         poll_fn(|cx| {
             self.engine.beat();
+            // Resumed, it runs on from here.
+            self.running_since.get_or_insert_with(Instant::now);
             if let Poll::Ready(result) = turn.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Break::Lost));
             }
@@ -103,6 +141,7 @@ impl Desk {
                     return Poll::Ready(Err(Break::Abandoned));
                 }
                 let now = Instant::now();
+                self.settle_turn(now);
                 if now >= limit.end {
                     return Poll::Ready(Err(Break::Lost(Loss::turn_limit(&limit))));
                 }

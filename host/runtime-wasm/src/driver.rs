@@ -18,10 +18,11 @@ use crate::loss::TurnLimit;
 use crate::ops::OpOutcome;
 use crate::outcome;
 use crate::view::Shared;
-use mortise_model::{Description, Failure};
+use mortise_model::{Description, Failure, TimeSpan};
 use mortise_plugin::{Job, JobKind};
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
@@ -85,6 +86,8 @@ pub(crate) struct Driver {
     stint_began: Option<Instant>,
     /// When the guest wants to be turned.
     wake_at: Option<Instant>,
+    /// Whether it has used up its share of the processor.
+    waits: bool,
     _permit: OwnedSemaphorePermit,
     /// Dropped last: whoever waits for the end sees it after every answer was given and the place is free.
     _ended: watch::Sender<()>,
@@ -114,6 +117,7 @@ impl Driver {
             burst: Burst::default(),
             stint_began: None,
             wake_at: None,
+            waits: false,
             _permit: permit,
             _ended: ended,
         }
@@ -141,6 +145,8 @@ impl Driver {
             }
         };
         if proven.send(Ok(description.clone())).is_ok() {
+            // To start has a limit of its own.
+            self.desk.renew_processor();
             self.live(guest, &description).await;
         }
         self.end().await;
@@ -177,6 +183,7 @@ impl Driver {
         let began = *self.stint_began.get_or_insert(self.now);
         if self.now.saturating_duration_since(began) >= STINT {
             self.stint_began = None;
+            self.desk.settle_turn(Instant::now());
             tokio::task::yield_now().await;
         }
         match poll_fn(|cx| self.poll_event(guest, cx)).await {
@@ -210,6 +217,7 @@ impl Driver {
     fn poll_event(&mut self, guest: &mut Guest, cx: &mut Context<'_>) -> Poll<Event> {
         loop {
             self.now = Instant::now();
+            self.desk.settle_turn(self.now);
             self.desk.receive(cx);
             let standing = self.desk.expire(self.now);
             if self.burst.is_full(standing.answers, self.now) {
@@ -220,6 +228,12 @@ impl Driver {
             }
             if self.desk.stop.is_some() && !self.stopping {
                 return Poll::Ready(Event::Stop);
+            }
+            if let Some(until) = self.exhausted_until() {
+                self.give_answers();
+                self.stint_began = None;
+                ready!(self.desk.poll_alarm(cx, standing.next_due.map_or(until, |due| due.min(until))));
+                continue;
             }
             if let Some(id) = self.desk.next_cancelled() {
                 return Poll::Ready(Event::Cancel(id));
@@ -250,6 +264,19 @@ impl Driver {
                 None => return Poll::Pending,
             }
         }
+    }
+
+    /// Until when the guest may not be entered, because it has used up its share of the processor. Hooks have a limit of
+    /// their own.
+    fn exhausted_until(&mut self) -> Option<Instant> {
+        let until = self.desk.exhausted_until(self.now).filter(|_| self.hook_limit.is_none());
+        if until.is_some() && !self.waits && self.shared.usage.cpu_waits.fetch_add(1, Ordering::Relaxed) == 0 {
+            // Once: from here on the counts tell.
+            let per_minute = TimeSpan(self.shared.limits.cpu_per_minute);
+            tracing::warn!(plugin = %self.shared.plugin, "`limits.cpu_per_minute` ({per_minute}) is used up: its calls wait");
+        }
+        self.waits = until.is_some();
+        until
     }
 
     fn give_answers(&mut self) {
@@ -319,8 +346,9 @@ impl Driver {
         self.entries_since_run += 1;
     }
 
-    fn begin_turn(&self, guest: &mut Guest) -> TurnLimit {
+    fn begin_turn(&mut self, guest: &mut Guest) -> TurnLimit {
         let limit = self.turn_limit();
+        self.desk.begin_turn(self.now);
         guest.begin_turn(limit);
         limit
     }

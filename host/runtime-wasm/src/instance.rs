@@ -65,13 +65,17 @@ impl Instance for WasmInstance {
 
     fn health(&self) -> Health {
         let (traps, last_trap) = self.shared.losses();
-        let ledger = self.shared.ledger();
+        let (ledger, usage) = (self.shared.ledger(), &self.shared.usage);
         Health {
             traps,
             last_trap,
             queued: self.backlog.jobs(),
             running: ledger.standing().running,
             stray_outcomes: ledger.stray(),
+            memory_bytes: usage.memory_bytes.load(Ordering::Relaxed),
+            memory_peak_bytes: usage.memory_peak_bytes.load(Ordering::Relaxed),
+            cpu: Duration::from_nanos(usage.cpu_nanos.load(Ordering::Relaxed)),
+            cpu_waits: usage.cpu_waits.load(Ordering::Relaxed),
         }
     }
 }

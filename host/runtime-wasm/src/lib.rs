@@ -24,6 +24,7 @@ mod limits;
 mod loss;
 mod ops;
 mod outcome;
+mod processor;
 mod runtime;
 mod view;
 

@@ -1,6 +1,9 @@
 //! What one instance may allocate, and why it was refused more.
 
+use crate::view::Usage;
 use mortise_model::{ByteSize, Limits};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use wasmtime::ResourceLimiter;
 
 /// Core instances in one component: a Rust plugin has 3, a Python plugin 14.
@@ -24,6 +27,7 @@ pub(crate) struct Limiter {
     memory_last: usize,
     tables_last: usize,
     refusal: Option<Refusal>,
+    usage: Arc<Usage>,
 }
 
 /// A limit that stopped a growth.
@@ -34,7 +38,8 @@ enum Refusal {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    /// Of a fresh instance, which has nothing yet.
+    pub(crate) fn new(limits: &Limits, usage: Arc<Usage>) -> Self {
         Self {
             memory_max: limits.memory,
             memory_bytes: 0,
@@ -43,6 +48,7 @@ impl Limiter {
             memory_last: 0,
             tables_last: 0,
             refusal: None,
+            usage,
         }
     }
 
@@ -60,6 +66,13 @@ impl Limiter {
     }
 }
 
+impl Drop for Limiter {
+    /// The instance has gone, and its memories with it.
+    fn drop(&mut self) {
+        self.usage.memory_bytes.store(0, Ordering::Relaxed);
+    }
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current);
@@ -69,11 +82,14 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         (self.memory_bytes, self.memory_last) = (total, growth);
+        self.usage.memory_bytes.store(total, Ordering::Relaxed);
+        self.usage.memory_peak_bytes.fetch_max(total, Ordering::Relaxed);
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         self.memory_bytes = self.memory_bytes.saturating_sub(std::mem::take(&mut self.memory_last));
+        self.usage.memory_bytes.store(self.memory_bytes, Ordering::Relaxed);
         Ok(())
     }
 
@@ -114,7 +130,7 @@ mod tests {
 
     #[test]
     fn all_memories_of_an_instance_share_one_limit_and_the_refusal_is_remembered() {
-        let mut limiter = Limiter::new(&Limits { memory: ByteSize::kib(256), ..Limits::default() });
+        let mut limiter = Limiter::new(&Limits { memory: ByteSize::kib(256), ..Limits::default() }, Arc::default());
         assert!(limiter.memory_growing(0, 128 << 10, None).unwrap());
         assert!(limiter.memory_growing(0, 128 << 10, None).unwrap());
         assert_eq!(limiter.refusal(), None);
@@ -126,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_growth_that_fails_after_all_is_given_back() {
-        let mut limiter = Limiter::new(&Limits { memory: ByteSize::kib(128), ..Limits::default() });
+        let mut limiter = Limiter::new(&Limits { memory: ByteSize::kib(128), ..Limits::default() }, Arc::default());
         assert!(limiter.memory_growing(0, 128 << 10, None).unwrap());
         limiter.memory_grow_failed(wasmtime::Error::msg("no memory left")).unwrap();
         assert!(limiter.memory_growing(0, 128 << 10, None).unwrap());
@@ -134,7 +150,7 @@ mod tests {
 
     #[test]
     fn table_elements_are_limited() {
-        let mut limiter = Limiter::new(&Limits { tables: 10, ..Limits::default() });
+        let mut limiter = Limiter::new(&Limits { tables: 10, ..Limits::default() }, Arc::default());
         assert!(limiter.table_growing(0, 10, None).unwrap());
         assert!(!limiter.table_growing(10, 11, None).unwrap());
         assert_eq!(limiter.refusal().as_deref(), Some("table limit of 10 elements reached"));
@@ -146,7 +162,7 @@ mod tests {
         let instances = "(core instance (instantiate $m))".repeat(count);
         let text = format!("(component (core module $m {fields}) {instances})");
         let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
-        let mut store = Store::new(&engine, Limiter::new(&Limits::default()));
+        let mut store = Store::new(&engine, Limiter::new(&Limits::default(), Arc::default()));
         store.limiter(|limiter| limiter);
         let instance = Linker::new(&engine).instantiate(&mut store, &component);
         instance.map(drop).map_err(|error| format!("{error:#}"))

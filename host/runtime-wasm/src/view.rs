@@ -7,6 +7,7 @@ use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
 use mortise_model::{Limits, PluginId};
 use mortise_plugin::Services;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -29,6 +30,16 @@ pub(crate) struct Shared {
     ledger: Mutex<Ledger>,
     /// How many instances were lost, and why the last one was.
     losses: Mutex<(u64, Option<String>)>,
+    pub(crate) usage: Arc<Usage>,
+}
+
+/// What the instances of one generation use. Written by the driver's task alone.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) memory_bytes: AtomicUsize,
+    pub(crate) memory_peak_bytes: AtomicUsize,
+    pub(crate) cpu_nanos: AtomicU64,
+    pub(crate) cpu_waits: AtomicU64,
 }
 
 impl Shared {
@@ -39,6 +50,7 @@ impl Shared {
             services,
             ledger: Mutex::default(),
             losses: Mutex::default(),
+            usage: Arc::default(),
         }
     }
 
@@ -96,7 +108,7 @@ impl State {
             .max_random_size(RANDOM_BYTES_MAX)
             .build();
         Self {
-            limiter: Limiter::new(&shared.limits),
+            limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
             turn_limit,
             host: HostView { shared, ops: Ops::default() },
             wasi,

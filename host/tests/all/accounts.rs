@@ -132,6 +132,9 @@ async fn what_a_plugin_does_is_counted_over_its_generations() {
     assert_eq!((&stats["losses"], &stats["denied"]), (&json!({"trap": 1, "turn_limit": 1}), &json!(2)), "{stats}");
     assert_eq!((&stats["limits"]["queue"], &stats["limits"]["turn"]), (&json!(77), &json!("300ms")), "{stats}");
     assert!(stats["ticks"]["answered"].as_u64().unwrap() >= 1, "{stats}");
+    let at_least = |of: &Value, most: f64| of.as_f64().is_some_and(|used| used > 0.0 && used < most);
+    assert!(at_least(&stats["memory"]["bytes"], 8e6) && at_least(&stats["cpu"]["used_ms"], 3e3), "{stats}");
+    assert_eq!((&stats["cpu"]["waits"], &stats["limits"]["cpu_per_minute"]), (&json!(0), &json!("1m")), "{stats}");
     let latency = |key: &str| stats["latency_ms"][key].as_f64().unwrap();
     assert!(latency("p50") > 0.0 && latency("p50") <= latency("p99") && latency("p99") <= latency("max"), "{stats}");
     assert!(latency("max") >= 300.0, "{stats}");

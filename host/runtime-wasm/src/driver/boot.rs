@@ -79,6 +79,8 @@ impl Driver {
 
     /// The instance is gone. What it was given is answered with an error and never tried again.
     pub(super) fn lose(&mut self, loss: &Loss) {
+        // What follows is waiting.
+        self.desk.settle_turn(Instant::now());
         tracing::warn!(plugin = %self.shared.plugin, code = loss.code, reason = loss.reason, "the instance was lost");
         self.shared.count_loss(loss);
         let mut ledger = self.shared.ledger();
@@ -96,8 +98,11 @@ impl Driver {
     /// A fresh instance, sooner or later.
     pub(super) async fn revive(&mut self, description: &Description) -> Result<Guest, Break> {
         loop {
-            let wait = self.backoff.next();
-            self.desk.wait(Instant::now() + wait).await?;
+            let now = Instant::now();
+            let backoff = now + self.backoff.next();
+            // What it computes while it starts counts as well.
+            let until = self.desk.exhausted_until(now).map_or(backoff, |until| until.max(backoff));
+            self.desk.wait(until).await?;
             let loss = match self.boot(&[Hook::Start]).await {
                 Ok((guest, fresh)) if fresh == *description => return Ok(guest),
                 Ok(_) => Loss { code: "trap", reason: "a fresh instance describes itself differently".to_owned() },

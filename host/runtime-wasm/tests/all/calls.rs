@@ -12,7 +12,7 @@ async fn a_call_is_answered_with_what_the_function_returns() {
         assert_eq!(plugin.ok("echo", json!({"message": message})).await, message);
     }
     assert_eq!(plugin.ok("add", json!({"a": 2})).await, json!(3));
-    assert_eq!(plugin.instance.health(), Default::default());
+    assert_eq!(plugin.mishaps(), Default::default());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

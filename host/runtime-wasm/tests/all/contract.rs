@@ -12,7 +12,7 @@ async fn only_json_is_a_result() {
     }
     assert_eq!(plugin.ok("fine", json!({})).await, json!(true));
     assert_eq!(plugin.ok("later", json!({})).await, json!(true));
-    assert_eq!(plugin.instance.health(), Default::default());
+    assert_eq!(plugin.mishaps(), Default::default());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

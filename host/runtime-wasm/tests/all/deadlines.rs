@@ -15,7 +15,7 @@ async fn a_call_that_never_ends_is_answered_at_its_deadline_and_cancelled() {
     assert_eq!(error.message, "`never` was not answered before its deadline (`limits.call_timeout` is 7s)");
     plugin.ok("counters", json!({})).await;
     assert_eq!(plugin.ok("counters", json!({})).await["calls"], json!(2), "the instance was kept");
-    assert_eq!(plugin.instance.health(), Default::default());
+    assert_eq!(plugin.mishaps(), Default::default());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -92,3 +92,41 @@ async fn parameters_that_would_fill_the_guest_are_their_callers_failure() {
     assert_eq!(plugin.ok("echo", json!({"message": 1})).await, json!(1));
     assert_eq!(plugin.instance.health().traps, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_used_up_its_processor_time_waits_and_its_neighbour_does_not() {
+    let plugin = load("behave", json!({"limits": {"cpu_per_minute": "200ms"}})).await;
+    let neighbour = load("behave", json!({})).await;
+    plugin.ok("busy_ms", json!({"ms": 600})).await;
+    assert!(plugin.instance.health().cpu >= Duration::from_millis(250), "{:?}", plugin.instance.health());
+    let waiting = plugin.begin_within("echo", json!({"message": 1}), Duration::from_millis(300));
+    for n in 0..20 {
+        assert_eq!(neighbour.ok("echo", json!({"message": n})).await, json!(n));
+    }
+    assert_eq!(waiting.err().await.code, "deadline_exceeded");
+    let health = plugin.instance.health();
+    assert!(health.cpu_waits >= 1 && health.traps == 0, "{health:?}");
+    tokio::time::timeout(LONG, plugin.instance.shutdown(LONG)).await.expect("nothing keeps it from stopping");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_waited_for_its_processor_time_goes_on() {
+    let plugin = load("behave", json!({"limits": {"cpu_per_minute": "6s"}})).await;
+    // A tenth of a second for each second: what is used beyond 6 s is back soon.
+    for _ in 0..3 {
+        plugin.ok("busy_ms", json!({"ms": 2050})).await;
+    }
+    assert_eq!(plugin.ok("echo", json!({"message": 1})).await, json!(1));
+}
+
+/// Neither what it waits for by an op nor what it waits for within a turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_uses_no_processor_time() {
+    let (plugin, blocking) = (load("behave", json!({})).await, load("wasi", json!({})).await);
+    plugin.ok("sleep_ms", json!({"ms": 1500})).await;
+    blocking.ok("block_ms", json!({"ms": 1500})).await;
+    for waited in [plugin, blocking] {
+        let used = waited.instance.health().cpu;
+        assert!(used < Duration::from_millis(1200), "{used:?}");
+    }
+}

@@ -6,8 +6,8 @@ use mortise_model::{
     Description, DeviceId, Digest, EmittedName, Failure, Json, Manifest, Permission, PluginId, Tenant,
 };
 use mortise_plugin::{
-    Account, Asker, Authority, Backend, Denied, Instance, Invocation, Job, JobKind, Leave, Package, PrepareError,
-    Runtime as _, Services, Ticket,
+    Account, Asker, Authority, Backend, Denied, Health, Instance, Invocation, Job, JobKind, Leave, Package,
+    PrepareError, Runtime as _, Services, Ticket,
 };
 use mortise_rpc::{CallError, Outcome, TraceContext};
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
@@ -112,6 +112,11 @@ pub(crate) async fn load(guest_name: &str, manifest: Value) -> Plugin {
 pub(crate) struct Calling(oneshot::Receiver<Outcome>);
 
 impl Plugin {
+    /// How it fares, whatever it uses.
+    pub(crate) fn mishaps(&self) -> Health {
+        Health { memory_bytes: 0, memory_peak_bytes: 0, cpu: Duration::ZERO, ..self.instance.health() }
+    }
+
     pub(crate) fn begin(&self, name: &str, params: Value) -> Calling {
         self.begin_within(name, params, LONG)
     }
