@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use mortise_artifact::{ArtifactServer, ArtifactStore, BindError, ServerLimits, Serving};
 use mortise_delivery::{FetchConfig, Staging};
 use mortise_manage::{
-    Authority, ControlSocket, Depot, HostBackend, ManageConfig, Manager, ManagerParts, ProbationConfig, StateLock,
+    Authority, BackendParts, ControlSocket, Depot, HostBackend, ManageConfig, Manager, ManagerParts, ProbationConfig,
+    StateLock, Surroundings,
 };
 use mortise_mesh::{Mesh, MeshError, NatsMesh, Subjects, ZenohMesh};
 use mortise_plugin::{Registry, RegistryConfig, RegistryParts};
@@ -185,12 +186,6 @@ impl App {
         let (mesh, mesh_watch) = watch::channel(None);
         let (message_bytes_max, bytes_watch) = watch::channel(usize::MAX);
         let client = Client::new(card.id.clone(), Subjects::new(card.tenant.clone()), mesh_watch);
-        let backend = HostBackend {
-            dispatcher: dispatcher.clone(),
-            client: client.clone(),
-            outbox: outbox.clone(),
-            peers: peers.clone(),
-        };
         let capabilities_dir = config.capabilities_dir.clone();
         let (depot, recovered) =
             Depot::open(&config.state_dir, capabilities_dir, staging, config.install.keep_versions)?;
@@ -204,6 +199,17 @@ impl App {
         let cache = Some(CacheConfig { dir: config.state_dir.join("cache"), hashes });
         let wasm = WasmRuntime::new(WasmConfig { cache, ..WasmConfig::default() })?;
         let authority = Authority::open(config.policy.policy.clone(), depot.clone())?;
+        let backend = HostBackend::new(BackendParts {
+            dispatcher: dispatcher.clone(),
+            client: client.clone(),
+            outbox: outbox.clone(),
+            peers: peers.clone(),
+            authority: authority.clone(),
+            surroundings: Surroundings {
+                own_dirs: vec![config.capabilities_dir.clone(), config.state_dir.clone()],
+                ..config.surroundings.clone()
+            },
+        });
         let registry = Registry::start(RegistryParts {
             device: card.id.clone(),
             tenant: card.tenant.clone(),

@@ -1,5 +1,6 @@
 //! The policy file: read at start, and again whenever it changes or the host is told to.
 
+use mortise_http::{TlsError, check_authorities};
 use mortise_manage::{Manager, function_names};
 use mortise_model::chain;
 use mortise_policy::{POLICY_BYTES_MAX, Policy, PolicyError};
@@ -47,6 +48,15 @@ pub enum PolicyFileError {
         #[source]
         source: PolicyError,
     },
+    /// It names authorities of no use.
+    #[error("the policy file `{path}` cannot be used: `http.ca_files`")]
+    Authorities {
+        /// Of the file.
+        path: PathBuf,
+        /// Which, and why.
+        #[source]
+        source: TlsError,
+    },
 }
 
 impl PolicyFileError {
@@ -56,6 +66,7 @@ impl PolicyFileError {
         match self {
             Self::Read { .. } => "name a file that the host may read with `--policy`, or `development`".to_owned(),
             Self::Policy { source, .. } => source.hint(),
+            Self::Authorities { source, .. } => source.hint(),
         }
     }
 }
@@ -125,7 +136,11 @@ fn read(path: &Path) -> Result<Policy, PolicyFileError> {
     file.read_to_end(&mut bytes).map_err(failed)?;
     let text =
         String::from_utf8(bytes).map_err(|_| failed(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))?;
-    Policy::parse(&text, &function_names()).map_err(|source| PolicyFileError::Policy { path: path.to_owned(), source })
+    let policy = Policy::parse(&text, &function_names())
+        .map_err(|source| PolicyFileError::Policy { path: path.to_owned(), source })?;
+    check_authorities(&policy.http().ca_files)
+        .map_err(|source| PolicyFileError::Authorities { path: path.to_owned(), source })?;
+    Ok(policy)
 }
 
 fn stamp(path: &Path) -> Stamp {

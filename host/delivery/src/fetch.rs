@@ -3,28 +3,25 @@
 //! [`Fetcher`] downloads; [`FetchConfig`] says from where and how much. Whoever pins a digest that the archive store
 //! holds already has no reason to ask: this module is for archives that are not here yet, or may have changed.
 
-mod address;
 mod allowlist;
 mod attempt;
 mod backoff;
 mod config;
 mod error;
-mod resolver;
 mod rules;
-mod tls;
 
-pub use address::AddressClass;
 pub use allowlist::{HostPattern, HostPatternError};
 pub use config::FetchConfig;
 pub use error::FetchError;
+pub use mortise_http::AddressClass;
 pub use rules::{redacted_url, url_digest};
 
 use crate::staging::Staging;
 use attempt::Attempt;
 use backoff::Backoff;
+use mortise_http::client_builder;
 use mortise_model::Digest;
 use reqwest::{Client, Url};
-use resolver::GuardedResolver;
 use std::sync::Arc;
 use tempfile::NamedTempFile;
 use tokio::time::{Instant, sleep, timeout};
@@ -102,23 +99,13 @@ impl Fetcher {
     /// Reads the authorities to trust: the system's and [`FetchConfig::ca_files`]. Blocks for as long as that takes.
     ///
     /// # Errors
-    /// [`FetchError::CaFile`], [`FetchError::CaFileInvalid`], [`FetchError::NoAuthorities`], [`FetchError::TlsSetup`],
-    /// [`FetchError::Client`].
+    /// [`FetchError::Authorities`], [`FetchError::Client`].
     pub fn new(config: FetchConfig) -> Result<Self, FetchError> {
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls::client_config(&config.ca_files)?)
+        let client = client_builder(config.reach(), &config.ca_files, &config.resolve)?
             .https_only(!config.allow_http)
-            .http1_only()
-            // The address that is checked must be the one that is connected to: no proxy, no connection from before,
-            // and no redirect that nobody looked at.
-            .no_proxy()
-            .dns_resolver(GuardedResolver::new(&config))
-            .redirect(reqwest::redirect::Policy::none())
+            // Each address is checked anew: no connection from before.
             .pool_max_idle_per_host(0)
-            .retry(reqwest::retry::never())
-            .referer(false)
             .connect_timeout(config.connect_timeout)
-            .user_agent(concat!("mortise/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|source| FetchError::Client { source })?;
         Ok(Self { config: Arc::new(config), client })

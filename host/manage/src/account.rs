@@ -48,7 +48,7 @@ impl Manager {
             let id = installed_id(arguments)?;
             let mut stats = self.stats_of(&id).ok_or_else(|| not_tried(&id))?;
             if let Some(running) = self.running(&id) {
-                insert(&mut stats, "limits", running.package().manifest.limits.to_json());
+                insert(&mut stats, "limits", running.package().limits.to_json());
             }
             plugins.insert(id.to_string(), stats);
         } else {
@@ -121,6 +121,12 @@ fn stats(stats: &Stats) -> Value {
         "losses": stats.losses,
         "events": metering(stats.events),
         "mesh_calls": metering(stats.mesh_calls),
+        "http": {
+            "done": stats.http_requests.done,
+            "refused": stats.http_requests.refused,
+            "bytes_sent": stats.http_bytes_sent,
+            "bytes_received": stats.http_bytes_received,
+        },
         "log_lines": metering(stats.log_lines),
         "denied": stats.denied,
     })

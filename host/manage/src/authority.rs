@@ -6,7 +6,7 @@ use crate::refusal::chain;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mortise_model::{Digest, Permission, PluginId};
+use mortise_model::{Digest, LimitError, Limits, Manifest, Permission, PluginId};
 use mortise_plugin::{Asker, Denied, Leave};
 use mortise_policy::{Policy, Subject, WhenDenied};
 use mortise_store::GrantRecord;
@@ -64,14 +64,24 @@ pub(crate) enum By {
 pub(crate) enum NotAdmitted {
     #[error("the host's policy does not admit plugin `{0}`")]
     Plugin(PluginId),
+    #[error("plugin `{id}` asks for more than it may use: {error}")]
+    Limit { id: PluginId, error: LimitError },
     #[error("plugin `{id}` asks for more than it is granted, which the host's policy refuses: {}", list(.lacking))]
     Lacking { id: PluginId, lacking: Vec<Permission>, cures: Vec<String> },
 }
 
 impl NotAdmitted {
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Plugin(_) | Self::Lacking { .. } => "not_allowed",
+            Self::Limit { error, .. } => error.code(),
+        }
+    }
+
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::Plugin(_) => "the operator admits plugins with `install` of a rule in the policy file".to_owned(),
+            Self::Limit { error, .. } => error.hint(),
             Self::Lacking { cures, .. } => {
                 format!("install it with `load` false; then, before it is loaded: {}", cures.join("; "))
             }
@@ -148,17 +158,22 @@ impl Authority {
     }
 
     /// Whether a plugin may be put on record.
-    pub(crate) fn admit(&self, asker: Asker<'_>) -> Result<(), NotAdmitted> {
-        if self.0.policy.load().admits(subject(asker)) {
-            Ok(())
-        } else {
-            Err(NotAdmitted::Plugin(asker.plugin.clone()))
+    pub(crate) fn admit(&self, asker: Asker<'_>, manifest: &Manifest) -> Result<(), NotAdmitted> {
+        if !self.0.policy.load().admits(subject(asker)) {
+            return Err(NotAdmitted::Plugin(asker.plugin.clone()));
         }
+        self.limits(asker, manifest).map(drop)
+    }
+
+    /// What a plugin may use.
+    pub(crate) fn limits(&self, asker: Asker<'_>, manifest: &Manifest) -> Result<Limits, NotAdmitted> {
+        let ceilings = self.0.policy.load().ceilings(subject(asker), manifest.runtime);
+        manifest.limits_within(&ceilings).map_err(|error| NotAdmitted::Limit { id: asker.plugin.clone(), error })
     }
 
     /// Whether a plugin may serve.
-    pub(crate) fn admit_to_serve(&self, asker: Asker<'_>) -> Result<(), NotAdmitted> {
-        self.admit(asker)?;
+    pub(crate) fn admit_to_serve(&self, asker: Asker<'_>, manifest: &Manifest) -> Result<(), NotAdmitted> {
+        self.admit(asker, manifest)?;
         match self.0.policy.load().when_denied() {
             WhenDenied::Load => Ok(()),
             WhenDenied::Refuse => match self.lacking(asker) {
@@ -367,14 +382,21 @@ impl mortise_plugin::Authority for Authority {
             },
             None => {}
         }
-        self.note_denied(asker.plugin, access);
+        self.note_denied(asker.plugin, &self.wish(asker, access));
         Err(Denied { cure: self.cure(asker, access) })
     }
 }
 
 impl Authority {
-    /// What would let a plugin do `permission`.
-    fn cure(&self, asker: Asker<'_>, permission: &Permission) -> String {
+    /// What would be granted to a plugin that tried `access`.
+    fn wish(&self, asker: Asker<'_>, access: &Permission) -> Permission {
+        let wish = access.as_wish();
+        if self.may_bear(asker, &wish) { wish } else { access.clone() }
+    }
+
+    /// What would let a plugin do `access`.
+    fn cure(&self, asker: Asker<'_>, access: &Permission) -> String {
+        let permission = &self.wish(asker, access);
         if self.may_bear(asker, permission) {
             format!("`{}` would let it", grant_command(asker.plugin, permission))
         } else {
@@ -383,11 +405,12 @@ impl Authority {
     }
 }
 
-/// What an operator types to grant it. A shell would read a bare `*`.
+/// What an operator types to grant it. A shell would read a bare `*` or blank.
 pub(crate) fn grant_command(plugin: &PluginId, permission: &Permission) -> String {
     let text = permission.to_string();
-    let quote = if text.contains('*') { "'" } else { "" };
-    format!("mortise deploy grant {plugin} {quote}{text}{quote}")
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.:/,".contains(c);
+    let text = if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) };
+    format!("mortise deploy grant {plugin} {text}")
 }
 
 fn subject<'a>(asker: Asker<'a>) -> Subject<'a> {

@@ -1,7 +1,12 @@
 //! What plugins reach of the host: its functions, other devices, its events.
 
+use crate::authority::Authority;
+use crate::outgoing::Outgoing;
+use crate::surroundings::Surroundings;
 use async_trait::async_trait;
-use mortise_model::{DeviceId, EmittedName, Failure, Json, PluginId};
+use mortise_model::{
+    DeviceId, EmittedName, Failure, FileAccess, HttpRequest, HttpResponse, Json, PluginId, VariableName,
+};
 use mortise_plugin::{Backend, Invocation};
 use mortise_rpc::{Client, ClientError, Dispatcher, LocalCall, Outbox, Peers, ReplyFault};
 use std::borrow::Cow;
@@ -9,6 +14,16 @@ use tokio::time::Instant;
 
 /// The host behind every plugin's services.
 pub struct HostBackend {
+    dispatcher: Dispatcher,
+    client: Client,
+    outbox: Outbox,
+    peers: Peers,
+    outgoing: Outgoing,
+    surroundings: Surroundings,
+}
+
+/// What plugins' services need.
+pub struct BackendParts {
     /// Takes calls to functions of this host.
     pub dispatcher: Dispatcher,
     /// Calls other devices.
@@ -17,6 +32,10 @@ pub struct HostBackend {
     pub outbox: Outbox,
     /// Who else is there.
     pub peers: Peers,
+    /// Says where requests may go.
+    pub authority: Authority,
+    /// What they may read of the host's surroundings.
+    pub surroundings: Surroundings,
 }
 
 #[async_trait]
@@ -35,9 +54,32 @@ impl Backend for HostBackend {
     fn emit(&self, event: EmittedName, payload: Json) {
         self.outbox.push(event, &payload);
     }
+
+    async fn http(&self, request: HttpRequest, body_bytes_max: usize) -> Result<HttpResponse, Failure> {
+        self.outgoing.send(request, body_bytes_max).await
+    }
+
+    fn env(&self, name: &VariableName) -> Option<String> {
+        self.surroundings.env.get(name.as_str()).cloned()
+    }
+
+    fn check_folder(&self, access: &FileAccess) -> Result<(), Failure> {
+        self.surroundings.check_folder(access)
+    }
+
+    async fn secret(&self, name: &VariableName) -> Result<Option<String>, Failure> {
+        self.surroundings.secret(name).await
+    }
 }
 
 impl HostBackend {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: BackendParts) -> Self {
+        let BackendParts { dispatcher, client, outbox, peers, authority, surroundings } = parts;
+        Self { dispatcher, client, outbox, peers, outgoing: Outgoing::new(authority), surroundings }
+    }
+
     async fn invoke_local(&self, invocation: Invocation) -> Result<Json, Failure> {
         let outcome = self
             .dispatcher

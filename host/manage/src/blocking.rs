@@ -3,6 +3,7 @@
 use crate::depot::DepotError;
 use crate::install::disk_refusal;
 use crate::refusal::Refusal;
+use mortise_model::Failure;
 use tokio::task::JoinError;
 
 /// The work ended without a result: it panicked, which the log has.
@@ -19,6 +20,12 @@ pub(crate) async fn blocking<T: Send + 'static, E: From<Lost> + Send + 'static>(
 impl From<Lost> for DepotError {
     fn from(lost: Lost) -> Self {
         Self::Internal(lost.0.to_string())
+    }
+}
+
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        Self::new("internal", lost.0.to_string())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
 use mortise_delivery::{DeliveryError, FolderError, GenerationFolder, GenerationGuard, StageError, TreeError};
 use mortise_model::{Digest, PluginId};
-use mortise_plugin::{ActivateError, Activated, Busy, Operation, PrepareError, Prepared};
+use mortise_plugin::{ActivateError, Activated, Busy, Operation, Package, PrepareError, Prepared};
 use mortise_store::Source;
 use std::path::PathBuf;
 use tracing::warn;
@@ -133,7 +133,8 @@ impl Manager {
 
     /// What the policy lets serve; the files of what it does not go.
     async fn admit(&self, next: Next) -> Result<Next, ChangeError> {
-        match self.authority.admit_to_serve(asker_of(next.folder())) {
+        let folder = next.folder();
+        match self.authority.admit_to_serve(asker_of(folder), &folder.manifest) {
             Ok(()) => Ok(next),
             Err(error) => {
                 self.drop_files(next).await?;
@@ -150,14 +151,23 @@ impl Manager {
 
     /// Starts and proves a generation beside the one that serves.
     pub(crate) async fn prove(&self, operation: &Operation, next: Next) -> Result<Proven, ChangeError> {
-        let prepared = operation.prepare(package_of(next.folder())).await.map_err(ChangeError::Prepare);
-        match prepared {
+        let prepared = async {
+            let package = self.package(next.folder())?;
+            operation.prepare(package).await.map_err(ChangeError::Prepare)
+        };
+        match prepared.await {
             Ok(prepared) => Ok(Proven { next, prepared }),
             Err(error) => {
                 self.drop_files(next).await?;
                 Err(error)
             }
         }
+    }
+
+    /// What the registry is given of a generation.
+    pub(crate) fn package(&self, folder: &GenerationFolder) -> Result<Package, ChangeError> {
+        let limits = self.authority.limits(asker_of(folder), &folder.manifest).map_err(ChangeError::Policy)?;
+        Ok(package_of(folder, limits))
     }
 
     /// Forgets what will not serve, with the files that nobody else has. Removing them blocks.
@@ -252,7 +262,7 @@ pub(crate) fn change_refusal(id: &PluginId, error: &ChangeError, verb: Verb) -> 
 }
 
 pub(crate) fn not_admitted(id: &PluginId, error: &NotAdmitted) -> Refusal {
-    Refusal::new("not_allowed", error.to_string()).with("plugin_id", id.as_str()).hint(error.hint())
+    Refusal::new(error.code(), error.to_string()).with("plugin_id", id.as_str()).hint(error.hint())
 }
 
 /// The reference says no more than that it failed when the folder or the manifest is missing; anything else it raises

@@ -20,7 +20,7 @@ use mortise_delivery::{
     ArchiveStore, FolderError, GenerationError, GenerationFolder, GenerationGuard, Generations, Repaired, StagedPlugin,
     Staging, TreeError, TreeLimits, WorkingCopies, WorkingCopyState,
 };
-use mortise_model::{Digest, Json, PluginId};
+use mortise_model::{Digest, Json, Limits, PluginId};
 use mortise_plugin::{Asker, NameClaims, Package};
 use mortise_store::{Desired, GenerationRecord, PluginRecord, Source, Store, StoreError};
 use serde_json::Value;
@@ -432,23 +432,25 @@ impl Depot {
 }
 
 /// What the registry is given of a plugin that has no generation yet. Number 0 is nobody's.
-pub(crate) fn package_of_staged(staged: &StagedPlugin) -> Package {
+pub(crate) fn package_of_staged(staged: &StagedPlugin, limits: Limits) -> Package {
     Package {
         id: staged.id.clone(),
         manifest: Arc::clone(&staged.manifest),
         root: staged.root().to_owned(),
         tree: staged.tree,
+        limits,
         generation: 0,
     }
 }
 
 /// What the registry is given of a generation in its folder.
-pub(crate) fn package_of(folder: &GenerationFolder) -> Package {
+pub(crate) fn package_of(folder: &GenerationFolder, limits: Limits) -> Package {
     Package {
         id: folder.id.clone(),
         manifest: Arc::clone(&folder.manifest),
         root: folder.path.clone(),
         tree: folder.tree,
+        limits,
         generation: folder.sequence,
     }
 }

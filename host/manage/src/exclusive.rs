@@ -2,7 +2,6 @@
 //! new one fails (decision 0016).
 
 use crate::change::{ChangeError, Changed, Next};
-use crate::depot::package_of;
 use crate::manager::Manager;
 use crate::refusal::chain;
 use mortise_model::Swap;
@@ -54,7 +53,7 @@ impl Manager {
     async fn make_room(&self, operation: &Operation, next: &Next) -> Result<Option<Package>, ChangeError> {
         if self.running(operation.id()).is_some() {
             // Whatever can be told of the new version without starting it is told while the old one serves.
-            self.registry.describe(package_of(next.folder())).await.map_err(ChangeError::Prepare)?;
+            self.registry.describe(self.package(next.folder())?).await.map_err(ChangeError::Prepare)?;
         }
         operation.vacate().await.map_err(ChangeError::Activate)
     }

@@ -144,7 +144,8 @@ impl Manager {
         let id = plugin.id.clone();
         let installed_to = self.depot.working_copy(&id).display().to_string();
         let may = async {
-            self.authority.admit(asker_of_staged(&plugin)).map_err(|error| not_admitted(&id, &error))?;
+            let admitted = self.authority.admit(asker_of_staged(&plugin), &plugin.manifest);
+            admitted.map_err(|error| not_admitted(&id, &error))?;
             self.may_take(&id, placing.if_exists).await?;
             match &placing.plan {
                 Some(agreed) => self.check_plan(&plugin, agreed).await,

@@ -130,13 +130,14 @@ impl Manager {
     async fn plan(&self, plugin: &StagedPlugin) -> Result<Plan, Refusal> {
         let id = &plugin.id;
         let refused = |error: PrepareError| change_refusal(id, &ChangeError::Prepare(error), Verb::Plan);
-        let outlook = self.registry.describe(package_of_staged(plugin)).await.map_err(refused)?;
+        let outlook =
+            self.registry.describe(package_of_staged(plugin, plugin.manifest.limits.clone())).await.map_err(refused)?;
         let before = self.before(id).await?;
         let mut changes = changes(plugin, &outlook, before.as_ref());
         // What the policy and grants say of it is no part of what was agreed to: to grant something changes no plan.
         let digest = Digest::of(changes.to_string().as_bytes());
         let asker = asker_of_staged(plugin);
-        let refused = self.authority.admit_to_serve(asker).err().map(|error| error.to_string());
+        let refused = self.authority.admit_to_serve(asker, &plugin.manifest).err().map(|error| error.to_string());
         insert(&mut changes, "refused", refused);
         if let Some(permissions) = changes.get_mut("permissions") {
             insert(permissions, "denied", self.denied(asker));

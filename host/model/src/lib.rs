@@ -8,6 +8,7 @@ mod digest;
 mod emitted;
 mod failure;
 mod glob;
+mod http;
 mod id;
 mod json;
 mod limits;
@@ -23,13 +24,14 @@ pub use digest::{Digest, DigestError};
 pub use emitted::{EMITTED_NAME_BYTES_MAX, EmittedName};
 pub use failure::Failure;
 pub use glob::glob;
+pub use http::{HttpRequest, HttpResponse};
 pub use id::{DeviceId, EventName, FunctionName, IdError, PluginId, Tenant};
 pub use json::{Json, JsonError, is_truthy};
 pub use limits::{LimitError, Limits};
 pub use line::{chain, cut, one_line};
 pub use manifest::{
-    ConfigError, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning, RuntimeKind, Swap,
+    ConfigError, Folder, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning, RuntimeKind, Swap,
 };
-pub use permission::{Permission, PermissionError, Permissions};
+pub use permission::{Breadth, FileAccess, HttpAccess, Permission, PermissionError, Permissions, VariableName};
 pub use quantity::{ByteSize, QuantityError, TimeSpan};
 pub use state::PluginState;

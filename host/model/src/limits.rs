@@ -1,4 +1,4 @@
-//! What a plugin may use: defaults, the manifest's wishes and their bounds (design section 5).
+//! What a plugin may use: defaults, the manifest's wishes and the policy's ceilings (design section 5).
 
 use crate::manifest::{RuntimeKind, json_type};
 use crate::suggestion::suggestion;
@@ -44,6 +44,10 @@ pub struct Limits {
     pub log_lines_per_second: u32,
     /// Invocations of other devices and looks at who is there.
     pub mesh_calls_per_second: u32,
+    /// Requests over HTTP under way at once; further ones wait.
+    pub http_requests: u32,
+    /// Requests over HTTP.
+    pub http_requests_per_second: u32,
 }
 
 /// A limit that a manifest may not ask for.
@@ -107,7 +111,7 @@ pub enum LimitError {
 }
 
 /// What a manifest may set.
-const SUPPORTED: [&str; 18] = [
+const SUPPORTED: [&str; 20] = [
     "memory",
     "stack",
     "tables",
@@ -126,10 +130,12 @@ const SUPPORTED: [&str; 18] = [
     "events_per_second",
     "log_lines_per_second",
     "mesh_calls_per_second",
+    "http_requests",
+    "http_requests_per_second",
 ];
 
 /// Limits that the manifest format knows and this version does not keep: accepting one would be a promise.
-const UNSUPPORTED: [&str; 4] = ["drain_timeout", "http_requests", "state", "disk"];
+const UNSUPPORTED: [&str; 3] = ["drain_timeout", "state", "disk"];
 
 impl Default for Limits {
     fn default() -> Self {
@@ -152,6 +158,8 @@ impl Default for Limits {
             events_per_second: 50,
             log_lines_per_second: 100,
             mesh_calls_per_second: 50,
+            http_requests: 8,
+            http_requests_per_second: 50,
         }
     }
 }
@@ -169,37 +177,67 @@ impl Limits {
         }
     }
 
-    /// These limits, lowered to what a manifest's `limits` object asks for.
+    /// The most that a policy may let plugins have. Results and events cross from a guest in one piece.
+    pub const MOST: Self = Self {
+        memory: ByteSize::mib(4096),
+        stack: ByteSize::mib(32),
+        tables: 10_000_000,
+        queue: 100_000,
+        concurrency: None,
+        call_timeout: Duration::from_secs(3600),
+        routine_timeout: Duration::from_secs(3600),
+        turn: Duration::from_secs(60),
+        cpu_per_minute: Duration::from_secs(60),
+        start_timeout: Duration::from_secs(600),
+        stop_timeout: Duration::from_secs(60),
+        result: ByteSize::mib(8),
+        event: ByteSize::mib(8),
+        log_line: ByteSize::mib(1),
+        events_per_second: 100_000,
+        log_lines_per_second: 100_000,
+        mesh_calls_per_second: 100_000,
+        http_requests: 1000,
+        http_requests_per_second: 100_000,
+    };
+
+    /// What a plugin has that asks for this, of which each may be as high as in `self`: what it asks for, else what is in
+    /// `defaults`, if that is not higher.
     ///
     /// # Errors
     /// [`LimitError`] for the first key that is unknown, unsupported, malformed, zero or higher than in `self`.
-    pub fn lowered(mut self, asked: &Map<String, Value>) -> Result<Self, LimitError> {
+    pub fn given(&self, defaults: &Self, asked: &Map<String, Value>) -> Result<Self, LimitError> {
+        let mut limits = defaults.at_most(self);
         for (name, value) in asked {
             match name.as_str() {
-                "memory" => lower_size("memory", &mut self.memory, value)?,
-                "stack" => lower_size("stack", &mut self.stack, value)?,
-                "tables" => lower_count("tables", &mut self.tables, value)?,
-                "queue" => lower_count("queue", &mut self.queue, value)?,
+                "memory" => limits.memory = size("memory", self.memory, value)?,
+                "stack" => limits.stack = size("stack", self.stack, value)?,
+                "tables" => limits.tables = count("tables", self.tables, value)?,
+                "queue" => limits.queue = count("queue", self.queue, value)?,
                 "concurrency" => {
-                    let mut ceiling = self.concurrency.unwrap_or(usize::MAX);
-                    lower_count("concurrency", &mut ceiling, value)?;
-                    self.concurrency = Some(ceiling);
+                    limits.concurrency = Some(count("concurrency", self.concurrency.unwrap_or(usize::MAX), value)?);
                 }
-                "call_timeout" => lower_span("call_timeout", &mut self.call_timeout, value)?,
-                "routine_timeout" => lower_span("routine_timeout", &mut self.routine_timeout, value)?,
-                "turn" => lower_span("turn", &mut self.turn, value)?,
-                "cpu_per_minute" => lower_span("cpu_per_minute", &mut self.cpu_per_minute, value)?,
-                "start_timeout" => lower_span("start_timeout", &mut self.start_timeout, value)?,
-                "stop_timeout" => lower_span("stop_timeout", &mut self.stop_timeout, value)?,
-                "result" => lower_size("result", &mut self.result, value)?,
-                "event" => lower_size("event", &mut self.event, value)?,
-                "log_line" => lower_size("log_line", &mut self.log_line, value)?,
-                "events_per_second" => lower_count("events_per_second", &mut self.events_per_second, value)?,
+                "call_timeout" => limits.call_timeout = span("call_timeout", self.call_timeout, value)?,
+                "routine_timeout" => limits.routine_timeout = span("routine_timeout", self.routine_timeout, value)?,
+                "turn" => limits.turn = span("turn", self.turn, value)?,
+                "cpu_per_minute" => limits.cpu_per_minute = span("cpu_per_minute", self.cpu_per_minute, value)?,
+                "start_timeout" => limits.start_timeout = span("start_timeout", self.start_timeout, value)?,
+                "stop_timeout" => limits.stop_timeout = span("stop_timeout", self.stop_timeout, value)?,
+                "result" => limits.result = size("result", self.result, value)?,
+                "event" => limits.event = size("event", self.event, value)?,
+                "log_line" => limits.log_line = size("log_line", self.log_line, value)?,
+                "events_per_second" => {
+                    limits.events_per_second = count("events_per_second", self.events_per_second, value)?;
+                }
                 "log_lines_per_second" => {
-                    lower_count("log_lines_per_second", &mut self.log_lines_per_second, value)?;
+                    limits.log_lines_per_second = count("log_lines_per_second", self.log_lines_per_second, value)?;
                 }
                 "mesh_calls_per_second" => {
-                    lower_count("mesh_calls_per_second", &mut self.mesh_calls_per_second, value)?;
+                    limits.mesh_calls_per_second = count("mesh_calls_per_second", self.mesh_calls_per_second, value)?;
+                }
+                "http_requests" => limits.http_requests = count("http_requests", self.http_requests, value)?,
+                "http_requests_per_second" => {
+                    limits.http_requests_per_second =
+                        count("http_requests_per_second", self.http_requests_per_second, value)?;
                 }
                 "instances" if value.as_u64() == Some(1) => {}
                 "instances" => return Err(LimitError::Instances { got: value.to_string() }),
@@ -212,7 +250,32 @@ impl Limits {
                 }
             }
         }
-        Ok(self)
+        Ok(limits)
+    }
+
+    /// Each of these, or that of `ceiling` where it is lower.
+    fn at_most(&self, ceiling: &Self) -> Self {
+        Self {
+            memory: self.memory.min(ceiling.memory),
+            stack: self.stack.min(ceiling.stack),
+            tables: self.tables.min(ceiling.tables),
+            queue: self.queue.min(ceiling.queue),
+            concurrency: self.concurrency.into_iter().chain(ceiling.concurrency).min(),
+            call_timeout: self.call_timeout.min(ceiling.call_timeout),
+            routine_timeout: self.routine_timeout.min(ceiling.routine_timeout),
+            turn: self.turn.min(ceiling.turn),
+            cpu_per_minute: self.cpu_per_minute.min(ceiling.cpu_per_minute),
+            start_timeout: self.start_timeout.min(ceiling.start_timeout),
+            stop_timeout: self.stop_timeout.min(ceiling.stop_timeout),
+            result: self.result.min(ceiling.result),
+            event: self.event.min(ceiling.event),
+            log_line: self.log_line.min(ceiling.log_line),
+            events_per_second: self.events_per_second.min(ceiling.events_per_second),
+            log_lines_per_second: self.log_lines_per_second.min(ceiling.log_lines_per_second),
+            mesh_calls_per_second: self.mesh_calls_per_second.min(ceiling.mesh_calls_per_second),
+            http_requests: self.http_requests.min(ceiling.http_requests),
+            http_requests_per_second: self.http_requests_per_second.min(ceiling.http_requests_per_second),
+        }
     }
 }
 
@@ -240,6 +303,8 @@ impl Limits {
             "events_per_second": self.events_per_second,
             "log_lines_per_second": self.log_lines_per_second,
             "mesh_calls_per_second": self.mesh_calls_per_second,
+            "http_requests": self.http_requests,
+            "http_requests_per_second": self.http_requests_per_second,
         })
     }
 }
@@ -271,43 +336,41 @@ impl LimitError {
             Self::WrongType { expected, .. } => format!("write {expected}"),
             Self::Value { .. } => "write a whole number and its unit, like \"64MiB\" or \"500ms\"".to_owned(),
             Self::Zero { name } => format!("remove `limits.{name}` to keep its default"),
-            Self::Raised { name, ceiling, .. } => {
-                format!("a manifest may lower `limits.{name}`, never raise it: ask for at most {ceiling}")
+            Self::Raised { ceiling, .. } => {
+                format!(
+                    "ask for at most {ceiling}; the operator raises that with `limits` of a rule in the policy file"
+                )
             }
         }
     }
 }
 
-fn lower<T: Ord + Display>(name: &'static str, ceiling: &mut T, asked: T) -> Result<(), LimitError> {
-    if asked > *ceiling {
+fn within<T: Ord + Display>(name: &'static str, ceiling: T, asked: T) -> Result<T, LimitError> {
+    if asked > ceiling {
         return Err(LimitError::Raised { name, ceiling: ceiling.to_string(), asked: asked.to_string() });
     }
-    *ceiling = asked;
-    Ok(())
+    Ok(asked)
 }
 
-fn lower_size(name: &'static str, ceiling: &mut ByteSize, value: &Value) -> Result<(), LimitError> {
+fn size(name: &'static str, ceiling: ByteSize, value: &Value) -> Result<ByteSize, LimitError> {
     let text = text(name, value, "a size with its unit, like \"64MiB\"")?;
     let asked: ByteSize = text.parse().map_err(|source| LimitError::Value { name, source })?;
     if asked.0 == 0 {
         return Err(LimitError::Zero { name });
     }
-    lower(name, ceiling, asked)
+    within(name, ceiling, asked)
 }
 
-fn lower_span(name: &'static str, ceiling: &mut Duration, value: &Value) -> Result<(), LimitError> {
+fn span(name: &'static str, ceiling: Duration, value: &Value) -> Result<Duration, LimitError> {
     let text = text(name, value, "a time with its unit, like \"5s\"")?;
     let asked: TimeSpan = text.parse().map_err(|source| LimitError::Value { name, source })?;
     if asked.0.is_zero() {
         return Err(LimitError::Zero { name });
     }
-    let mut span = TimeSpan(*ceiling);
-    lower(name, &mut span, asked)?;
-    *ceiling = span.0;
-    Ok(())
+    within(name, TimeSpan(ceiling), asked).map(|span| span.0)
 }
 
-fn lower_count<T>(name: &'static str, ceiling: &mut T, value: &Value) -> Result<(), LimitError>
+fn count<T>(name: &'static str, ceiling: T, value: &Value) -> Result<T, LimitError>
 where
     T: Copy + Ord + Display + TryFrom<u64>,
 {
@@ -316,10 +379,10 @@ where
     if asked == 0 {
         return Err(LimitError::Zero { name });
     }
-    let Ok(count) = T::try_from(asked) else {
-        return Err(LimitError::Raised { name, ceiling: ceiling.to_string(), asked: asked.to_string() });
-    };
-    lower(name, ceiling, count)
+    match T::try_from(asked) {
+        Ok(count) => within(name, ceiling, count),
+        Err(_) => Err(LimitError::Raised { name, ceiling: ceiling.to_string(), asked: asked.to_string() }),
+    }
 }
 
 fn text<'a>(name: &'static str, value: &'a Value, expected: &'static str) -> Result<&'a str, LimitError> {
@@ -331,7 +394,7 @@ mod tests {
     use super::*;
 
     fn lowered(asked: Value) -> Result<Limits, LimitError> {
-        Limits::default().lowered(asked.as_object().unwrap())
+        Limits::default().given(&Limits::default(), asked.as_object().unwrap())
     }
 
     #[test]
@@ -341,7 +404,7 @@ mod tests {
             "call_timeout": "30s", "routine_timeout": "1s", "turn": "100ms", "cpu_per_minute": "3s",
             "start_timeout": "2s", "stop_timeout": "1s",
             "result": "1KiB", "event": "2KiB", "log_line": "80B", "events_per_second": 5, "log_lines_per_second": 6,
-            "mesh_calls_per_second": 7,
+            "mesh_calls_per_second": 7, "http_requests": 2, "http_requests_per_second": 9,
         });
         let mut named: Vec<&str> = asked.as_object().unwrap().keys().map(String::as_str).collect();
         let mut supported = SUPPORTED.to_vec();
@@ -366,6 +429,8 @@ mod tests {
             events_per_second: 5,
             log_lines_per_second: 6,
             mesh_calls_per_second: 7,
+            http_requests: 2,
+            http_requests_per_second: 9,
         };
         assert_eq!(expected.to_json(), asked);
         assert_eq!(lowered(asked), Ok(expected));
@@ -385,7 +450,28 @@ mod tests {
         }
         let python = Limits::for_runtime(RuntimeKind::Python);
         let asked = json!({"memory": "256MiB", "stack": "32MiB"});
-        assert!(python.lowered(asked.as_object().unwrap()).is_ok());
+        assert!(python.given(&python, asked.as_object().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_ceiling_raises_what_may_be_asked_for_and_lowers_what_is_not() {
+        let defaults = Limits::default();
+        let of = |ceilings: Value, asked: Value| {
+            let ceilings = Limits::MOST.given(&defaults, ceilings.as_object().unwrap())?;
+            ceilings.given(&defaults, asked.as_object().unwrap())
+        };
+        let ceilings = json!({"memory": "256MiB", "queue": 10, "concurrency": 5});
+        let plain = of(ceilings.clone(), json!({})).unwrap();
+        assert_eq!((plain.memory, plain.queue, plain.concurrency), (ByteSize::mib(64), 10, Some(5)));
+        assert_eq!(of(ceilings.clone(), json!({"memory": "200MiB"})).unwrap().memory, ByteSize::mib(200));
+        for asked in [json!({"memory": "257MiB"}), json!({"queue": 11}), json!({"concurrency": 6})] {
+            assert!(matches!(of(ceilings.clone(), asked), Err(LimitError::Raised { .. })));
+        }
+        assert!(of(json!({"result": "9MiB"}), json!({})).is_err(), "more than a policy may raise it to");
+        assert_eq!(defaults.at_most(&Limits::MOST), defaults);
+        for kind in RuntimeKind::ALL {
+            assert_eq!(Limits::for_runtime(kind).at_most(&Limits::MOST), Limits::for_runtime(kind));
+        }
     }
 
     #[test]

@@ -9,10 +9,11 @@ mod strict;
 mod tests;
 
 pub use error::{ManifestError, ManifestWarning};
+pub use permissions::Folder;
 pub use schema::ConfigError;
 
 use crate::suggestion::{near_miss, suggestion};
-use crate::{Json, Limits, Permissions, PluginId};
+use crate::{Json, LimitError, Limits, Permissions, PluginId};
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -120,8 +121,11 @@ pub struct Manifest {
     pub swap: Swap,
     /// What it asks for.
     pub permissions: Permissions,
-    /// Defaults lowered by the manifest.
+    /// The folders among them.
+    pub folders: Vec<Folder>,
+    /// What it asks for, whether or not a policy lets it have that.
     pub limits: Limits,
+    limits_asked: Map<String, Value>,
     /// The plugin's settings, a JSON object, digits and order as written.
     pub config: Json,
     /// The whole file, unknown keys included.
@@ -161,6 +165,14 @@ impl Manifest {
         Self::parse_as(bytes, Expected::Canonically(folder))
     }
 
+    /// What it may use where each limit may be as high as in `ceilings`.
+    ///
+    /// # Errors
+    /// [`LimitError::Raised`] for the first that is to be higher.
+    pub fn limits_within(&self, ceilings: &Limits) -> Result<Limits, LimitError> {
+        ceilings.given(&Limits::for_runtime(self.runtime), &self.limits_asked)
+    }
+
     fn parse_as(bytes: &[u8], expected: Expected<'_>) -> Result<Self, ManifestError> {
         let raw = object(bytes)?;
         let mut warnings = unknown_keys(&raw)?;
@@ -175,12 +187,14 @@ impl Manifest {
             (_, Some(_)) => warnings.push(ManifestWarning::UnusedKey { key: "class_name", runtime }),
         }
         let python_dependencies = python_dependencies(&raw, &mut warnings)?;
-        let limits = Limits::for_runtime(runtime);
-        let limits = match member(&raw, "limits")? {
-            Some(asked) => limits.lowered(asked)?,
-            None => limits,
-        };
-        let permissions = member(&raw, "permissions")?.map(permissions::parse).transpose()?.unwrap_or_default();
+        let defaults = Limits::for_runtime(runtime);
+        let limits_asked = member(&raw, "limits")?.cloned().unwrap_or_default();
+        let limits = Limits::MOST.given(&defaults, &limits_asked)?;
+        if let Err(error) = defaults.given(&defaults, &limits_asked) {
+            warnings.push(ManifestWarning::LimitRaised(error));
+        }
+        let (permissions, folders) =
+            member(&raw, "permissions")?.map(permissions::parse).transpose()?.unwrap_or_default();
         let empty = Map::new();
         let config = member(&raw, "config")?.unwrap_or(&empty);
         if let Some(schema) = member(&raw, "config_schema")? {
@@ -196,7 +210,9 @@ impl Manifest {
             python_dependencies,
             swap: text(&raw, "swap")?.map(Swap::named).transpose()?.unwrap_or_default(),
             permissions,
+            folders,
             limits,
+            limits_asked,
             config: config_text(bytes).unwrap_or_else(|| Json::of(&Value::Object(config.clone()))),
             raw,
             warnings,

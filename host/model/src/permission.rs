@@ -1,12 +1,20 @@
 //! One thing that a plugin may do beyond computing: as it is asked for, granted and tried.
 
+mod file;
+mod http;
+mod variable;
+
+pub use file::FileAccess;
+pub use http::{Breadth, HttpAccess};
+pub use variable::VariableName;
+
 use crate::glob;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-/// Something that a plugin may do beyond computing. Names may hold `*` for any run of characters; one without is a
-/// single thing, which is how a plugin that does it is judged.
+/// Something that a plugin may do beyond computing. Names of functions and devices may hold `*` for any run of characters;
+/// one without is a single thing, which is how a plugin that does it is judged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Permission {
     /// Call functions of this host, its plugins' and its own, by the names they are called by.
@@ -20,6 +28,14 @@ pub enum Permission {
     },
     /// List the devices on the mesh.
     MeshDiscover,
+    /// Send requests over HTTP.
+    Http(HttpAccess),
+    /// Read one of the host's environment variables.
+    Env(VariableName),
+    /// Read one of the operator's secrets.
+    Secret(VariableName),
+    /// Read, or change as well, what lies in a folder of the host.
+    Files(FileAccess),
 }
 
 /// A text that names no permission.
@@ -34,7 +50,7 @@ pub struct PermissionError {
 
 impl PermissionError {
     /// The cure, as one line.
-    pub const HINT: &'static str = "write `plugins:<function>`, `mesh.invoke:<device>/<function>` or `mesh.discover`, with `*` for any run of characters";
+    pub const HINT: &'static str = "write `plugins:<function>`, `mesh.invoke:<device>/<function>`, `mesh.discover`, `http:<scheme>://<host>`, `env:<name>`, `secret:<name>`, `files.ro:<folder>` or `files.rw:<folder>`; docs/permissions.md shows each";
 }
 
 impl Permission {
@@ -75,7 +91,19 @@ impl Permission {
                 Self::MeshInvoke { devices: their_devices, functions: their_functions },
             ) => glob(devices, their_devices) && glob(functions, their_functions),
             (Self::MeshDiscover, Self::MeshDiscover) => true,
+            (Self::Http(mine), Self::Http(theirs)) => mine.covers(theirs),
+            (Self::Env(mine), Self::Env(theirs)) | (Self::Secret(mine), Self::Secret(theirs)) => mine == theirs,
+            (Self::Files(mine), Self::Files(theirs)) => mine.covers(theirs),
             _ => false,
+        }
+    }
+
+    /// What somebody would grant to a plugin that tried this: not a single path of a server, but the server.
+    #[must_use]
+    pub fn as_wish(&self) -> Self {
+        match self {
+            Self::Http(access) => Self::Http(access.of_whole_origin()),
+            other => other.clone(),
         }
     }
 
@@ -86,7 +114,8 @@ impl Permission {
         match self {
             Self::Plugins(function) => is_name(function),
             Self::MeshInvoke { devices, functions } => is_name(devices) && is_name(functions),
-            Self::MeshDiscover => true,
+            Self::Http(access) => access.is_concrete(),
+            Self::MeshDiscover | Self::Env(_) | Self::Secret(_) | Self::Files(_) => true,
         }
     }
 }
@@ -116,6 +145,10 @@ impl fmt::Display for Permission {
             Self::MeshInvoke { devices, functions } if functions == "*" => write!(f, "mesh.invoke:{devices}"),
             Self::MeshInvoke { devices, functions } => write!(f, "mesh.invoke:{devices}/{functions}"),
             Self::MeshDiscover => f.write_str("mesh.discover"),
+            Self::Http(access) => write!(f, "http:{access}"),
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::Secret(name) => write!(f, "secret:{name}"),
+            Self::Files(access) => write!(f, "files.{access}"),
         }
     }
 }
@@ -127,8 +160,14 @@ impl FromStr for Permission {
         let permission = match text.split_once(':') {
             Some(("plugins", functions)) => Self::plugins(functions),
             Some(("mesh.invoke", pattern)) => Self::mesh_invoke(pattern),
+            Some(("http", access)) => HttpAccess::parse(access).map(Self::Http),
+            Some(("env", name)) => VariableName::new(name).map(Self::Env),
+            Some(("secret", name)) => VariableName::new(name).map(Self::Secret),
+            Some(("files.ro", folder)) => FileAccess::new(folder, false).map(Self::Files),
+            Some(("files.rw", folder)) => FileAccess::new(folder, true).map(Self::Files),
             None if text == "mesh.discover" => Ok(Self::MeshDiscover),
             None if matches!(text, "plugins" | "mesh.invoke") => Err("it does not say what may be called"),
+            None if matches!(text, "http" | "env" | "secret" | "files.ro" | "files.rw") => Err("it does not say which"),
             _ => Err("no permission of this version begins so"),
         };
         permission.map_err(|reason| PermissionError { text: text.to_owned(), reason })
@@ -179,7 +218,17 @@ mod tests {
 
     #[test]
     fn permissions_are_written_as_they_are_read() {
-        for text in ["plugins:camera.*", "mesh.invoke:camera-*", "mesh.invoke:*/capture", "mesh.discover"] {
+        for text in [
+            "plugins:camera.*",
+            "mesh.invoke:camera-*",
+            "mesh.invoke:*/capture",
+            "mesh.discover",
+            "http:GET https://*.example.com/v1",
+            "env:API_KEY",
+            "secret:api-key",
+            "files.ro:/srv/data",
+            "files.rw:/srv/data",
+        ] {
             assert_eq!(permission(text).to_string(), text);
         }
         assert_eq!(permission("mesh.invoke:camera-*/*").to_string(), "mesh.invoke:camera-*");
@@ -192,7 +241,11 @@ mod tests {
             ("mesh.invoke:a/b/c", "it has more than one `/`"),
             ("mesh.invoke:/b", "it lacks the device or the function"),
             ("mesh.discover:x", "no permission of this version begins so"),
-            ("http:https://example.com", "no permission of this version begins so"),
+            ("http", "it does not say which"),
+            ("http:example.com", "it does not begin with `https://` or `http://`"),
+            ("env:", "it is empty"),
+            ("files.ro:data", "it is no absolute path"),
+            ("files:/srv", "no permission of this version begins so"),
         ] {
             let error = text.parse::<Permission>().unwrap_err();
             assert_eq!(error.to_string(), format!("`{text}` is no permission: {reason}"));
@@ -212,6 +265,11 @@ mod tests {
             ("mesh.invoke:*/capture", "mesh.invoke:camera-*", false),
             ("mesh.invoke:camera-1", "mesh.invoke:camera-*", false),
             ("mesh.discover", "mesh.discover", true),
+            ("http:https://a.test", "http:GET https://a.test/v1", true),
+            ("env:A", "env:A", true),
+            ("env:A", "env:B", false),
+            ("env:A", "secret:A", false),
+            ("files.rw:/srv", "files.ro:/srv/data", true),
         ] {
             assert_eq!(permission(mine).covers(&permission(theirs)), expected, "{mine} {theirs}");
         }

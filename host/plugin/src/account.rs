@@ -3,6 +3,7 @@
 use crate::generation::Outcomes;
 use crate::log::PluginLog;
 use crate::rate::Rate;
+use crate::redaction::Redaction;
 use histogram::{AtomicHistogram, Config};
 use mortise_model::PluginId;
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub struct Account {
     pub(crate) ticks: Ended,
     pub(crate) events: Metered,
     pub(crate) mesh_calls: Metered,
+    pub(crate) http: HttpTraffic,
+    pub(crate) redaction: Redaction,
     /// What it tried and was not allowed to.
     pub(crate) denied: AtomicU64,
     /// Instances lost, by the stable word of the reason. The std mutex is held for a look-up.
@@ -56,6 +59,14 @@ pub(crate) struct Metered {
     refused: AtomicU64,
 }
 
+/// What a plugin does over HTTP, in requests and bytes.
+#[derive(Debug)]
+pub(crate) struct HttpTraffic {
+    pub(crate) requests: Metered,
+    pub(crate) sent: AtomicU64,
+    pub(crate) received: AtomicU64,
+}
+
 /// How a plugin fares, over all its generations since the host started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
@@ -71,6 +82,12 @@ pub struct Stats {
     pub events: Metering,
     /// Invocations of other devices and looks at who is there, and those refused since there were too many.
     pub mesh_calls: Metering,
+    /// Requests over HTTP, and those refused since there were too many.
+    pub http_requests: Metering,
+    /// What they held, in bytes: headers and bodies.
+    pub http_bytes_sent: u64,
+    /// What their answers held, in bytes.
+    pub http_bytes_received: u64,
     /// What it tried and was not allowed to.
     pub denied: u64,
     /// Lines of log, and those dropped since there were too many.
@@ -111,6 +128,8 @@ impl Account {
             ticks: Ended::default(),
             events: Metered::new(),
             mesh_calls: Metered::new(),
+            http: HttpTraffic { requests: Metered::new(), sent: AtomicU64::new(0), received: AtomicU64::new(0) },
+            redaction: Redaction::default(),
             denied: AtomicU64::new(0),
             losses: Mutex::default(),
         }
@@ -128,6 +147,9 @@ impl Account {
             losses: self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             events: self.events.metering(),
             mesh_calls: self.mesh_calls.metering(),
+            http_requests: self.http.requests.metering(),
+            http_bytes_sent: self.http.sent.load(Ordering::Relaxed),
+            http_bytes_received: self.http.received.load(Ordering::Relaxed),
             denied: self.denied.load(Ordering::Relaxed),
             log_lines: self.log.metering(),
         }

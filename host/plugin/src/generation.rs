@@ -4,7 +4,7 @@ use crate::account::{Account, Ended};
 use crate::job::{Job, JobKind, Ticket};
 use crate::runtime::{Instance, Package};
 use crate::services::Services;
-use mortise_model::{Description, Json};
+use mortise_model::{Description, Failure, Json};
 use mortise_rpc::{Admission, Call, Handler, Origin, Outcome, Responder};
 use std::fmt;
 use std::sync::Arc;
@@ -201,14 +201,17 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// Counts how the job has ended.
-    pub(crate) fn ended(&self, well: bool) {
+    /// Counts how the job has ended, and gives the outcome as others may know it.
+    pub(crate) fn ended(&self, outcome: Result<Json, Failure>) -> Result<Json, Failure> {
         let Self { gate, kind, since } = self;
+        let outcome = gate.account.redaction.outcome(outcome);
+        let well = outcome.is_ok();
         gate.ended.count(well);
         match kind {
             JobKind::Function => gate.account.calls.count(well, since.elapsed()),
             JobKind::Routine | JobKind::Event => gate.account.ticks.count(well),
         }
+        outcome
     }
 }
 

@@ -61,9 +61,10 @@ impl Ticket {
 
     /// Gives the answer.
     pub fn answer(self, outcome: Result<Json, Failure>) {
-        if let Some(in_flight) = &self.in_flight {
-            in_flight.ended(outcome.is_ok());
-        }
+        let outcome = match &self.in_flight {
+            Some(in_flight) => in_flight.ended(outcome),
+            None => outcome,
+        };
         self.responder.respond(outcome.map_err(Into::into));
     }
 

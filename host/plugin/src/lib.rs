@@ -12,6 +12,7 @@ mod operation;
 mod outlook;
 mod ownership;
 mod rate;
+mod redaction;
 mod registry;
 mod routines;
 mod runtime;

@@ -4,7 +4,7 @@ use crate::authority::Asker;
 use crate::job::Job;
 use crate::services::Services;
 use async_trait::async_trait;
-use mortise_model::{Description, Digest, Failure, Manifest, PluginId, RuntimeKind};
+use mortise_model::{Description, Digest, Failure, Limits, Manifest, PluginId, RuntimeKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub struct Package {
     pub root: PathBuf,
     /// Over path, mode and content of every file.
     pub tree: Digest,
+    /// What it may use.
+    pub limits: Limits,
     /// The number under which the plugin's files are kept: larger is newer.
     pub generation: u64,
 }

@@ -5,12 +5,13 @@ use crate::authority::{Asker, Authority, Denied, Leave};
 use crate::runtime::Package;
 use async_trait::async_trait;
 use mortise_model::{
-    DeviceId, Digest, EmittedName, Failure, Json, Limits, Manifest, Permission, PluginId, Tenant, cut,
+    DeviceId, Digest, EmittedName, Failure, FileAccess, Folder, HttpAccess, HttpRequest, HttpResponse, Json, Limits,
+    Manifest, Permission, PluginId, Tenant, VariableName, cut,
 };
 use mortise_rpc::TraceContext;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tracing::Level;
 
@@ -55,6 +56,20 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Queues an event of this device for publication. Must not block.
     fn emit(&self, event: EmittedName, payload: Json);
+
+    /// Sends a request to wherever the operator lets plugins' requests go, and reads its answer, of which the body may
+    /// have at most `body_bytes_max`. Cancel safe.
+    async fn http(&self, request: HttpRequest, body_bytes_max: usize) -> Result<HttpResponse, Failure>;
+
+    /// An environment variable of those that are not the host's own; none where it is not set.
+    fn env(&self, name: &VariableName) -> Option<String>;
+
+    /// Whether a folder may be opened for a plugin that was granted it: it is there, no link leads to it, and nothing of
+    /// the host's own lies in it or around it. Blocks for a look.
+    fn check_folder(&self, access: &FileAccess) -> Result<(), Failure>;
+
+    /// A secret of the operator's; none where there is none of that name.
+    async fn secret(&self, name: &VariableName) -> Result<Option<String>, Failure>;
 }
 
 /// One generation's way to the host.
@@ -67,12 +82,15 @@ pub struct Services {
     tenant: Tenant,
     tree: Digest,
     manifest: Arc<Manifest>,
+    limits: Limits,
     backend: Arc<dyn Backend>,
     authority: Arc<dyn Authority>,
     account: Arc<Account>,
     /// Events emitted before activation; none once it is active. The std mutex is held for a push only.
     held: Mutex<Option<Held>>,
     active: watch::Sender<bool>,
+    /// One for each request over HTTP that may be under way.
+    http_places: Semaphore,
 }
 
 #[derive(Default)]
@@ -99,11 +117,13 @@ impl Services {
             tenant,
             tree: package.tree,
             manifest: Arc::clone(&package.manifest),
+            limits: package.limits.clone(),
             backend,
             authority,
             account,
             held: Mutex::new(Some(Held::default())),
             active: watch::Sender::new(false),
+            http_places: Semaphore::new(package.limits.http_requests as usize),
         }
     }
 
@@ -134,7 +154,7 @@ impl Services {
     /// What the plugin may use.
     #[must_use]
     pub fn limits(&self) -> &Limits {
-        &self.manifest.limits
+        &self.limits
     }
 
     pub(crate) fn account(&self) -> Arc<Account> {
@@ -146,7 +166,9 @@ impl Services {
     pub fn log(&self, level: Level, source: &str, line: &str) {
         let limits = self.limits();
         let line_bytes_max = usize::try_from(limits.log_line.0).unwrap_or(usize::MAX);
-        let (source, line) = (cut(source, LOG_SOURCE_BYTES_MAX), cut(line, line_bytes_max));
+        // Marked first: a cut would leave a part of a secret that nobody knows again.
+        let line = self.account.redaction.text(line);
+        let (source, line) = (cut(source, LOG_SOURCE_BYTES_MAX), cut(&line, line_bytes_max));
         self.account.log.write(self.generation, level, source, line, limits.log_lines_per_second);
     }
 
@@ -184,6 +206,7 @@ impl Services {
                 format!("the payload of event `{event}` has {size} bytes, more than `limits.event` ({limit})"),
             ));
         }
+        let payload = self.account.redaction.json(payload)?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match held.as_mut() {
             None => {
@@ -263,6 +286,93 @@ impl Services {
         Ok(self.backend.discover())
     }
 
+    /// Sends a request over HTTP and reads its answer, of which the body may have at most `body_bytes_max`. Redirects are
+    /// not followed: where they lead is another request. Beyond `limits.http_requests` under way it waits. Cancel safe.
+    ///
+    /// # Errors
+    /// `invalid_request`, `permission_denied` when the plugin is not granted it, `rate_limited` beyond
+    /// `limits.http_requests_per_second`, `deadline_exceeded`, or why there was no answer.
+    pub async fn http(
+        &self,
+        request: HttpRequest,
+        deadline: Instant,
+        body_bytes_max: usize,
+    ) -> Result<HttpResponse, Failure> {
+        let access = HttpAccess::of_request(&request.method, &request.url)
+            .map_err(|reason| Failure::new("invalid_request", format!("the URL of the request: {reason}")))?;
+        let what = format!("send `{}`", cut(&access.to_string(), NAME_BYTES_SHOWN));
+        let per_second = self.limits().http_requests_per_second;
+        if !self.account.http.requests.admit(per_second) {
+            return Err(too_many("requests over HTTP", "http_requests_per_second", per_second));
+        }
+        let exchange = async {
+            // The semaphore is never closed.
+            let _place = self.http_places.acquire().await;
+            self.permit(&Permission::Http(access), &what).await?;
+            self.account.http.sent.fetch_add(request.bytes() as u64, Ordering::Relaxed);
+            let response = self.backend.http(request, body_bytes_max).await?;
+            self.account.http.received.fetch_add(response.bytes() as u64, Ordering::Relaxed);
+            Ok(response)
+        };
+        tokio::time::timeout_at(deadline, exchange)
+            .await
+            .unwrap_or_else(|_| Err(Failure::retryable("deadline_exceeded", "the request was not answered in time")))
+    }
+
+    /// One of the host's environment variables, as JSON: a string, or null where it is not set. Cancel safe.
+    ///
+    /// # Errors
+    /// `invalid_name`, or `permission_denied` when the plugin is not granted it.
+    pub async fn env(&self, name: &str) -> Result<Json, Failure> {
+        let name = variable_name(name)?;
+        self.permit(&Permission::Env(name.clone()), &format!("read the environment variable `{name}`")).await?;
+        Ok(Json::of(&self.backend.env(&name).into()))
+    }
+
+    /// One of the operator's secrets, as JSON: a string, or null where there is none of that name. From here on it is marked
+    /// wherever the plugin tells it: in its log, its events, its results and failures. Cancel safe.
+    ///
+    /// # Errors
+    /// `invalid_name`, `permission_denied` when the plugin is not granted it, or why it cannot be read.
+    pub async fn secret(&self, name: &str) -> Result<Json, Failure> {
+        let name = variable_name(name)?;
+        self.permit(&Permission::Secret(name.clone()), &format!("read the secret `{name}`")).await?;
+        let secret = self.backend.secret(&name).await?;
+        if let Some(secret) = &secret {
+            self.account.redaction.told(&name, secret);
+        }
+        Ok(Json::of(&secret.into()))
+    }
+
+    /// The environment of a fresh instance: what the manifest asks for, the plugin is granted for more than a single time,
+    /// and is set.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let granted = self.manifest.permissions.iter().filter(|wanted| self.has_lasting(wanted));
+        let set = granted.filter_map(|wanted| match wanted {
+            Permission::Env(name) => self.backend.env(name).map(|value| (name.to_string(), value)),
+            _ => None,
+        });
+        set.collect()
+    }
+
+    /// The folders of a fresh instance: those that the manifest asks for and the plugin is granted for more than a single
+    /// time.
+    ///
+    /// # Errors
+    /// `folder` for one that is not there, that links lead to, or that holds what is the host's own.
+    pub fn folders(&self) -> Result<Vec<&Folder>, Failure> {
+        let folders = self.manifest.folders.iter();
+        let granted: Vec<_> =
+            folders.filter(|folder| self.has_lasting(&Permission::Files(folder.access.clone()))).collect();
+        granted.iter().try_for_each(|folder| self.backend.check_folder(&folder.access))?;
+        Ok(granted)
+    }
+
+    fn has_lasting(&self, access: &Permission) -> bool {
+        self.authority.judge(self.asker(), access) == Ok(Leave::Lasting)
+    }
+
     fn use_mesh(&self) -> Result<(), Failure> {
         let per_second = self.limits().mesh_calls_per_second;
         let admitted = self.account.mesh_calls.admit(per_second);
@@ -285,6 +395,11 @@ impl Services {
         self.account.denied.fetch_add(1, Ordering::Relaxed);
         Failure::new("permission_denied", format!("the plugin may not {what}: {}", denied.cure))
     }
+}
+
+fn variable_name(name: &str) -> Result<VariableName, Failure> {
+    VariableName::new(name)
+        .map_err(|reason| Failure::new("invalid_name", format!("`{}`: {reason}", cut(name, NAME_BYTES_SHOWN))))
 }
 
 /// What an invocation needs, as a permission and in words.

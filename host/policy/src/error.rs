@@ -1,5 +1,7 @@
 //! What can be wrong with a policy file.
 
+use mortise_model::LimitError;
+
 /// A policy file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
@@ -35,8 +37,19 @@ pub enum PolicyError {
     /// Folders to install from, where nothing may be installed from folders.
     #[error("`install.source_roots` means nothing while `install.sources` lacks `folder`")]
     RootsWithoutFolders,
+    /// A limit that no plugin can have.
+    #[error("rule {rule} for plugins `{id}`")]
+    Limit {
+        /// Which of `[[plugin]]`, from 1.
+        rule: usize,
+        /// Its pattern.
+        id: String,
+        /// Which, and why.
+        #[source]
+        source: Box<LimitError>,
+    },
     /// A plugin that may not be installed is given something.
-    #[error("rule {rule} for plugins `{id}` admits none of them, and so its `grant` and `max` mean nothing")]
+    #[error("rule {rule} for plugins `{id}` admits none of them, and so its `grant`, `max` and `limits` mean nothing")]
     NotInstalled {
         /// Which of `[[plugin]]`, from 1.
         rule: usize,
@@ -99,6 +112,7 @@ impl PolicyError {
             Self::Pattern { .. } => "policy_pattern",
             Self::BeyondMax { .. } => "policy_max",
             Self::NeverCounts { .. } => "policy_order",
+            Self::Limit { .. } => "policy_limit",
         }
     }
 
@@ -109,6 +123,10 @@ impl PolicyError {
             Self::UnknownFunction { known, .. } => {
                 return format!("there are {known}; those that grant have to be named, without `*`");
             }
+            Self::Limit { source, .. } => match &**source {
+                LimitError::Raised { ceiling, .. } => return format!("write at most {ceiling}"),
+                other => return other.hint(),
+            },
             Self::OthersUnruled { id, .. } => {
                 return format!("write a rule for `{id}` behind it, with `max = []` or `install = false`");
             }

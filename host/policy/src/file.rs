@@ -1,12 +1,15 @@
 //! A policy as it is written: TOML, every key known.
 
 use crate::{
-    CallerRule, InstallPolicy, MeshPolicy, POLICY_BYTES_MAX, PluginRule, Policy, PolicyError, Profile, SourceKind,
-    WhenDenied, opens,
+    CallerRule, HttpPolicy, InstallPolicy, MeshPolicy, POLICY_BYTES_MAX, PluginRule, Policy, PolicyError, Profile,
+    SourceKind, WhenDenied, opens,
 };
-use mortise_model::{Digest, Permission, Permissions, glob};
+use ipnet::IpNet;
+use mortise_model::{Digest, Limits, Permission, Permissions, RuntimeKind, glob};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 #[derive(Deserialize)]
@@ -20,6 +23,8 @@ struct PolicyFile {
     install: InstallTable,
     #[serde(default)]
     mesh: MeshTable,
+    #[serde(default)]
+    http: HttpTable,
     #[serde(default)]
     plugin: Vec<PluginTable>,
 }
@@ -82,6 +87,15 @@ struct CallerTable {
     functions: Vec<String>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct HttpTable {
+    #[serde(default, deserialize_with = "networks")]
+    networks: Option<Vec<IpNet>>,
+    #[serde(default, deserialize_with = "absolute")]
+    ca_files: Vec<PathBuf>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PluginTable {
@@ -94,6 +108,8 @@ struct PluginTable {
     grant: Permissions,
     #[serde(default, deserialize_with = "some_permissions")]
     max: Option<Permissions>,
+    #[serde(default)]
+    limits: Map<String, Value>,
 }
 
 fn yes() -> bool {
@@ -106,6 +122,20 @@ fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, 
         Some(path) => Err(D::Error::custom(format!("`{}` is not an absolute path", path.display()))),
         None => Ok(paths),
     }
+}
+
+/// Networks like `192.168.1.0/24`, or single addresses.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<IpNet>>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let network = |text: &String| {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network
+            .ok()
+            // One with bits beyond its prefix is a slip in either.
+            .filter(|network: &IpNet| network.trunc() == *network)
+            .ok_or_else(|| D::Error::custom(format!("`{text}` is no network; write it like `192.168.1.0/24`")))
+    };
+    texts.iter().map(network).collect::<Result<_, _>>().map(Some)
 }
 
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
@@ -136,11 +166,11 @@ pub(crate) fn parse(text: &str, functions: &[&str]) -> Result<Policy, PolicyErro
     })?;
     let mesh = mesh(file.mesh, functions)?;
     let plugins = plugins(file.plugin)?;
+    let profile = match file.profile {
+        ProfileName::Strict => Profile::Strict,
+        ProfileName::Development => Profile::Development,
+    };
     let policy = Policy {
-        profile: match file.profile {
-            ProfileName::Strict => Profile::Strict,
-            ProfileName::Development => Profile::Development,
-        },
         when_denied: match file.when_denied {
             WhenDeniedName::Load => WhenDenied::Load,
             WhenDeniedName::Refuse => WhenDenied::Refuse,
@@ -150,6 +180,14 @@ pub(crate) fn parse(text: &str, functions: &[&str]) -> Result<Policy, PolicyErro
             source_roots: file.install.source_roots,
             require_digest: file.install.require_digest,
         },
+        http: HttpPolicy {
+            networks: match (file.http.networks, &profile) {
+                (None, Profile::Strict) => HttpPolicy::default().networks,
+                (networks, _) => networks,
+            },
+            ca_files: file.http.ca_files,
+        },
+        profile,
         mesh,
         plugins,
     };
@@ -173,7 +211,7 @@ fn mesh(table: MeshTable, known: &[&str]) -> Result<MeshPolicy, PolicyError> {
 
 fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
     let mut rules: Vec<PluginRule> = Vec::with_capacity(tables.len());
-    for PluginTable { id, tree_digest, install, grant, max } in tables {
+    for PluginTable { id, tree_digest, install, grant, max, limits } in tables {
         check_pattern("plugin.id", &id)?;
         let number = rules.len() + 1;
         let hidden = |earlier: &PluginRule| {
@@ -187,10 +225,15 @@ fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
         {
             return Err(PolicyError::BeyondMax { rule: number, permission: beyond.to_string(), id });
         }
-        if !install && (max.is_some() || !grant.is_empty()) {
+        for kind in RuntimeKind::ALL {
+            if let Err(source) = Limits::MOST.given(&Limits::for_runtime(kind), &limits) {
+                return Err(PolicyError::Limit { rule: number, id, source: Box::new(source) });
+            }
+        }
+        if !install && (max.is_some() || !grant.is_empty() || !limits.is_empty()) {
             return Err(PolicyError::NotInstalled { rule: number, id });
         }
-        rules.push(PluginRule { id, tree_digest, install, grant, max });
+        rules.push(PluginRule { id, tree_digest, install, grant, max, limits });
     }
     for (at, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.tree_digest.is_some()) {
         let mut later = rules.iter().skip(at + 1);

@@ -11,7 +11,9 @@ mod rating;
 pub use error::PolicyError;
 pub use rating::{Rating, Risk, rate};
 
-use mortise_model::{Digest, Permission, Permissions, PluginId, glob};
+use ipnet::IpNet;
+use mortise_model::{Digest, Limits, Permission, Permissions, PluginId, RuntimeKind, glob};
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 
 /// The longest policy file, in bytes.
@@ -27,6 +29,7 @@ pub struct Policy {
     when_denied: WhenDenied,
     install: InstallPolicy,
     mesh: MeshPolicy,
+    http: HttpPolicy,
     /// The first that matches a plugin is the one that counts for it.
     plugins: Vec<PluginRule>,
 }
@@ -75,6 +78,21 @@ pub enum SourceKind {
     Folder,
 }
 
+/// Where requests of plugins may go, whatever a plugin is granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpPolicy {
+    /// Networks that are within reach beside public addresses; none where every private one is.
+    pub networks: Option<Vec<IpNet>>,
+    /// PEM files of authorities that are trusted beside the system's; absolute.
+    pub ca_files: Vec<PathBuf>,
+}
+
+impl Default for HttpPolicy {
+    fn default() -> Self {
+        Self { networks: Some(Vec::new()), ca_files: Vec::new() }
+    }
+}
+
 /// Who on the mesh may call which of the host's functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct MeshPolicy {
@@ -105,6 +123,8 @@ struct PluginRule {
     grant: Permissions,
     /// None: no bound.
     max: Option<Permissions>,
+    /// How high limits may be, as manifests write them; those that are not named as high as their default.
+    limits: Map<String, Value>,
 }
 
 /// The plugin that is judged.
@@ -128,7 +148,8 @@ impl Policy {
     /// Everything is allowed to everybody, and plugins get what they ask for. For machines that nobody else reaches.
     #[must_use]
     pub fn development() -> Self {
-        Self { profile: Profile::Development, ..Self::default() }
+        let http = HttpPolicy { networks: None, ..HttpPolicy::default() };
+        Self { profile: Profile::Development, http, ..Self::default() }
     }
 
     /// Whether plugins get what they ask for where no rule says otherwise.
@@ -161,6 +182,12 @@ impl Policy {
         self.install.require_digest
     }
 
+    /// Where requests of plugins may go.
+    #[must_use]
+    pub fn http(&self) -> &HttpPolicy {
+        &self.http
+    }
+
     /// Whether the plugin may be installed.
     #[must_use]
     pub fn admits(&self, plugin: Subject<'_>) -> bool {
@@ -180,6 +207,15 @@ impl Policy {
     #[must_use]
     pub fn bears(&self, plugin: Subject<'_>, access: &Permission) -> bool {
         self.rule_for(plugin).is_none_or(|rule| rule.bears(access))
+    }
+
+    /// How high the limits of a plugin of that kind may be.
+    #[must_use]
+    pub fn ceilings(&self, plugin: Subject<'_>, kind: RuntimeKind) -> Limits {
+        let defaults = Limits::for_runtime(kind);
+        let raised = self.rule_for(plugin).map(|rule| Limits::MOST.given(&defaults, &rule.limits));
+        // Every rule was tried when it was read.
+        raised.and_then(Result::ok).unwrap_or(defaults)
     }
 
     /// Whether a caller on the mesh may call the host's `function`. `caller` is what it claims to be: nothing proves it.

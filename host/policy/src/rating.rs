@@ -1,6 +1,6 @@
 //! How much harm a plugin could do with what it asks for.
 
-use mortise_model::{Permission, Permissions};
+use mortise_model::{Breadth, Permission, Permissions};
 
 /// How much harm permissions could do, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,21 @@ fn rate_one(permission: &Permission) -> Option<(Risk, String)> {
         Permission::Plugins(functions) if open(functions.strip_suffix(".*").unwrap_or(functions)) => {
             (Risk::High, format!("`{permission}` calls plugins that are not named one by one, those to come included"))
         }
+        Permission::Http(access) => {
+            let (risk, reason) = match access.breadth() {
+                Breadth::Everywhere => (Risk::High, "sends whatever it knows to whoever it likes"),
+                Breadth::Several => (Risk::Medium, "reaches every host below a name"),
+                Breadth::One => (Risk::Medium, "reaches a host"),
+            };
+            let open = if access.is_open_to_others() { ", in the clear" } else { "" };
+            (risk, format!("`{permission}` {reason}{open}"))
+        }
+        Permission::Env(_) => (Risk::Medium, format!("`{permission}` reads a setting of the host's surroundings")),
+        Permission::Secret(_) => (Risk::Medium, format!("`{permission}` reads a secret of the operator's")),
+        Permission::Files(access) if access.is_writable() => {
+            (Risk::High, format!("`{permission}` changes files of the host"))
+        }
+        Permission::Files(_) => (Risk::Medium, format!("`{permission}` reads files of the host")),
         Permission::Plugins(_) => (Risk::Medium, format!("`{permission}` calls another plugin, or this host")),
     })
 }

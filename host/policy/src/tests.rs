@@ -89,6 +89,29 @@ fn installs_are_bounded() {
 }
 
 #[test]
+fn a_rule_raises_and_lowers_what_plugins_may_use() {
+    let policy = policy("[[plugin]]\nid = 'camera-*'\nlimits = {memory = '256MiB', http_requests = 2}");
+    let (camera, other) = (Plugin::new("camera-1"), Plugin::new("door"));
+    let ceilings = policy.ceilings(camera.subject(), RuntimeKind::Wasm);
+    assert_eq!((ceilings.memory.to_string().as_str(), ceilings.http_requests), ("256MiB", 2));
+    assert_eq!(ceilings.queue, Limits::default().queue);
+    assert_eq!(policy.ceilings(other.subject(), RuntimeKind::Wasm), Limits::default());
+    let python = Limits::for_runtime(RuntimeKind::Python);
+    assert_eq!(policy.ceilings(camera.subject(), RuntimeKind::Python).stack, python.stack);
+}
+
+#[test]
+fn requests_reach_the_networks_that_are_named() {
+    assert_eq!(*policy("# nothing").http(), HttpPolicy::default());
+    assert_eq!(policy("profile = 'development'").http().networks, None);
+    let named =
+        policy("profile = 'development'\n[http]\nnetworks = ['192.168.1.0/24', '::1']\nca_files = ['/etc/ca.pem']");
+    let networks: Vec<_> = named.http().networks.iter().flatten().map(ToString::to_string).collect();
+    assert_eq!(networks, ["192.168.1.0/24", "::1/128"]);
+    assert_eq!(named.http().ca_files, [PathBuf::from("/etc/ca.pem")]);
+}
+
+#[test]
 fn what_would_mean_nothing_is_refused() {
     for (text, expected) in [
         ("profil = 'strict'", "line 1: unknown field `profil`"),
@@ -104,6 +127,12 @@ fn what_would_mean_nothing_is_refused() {
         ("[[plugin]]\ngrant = []", "line 1: missing field `id`"),
         ("[[plugin]]\nid = 'a'\ntree_digest = 'x'", "line 3: invalid digest"),
         ("[[plugin]]\nid = 'a'\ngrant = ['http:x']", "line 3: `http:x` is no permission"),
+        ("[[plugin]]\nid = 'a'\nlimits = {memory = '5GiB'}", "rule 1 for plugins `a`"),
+        ("[[plugin]]\nid = 'a'\nlimits = {memmory = '5MiB'}", "rule 1 for plugins `a`"),
+        ("[[plugin]]\nid = 'a'\ninstall = false\nlimits = {memory = '5MiB'}", "rule 1 for plugins `a` admits none"),
+        ("[http]\nnetworks = ['192.168.1.1/24']", "line 2: `192.168.1.1/24` is no network"),
+        ("[http]\nnetworks = ['camera.local']", "line 2: `camera.local` is no network"),
+        ("[http]\nca_files = ['ca.pem']", "line 2: `ca.pem` is not an absolute path"),
         ("[[plugin]]\nid = 'a'\ngrant = ['mesh.discover']\nmax = []", "rule 1 for plugins `a` grants `mesh.discover`"),
         ("[[plugin]]\nid = '*'\n[[plugin]]\nid = 'a'", "rule 2 for plugins `a` never counts: rule 1 matches"),
         ("mesh =", "line 1: "),
@@ -140,6 +169,12 @@ fn permissions_are_rated_by_the_worst_of_them() {
         (&["plugins:cam*"], Risk::High),
         (&["mesh.invoke:camera-*/capture", "mesh.invoke:door/open"], Risk::High),
         (&["mesh.invoke:*"], Risk::Critical),
+        (&["http:https://api.example.com"], Risk::Medium),
+        (&["http:https://*.example.com"], Risk::Medium),
+        (&["http:https://*"], Risk::High),
+        (&["env:STATION", "secret:token"], Risk::Medium),
+        (&["files.ro:/srv"], Risk::Medium),
+        (&["files.rw:/srv"], Risk::High),
     ] {
         assert_eq!(rated(texts).risk, expected, "{texts:?}");
     }

@@ -2,7 +2,7 @@
 //! lost, and so does dropping a turn's future halfway.
 
 use crate::bindings::Plugin;
-use crate::bindings::mortise::plugin::host::OpValue;
+use crate::bindings::mortise::plugin::host::{HttpResponse, OpValue};
 use crate::bindings::mortise::plugin::types as wit;
 use crate::code::Code;
 use crate::engine::Engine;
@@ -50,7 +50,7 @@ impl Guest {
         engine: Arc<Engine>,
         limit: TurnLimit,
     ) -> Result<Self, Loss> {
-        let mut store = store(engine, State::new(shared, limit));
+        let mut store = store(engine, State::new(shared, limit)?);
         match code.plugin.instantiate_async(&mut store).await {
             Ok(plugin) => Ok(Self { plugin, parameters: String::new(), store }),
             Err(error) => Err(Loss::explain(&error, store.data())),
@@ -99,6 +99,13 @@ impl Guest {
             OpOutcome::Json(json) => {
                 let text = json.as_str().to_owned();
                 exports.call_deliver(store, op, Ok(OpValue::Json(&text))).await
+            }
+            OpOutcome::Http(response) => {
+                let headers: Vec<(&str, &[u8])> =
+                    response.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+                let response =
+                    HttpResponse { status: response.status, headers: &headers, body: response.body.as_slice() };
+                exports.call_deliver(store, op, Ok(OpValue::Http(response))).await
             }
             OpOutcome::Failed(failure) => {
                 let failure = outcome::to_guest(failure);
@@ -167,7 +174,7 @@ mod tests {
         let span = Duration::from_secs(60);
         let limit = TurnLimit { name: "limits.turn", span, end: Instant::now() + span };
         let shared = crate::host::plugin::tests::view().shared;
-        let mut store = store(Arc::clone(&engine), State::new(shared, limit));
+        let mut store = store(Arc::clone(&engine), State::new(shared, limit).unwrap());
         let instance = Linker::new(engine.wasmtime()).instantiate_async(&mut store, &component).await?;
         let run = instance.get_typed_func::<(u32,), (Vec<String>,)>(&mut store, "run")?;
         let (texts,) = run.call_async(&mut store, (count,)).await?;

@@ -1,6 +1,6 @@
-//! What a guest waits for: sleeps, invocations and discoveries. They overlap; each ends in one delivery.
+//! What a guest waits for: sleeps, invocations, requests. They overlap; each ends in one delivery.
 
-use mortise_model::{Failure, Json};
+use mortise_model::{Failure, HttpResponse, Json};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,8 +26,10 @@ pub(crate) const OPS_BYTES_MAX: usize = 16 << 20;
 pub(crate) enum OpOutcome {
     /// Without a value.
     Done,
-    /// With one.
+    /// With a value.
     Json(Json),
+    /// With the answer to a request over HTTP.
+    Http(HttpResponse),
     /// Not.
     Failed(Failure),
 }
@@ -37,6 +39,7 @@ impl OpOutcome {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Json(json) => json.as_str().len(),
+            Self::Http(response) => response.bytes(),
             Self::Done | Self::Failed(_) => 0,
         }
     }
@@ -45,6 +48,12 @@ impl OpOutcome {
 impl From<Result<Json, Failure>> for OpOutcome {
     fn from(result: Result<Json, Failure>) -> Self {
         result.map_or_else(Self::Failed, Self::Json)
+    }
+}
+
+impl From<Result<HttpResponse, Failure>> for OpOutcome {
+    fn from(result: Result<HttpResponse, Failure>) -> Self {
+        result.map_or_else(Self::Failed, Self::Http)
     }
 }
 
@@ -68,7 +77,7 @@ pub(crate) struct Ops {
     /// One timer of the driver's serves them all.
     sleeps: BTreeSet<(Instant, u64)>,
     /// Invocations are tasks of their own, so that they go on while a turn is under way. Aborted with the set.
-    invocations: JoinSet<Result<Json, Failure>>,
+    invocations: JoinSet<OpOutcome>,
     tasks: HashMap<Id, Task>,
     ready: VecDeque<(u64, OpOutcome)>,
     /// Held by tasks and by what is ready.
@@ -124,19 +133,19 @@ impl Ops {
         &mut self,
         id: u64,
         bytes: usize,
-        invocation: impl Future<Output = Result<Json, Failure>> + Send + 'static,
+        invocation: impl Future<Output = OpOutcome> + Send + 'static,
     ) {
         let held = Arc::clone(&self.results_bytes);
         let handle = self.invocations.spawn(async move {
-            let json = invocation.await?;
+            let outcome = invocation.await;
             // From here on the task ends without a pause: what it adds is taken away by joining it.
-            let size = json.as_str().len();
+            let size = outcome.bytes();
             if held.fetch_add(size, Ordering::Relaxed).saturating_add(size) > RESULTS_BYTES_MAX {
                 held.fetch_sub(size, Ordering::Relaxed);
                 let message = format!("the results that wait for this plugin hold {} MiB", RESULTS_BYTES_MAX >> 20);
-                return Err(Failure::new("result_too_large", message));
+                return OpOutcome::Failed(Failure::new("result_too_large", message));
             }
-            Ok(json)
+            outcome
         });
         self.bytes += bytes;
         self.tasks.insert(handle.id(), Task { op: Some(id), bytes });
@@ -213,7 +222,6 @@ impl Ops {
         while let Poll::Ready(Some(ended)) = self.invocations.poll_join_next_with_id(cx) {
             let (task, outcome) = match ended {
                 Ok((task, outcome)) => {
-                    let outcome = OpOutcome::from(outcome);
                     self.results_bytes.fetch_sub(outcome.bytes(), Ordering::Relaxed);
                     (task, outcome)
                 }
@@ -266,14 +274,14 @@ mod tests {
     async fn nothing_is_delivered_for_a_cancelled_op_whose_id_may_be_used_again() {
         let (mut ops, now) = (Ops::default(), Instant::now());
         // The first has its answer already when it is cancelled.
-        ops.invoke(1, 0, std::future::ready(Err(Failure::new("old", "old"))));
+        ops.invoke(1, 0, std::future::ready(OpOutcome::Failed(Failure::new("old", "old"))));
         tokio::task::yield_now().await;
         ops.sleep(2, now);
         ops.finished(3, OpOutcome::Done);
         for id in 1..=3 {
             ops.cancel(id);
         }
-        ops.invoke(1, 0, std::future::ready(Ok(null())));
+        ops.invoke(1, 0, std::future::ready(OpOutcome::Json(null())));
         let (id, outcome) = poll_fn(|cx| ops.poll_next(now, cx)).await;
         assert!(matches!((id, outcome), (1, OpOutcome::Json(_))));
         assert_eq!((next(&mut ops, now), ops.count()), (None, 0));
@@ -296,7 +304,7 @@ mod tests {
         let mut ops = Ops::default();
         let half = format!("\"{}\"", "x".repeat(RESULTS_BYTES_MAX / 2 - 2));
         for id in 0..3 {
-            ops.invoke(id, 0, std::future::ready(Ok(Json::new(half.clone()).unwrap())));
+            ops.invoke(id, 0, std::future::ready(OpOutcome::Json(Json::new(half.clone()).unwrap())));
         }
         let mut refused = 0;
         // The tasks run while this one waits.
@@ -314,7 +322,7 @@ mod tests {
         for id in 0..10 {
             ops.finished(id, OpOutcome::Done);
             ops.sleep(id + 10, now);
-            ops.invoke(id + 20, 0, std::future::ready(Ok(null())));
+            ops.invoke(id + 20, 0, std::future::ready(OpOutcome::Json(null())));
         }
         // The tasks run while this one waits.
         tokio::time::sleep(Duration::from_millis(1)).await;

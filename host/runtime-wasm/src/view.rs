@@ -5,12 +5,12 @@ use crate::ledger::{Answer, Ledger};
 use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
-use mortise_model::{Limits, PluginId};
+use mortise_model::{Folder, Limits, PluginId};
 use mortise_plugin::Services;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmtime::component::{HasData, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 /// The most bytes that any guest is given at once.
 const ENTRY_BYTES_MAX: usize = 8 << 20;
@@ -93,28 +93,53 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Of a fresh instance that has been granted nothing.
-    pub(crate) fn new(shared: Arc<Shared>, turn_limit: TurnLimit) -> Self {
+    /// Of a fresh instance, which sees of WASI's world what the plugin was granted.
+    ///
+    /// # Errors
+    /// A folder that was granted cannot be opened.
+    pub(crate) fn new(shared: Arc<Shared>, turn_limit: TurnLimit) -> Result<Self, Loss> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         // The builder's defaults deny already: no files, no environment, no arguments, no network, empty stdin. Name
         // lookup and sockets are named here because a guest may open a socket by default, if to no address.
-        let wasi = WasiCtxBuilder::new()
-            .allow_tcp(false)
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .stdout(LineLog::stdout(&shared))
             .stderr(LineLog::stderr(&shared))
             .max_random_size(RANDOM_BYTES_MAX)
-            .build();
-        Self {
+            .envs(&shared.services.environment());
+        for folder in shared.services.folders().map_err(|failure| Loss { code: "folder", reason: failure.message })? {
+            let perms = if folder.access.is_writable() { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            open(&mut wasi, folder, perms).map_err(|error| Loss {
+                code: "folder",
+                reason: format!("folder `{}` cannot be opened: {error:#}", folder.access.folder().display()),
+            })?;
+        }
+        Ok(Self {
             limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
             turn_limit,
             host: HostView { shared, ops: Ops::default() },
-            wasi,
+            wasi: wasi.build(),
             table,
-        }
+        })
     }
+}
+
+/// Opens a folder that was looked at a moment ago: a link that somebody put there since is not followed.
+#[cfg(target_os = "linux")]
+fn open(wasi: &mut WasiCtxBuilder, folder: &Folder, perms: FsPerms) -> wasmtime::Result<()> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    use std::os::fd::AsRawFd as _;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = openat2(CWD, folder.access.folder(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    wasi.preopened_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()), &folder.seen_as, perms).map(drop)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open(wasi: &mut WasiCtxBuilder, folder: &Folder, perms: FsPerms) -> wasmtime::Result<()> {
+    wasi.preopened_dir(folder.access.folder(), &folder.seen_as, perms).map(drop)
 }
 
 impl WasiView for State {

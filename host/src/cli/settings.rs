@@ -34,6 +34,7 @@ impl From<&RunArgs> for HostFlags {
             keep_versions: args.keep_versions.clone(),
             probation: args.probation.clone(),
             policy: args.policy.clone(),
+            secrets_dir: args.secrets_dir.clone(),
             availability: args.availability.clone(),
             heartbeat_ttl: args.heartbeat_ttl.clone(),
             log_level: args.log.log_level.clone(),

@@ -126,6 +126,10 @@ env_table! {
     /// What plugins may do, and who may call what (`--policy`): a policy file, or the word `development`.
     MORTISE_POLICY: "path, `~` allowed; or `development`", "nothing is granted";
 
+    /// Folder with one file for each secret that plugins may be granted (`--secrets-dir`). A variable `MORTISE_SECRET_<name>`
+    /// is the secret `<name>` where the folder has none of that name.
+    MORTISE_SECRETS_DIR: "path, `~` allowed", "none";
+
     /// Whether published plugins are served over HTTP (`--artifact-serve`). There is no authentication.
     DC_PLUGIN_ARTIFACT_SERVE: "boolean", "`false`";
     /// Folder of the published plugins.
@@ -194,6 +198,18 @@ pub trait Environment {
     /// # Errors
     /// [`NotUnicode`] when the value is not text.
     fn read(&self, name: &'static str) -> Result<Option<String>, NotUnicode>;
+
+    /// All that is text, as it is set.
+    fn all(&self) -> BTreeMap<String, String>;
+}
+
+/// With what the name of a variable begins that is a secret for plugins.
+pub const SECRET_PREFIX: &str = "MORTISE_SECRET_";
+
+/// Whether a variable is the host's own, and nothing that plugins may read.
+pub fn is_own(name: &str) -> bool {
+    let is_of_ours = ["MORTISE_", "DC_PLUGIN_", "DEVICE_CONNECT_"].iter().any(|prefix| name.starts_with(prefix));
+    is_of_ours || TABLE.iter().any(|variable| variable.name == name)
 }
 
 /// The environment of this process.
@@ -207,11 +223,21 @@ impl Environment for ProcessEnvironment {
         let value = value.into_string().map_err(|_| NotUnicode(name))?;
         Ok(set(&value))
     }
+
+    fn all(&self) -> BTreeMap<String, String> {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+        let variables = std::env::vars_os();
+        variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    }
 }
 
 impl Environment for BTreeMap<String, String> {
     fn read(&self, name: &'static str) -> Result<Option<String>, NotUnicode> {
         Ok(self.get(name).and_then(|value| set(value)))
+    }
+
+    fn all(&self) -> BTreeMap<String, String> {
+        self.clone()
     }
 }
 

@@ -8,6 +8,8 @@ use super::identity;
 use super::install::{self, InstallConfig};
 use super::policy::{self, PolicyConfig};
 use super::setting::{Origin, Resolver, Setting, Sourced};
+use super::surroundings;
+use mortise_manage::Surroundings;
 use mortise_model::{DeviceId, Tenant};
 use mortise_telemetry::{LogConfig, LogFormat, LogLevel};
 use std::path::PathBuf;
@@ -48,6 +50,7 @@ pub struct HostFlags {
     pub keep_versions: Option<String>,
     pub probation: Option<String>,
     pub policy: Option<String>,
+    pub secrets_dir: Option<String>,
     pub availability: Option<String>,
     pub heartbeat_ttl: Option<String>,
     pub log_level: Option<String>,
@@ -75,6 +78,8 @@ pub struct HostConfig {
     pub install: InstallConfig,
     /// What plugins may do, and who may call what.
     pub policy: PolicyConfig,
+    /// What plugins may be granted to read of the host's surroundings.
+    pub surroundings: Surroundings,
     /// Published plugins.
     pub artifacts: ArtifactConfig,
     /// Base of documentation links, without a slash at its end.
@@ -165,6 +170,7 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
     let bundled_plugins = resolve_bundled(flags, r);
     let install = install::resolve(flags, r);
     let policy = policy::resolve(flags, r);
+    let surroundings = surroundings::resolve(flags, r);
     let serve = artifact::resolve_serve(flags.artifact_serve, r);
     let artifacts = artifact::resolve(artifact::Place::default(), serve, capabilities_dir.as_deref(), r);
     let docs = r.env(&[&env::DC_PLUGIN_DOCS_BASE_URL]);
@@ -192,6 +198,7 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
         bundled_plugins,
         install: install?,
         policy: policy?,
+        surroundings,
         artifacts: artifacts?,
         docs_base_url: docs.value.trim_end_matches('/').to_owned(),
         availability: availability?,

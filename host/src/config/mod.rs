@@ -15,6 +15,7 @@ mod install;
 mod policy;
 mod quantity;
 mod setting;
+mod surroundings;
 
 #[cfg(test)]
 mod tests;

@@ -76,6 +76,11 @@ impl<'a> Resolver<'a> {
         Self { env, errors: Vec::new(), warnings: Vec::new(), settings: Vec::new() }
     }
 
+    /// Where variables are read from.
+    pub(super) fn environment(&self) -> &'a dyn Environment {
+        self.env
+    }
+
     /// Notes a failure; none is what the caller goes on with.
     pub(super) fn fail<T>(&mut self, error: impl Into<ConfigError>) -> Option<T> {
         self.errors.push(error.into());

@@ -136,7 +136,12 @@ fn manifests() -> Vec<Bad> {
             "invalid `entry_point`",
         ),
         bad("unknown limit", of("limits", json!({"memmory": "1MiB"})), "limit_unknown", "unknown key `limits.memmory`"),
-        bad("raised limit", of("limits", json!({"memory": "1GiB"})), "limit_raised", "`limits.memory` may be at most "),
+        bad(
+            "raised limit",
+            of("limits", json!({"memory": "1GiB"})),
+            "limit_raised",
+            "plugin `p1` asks for more than it may use: `limits.memory` may be at most ",
+        ),
         bad("unknown type", of("type", json!("wasn")), "manifest_type", "unknown plugin type `wasn`"),
         bad("id `.`", id("."), "invalid_plugin_id", "invalid plugin id"),
         bad("id with a path", id("../x"), "invalid_plugin_id", "invalid plugin id"),
@@ -173,9 +178,9 @@ fn codes() -> Vec<Bad> {
         bad("a description that panics", description("panic"), "hook_failed", failed("describe failed: ")),
         bad(
             "a permission that is not granted",
-            archive(&Plugin::of("p1", "version-1").with("permissions", json!({"env": ["HOME"]}))),
+            archive(&Plugin::of("p1", "version-1").with("permissions", json!({"mesh": {"emit": ["x"]}}))),
             "permission_unsupported",
-            "permission `env` is not supported by this version",
+            "permission `mesh.emit` is not supported by this version",
         ),
     ]
 }

@@ -41,6 +41,7 @@ mod losses;
 mod names;
 mod objects;
 mod outage;
+mod outgoing;
 mod permissions;
 mod plans;
 mod process;

@@ -360,3 +360,29 @@ async fn the_permissive_profile_is_asked_for_by_name_and_told_at_every_start() {
     assert_eq!(status["policy"]["profile"], "development");
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_may_use_more_where_the_policy_says_so() {
+    let site = Site::on_nats();
+    let rule = |memory: &str| format!("[[plugin]]\nid = 'looker'\nlimits = {{memory = '{memory}', queue = 5}}");
+    site.policy(&rule("128MiB"));
+    let host = site.start().await;
+    let greedy = |memory: &str| looker().with("limits", json!({"memory": memory}));
+    let refusal = host.refuse("install_plugin_from_bundle", bundle(&greedy("129MiB").tarball())).await;
+    assert_eq!(refusal["code"], "limit_raised", "{refusal}");
+    let expected = "plugin `looker` asks for more than it may use: `limits.memory` may be at most 128MiB, got 129MiB";
+    assert_eq!(refusal["message"], expected);
+    assert_eq!(host.loaded().await, [""; 0]);
+    host.install(&greedy("128MiB")).await;
+    let stats = host.succeed("get_plugin_stats", json!({"plugin_id": "looker"})).await["plugins"]["looker"].take();
+    assert_eq!((&stats["limits"]["memory"], &stats["limits"]["queue"]), (&json!("128MiB"), &json!(5)), "{stats}");
+    assert_eq!(host.call("allocate", json!({"mib": 100})).await, 100, "more than the default of 64 MiB");
+
+    // What serves was judged when it was loaded; from its next load on the new word counts.
+    reload(&host, &site, &rule("64MiB")).await;
+    assert_eq!(host.call("allocate", json!({"mib": 1})).await, 101);
+    let refusal = host.refuse("reload_plugin", json!({"plugin_id": "looker"})).await;
+    assert_eq!(refusal["code"], "limit_raised", "{refusal}");
+    assert_eq!(host.call("allocate", json!({"mib": 1})).await, 102, "what served goes on");
+    host.stop().await;
+}

@@ -1,6 +1,8 @@
 //! The host's functions, or a fake of them where there is no host: in native tests.
 
-pub(crate) use crate::bindings::mortise::plugin::host::{Invocation, Level, Op, OpOutcome, OpValue};
+pub(crate) use crate::bindings::mortise::plugin::host::{
+    HttpRequest, HttpResponse, Invocation, Level, Op, OpOutcome, OpValue,
+};
 pub(crate) use crate::bindings::mortise::plugin::types::Failure;
 
 #[cfg(target_family = "wasm")]

@@ -31,8 +31,9 @@
 //! | wait | [`sleep`], [`timeout`], and whatever else is a future: no runtime is needed, so `futures-util` works too |
 //! | work beside its calls | [`spawn`] |
 //! | call others | [`invoke`], [`invoke_local`], [`discover`] |
+//! | reach the web | [`http::Request`] |
 //! | tell others | `#[event]`, [`emit`] |
-//! | know where it is | [`config`], [`identity`], [`context`](context()), [`now`], [`monotonic`], [`random`] |
+//! | know where it is | [`config`], [`env`], [`secret`], [`identity`], [`context`](context()), [`now`], [`monotonic`], [`random`] |
 //! | keep a log | the macros of `log` (feature `log`, on by default) or `tracing` (feature `tracing`), or [`log`](log()) |
 //!
 //! A panic is logged with its place and ends the instance: the host starts a fresh one, whose fields are new.
@@ -60,6 +61,7 @@ mod error;
 mod executor;
 mod guest;
 mod host;
+pub mod http;
 mod ids;
 mod logging;
 mod mesh;
@@ -74,7 +76,7 @@ pub use error::{Error, Result};
 pub use executor::{Background, spawn};
 pub use guest::Plugin;
 pub use mesh::{discover, emit, invoke, invoke_local};
-pub use surroundings::{Identity, Level, config, identity, log, random};
+pub use surroundings::{Identity, Level, config, env, identity, log, random, secret};
 
 pub use schemars::{self, JsonSchema};
 pub use serde;

@@ -58,9 +58,9 @@ async fn call<R: DeserializeOwned>(device: Option<&str>, function: &str, paramet
     json(OpFuture::new(Op::Invoke(invocation)).await?)
 }
 
-fn json<R: DeserializeOwned>(value: OpValue) -> Result<R> {
+pub(crate) fn json<R: DeserializeOwned>(value: OpValue) -> Result<R> {
     match value {
         OpValue::Json(text) => Ok(serde_json::from_str(&text)?),
-        OpValue::Done => Ok(serde_json::from_str("null")?),
+        OpValue::Done | OpValue::Http(_) => Ok(serde_json::from_str("null")?),
     }
 }

@@ -1,7 +1,8 @@
 //! Where the plugin runs and what it was given: settings, identity, random bytes, its log.
 
-use crate::host;
-use crate::{Error, Result};
+use crate::host::{self, Op};
+use crate::ops::OpFuture;
+use crate::{Error, Result, mesh};
 use serde::de::DeserializeOwned;
 
 pub use crate::bindings::mortise::plugin::host::{Level, PluginIdentity as Identity};
@@ -19,6 +20,27 @@ pub fn config<T: DeserializeOwned>() -> Result<T> {
 #[must_use]
 pub fn identity() -> Identity {
     host::identity()
+}
+
+/// One of the host's environment variables; none where it is not set. Cancel safe.
+///
+/// The manifest must ask for it under `permissions.env`, and the host's operator grant it.
+///
+/// # Errors
+/// `permission_denied`, or a name that none can have.
+pub async fn env(name: &str) -> Result<Option<String>> {
+    mesh::json(OpFuture::new(Op::Env(name.to_owned())).await?)
+}
+
+/// One of the operator's secrets; none where there is none of that name. Cancel safe. Keep it out of results, errors and
+/// the log.
+///
+/// The manifest must ask for it under `permissions.secrets`, and the host's operator grant it.
+///
+/// # Errors
+/// `permission_denied`, a name that none can have, or a secret that cannot be read.
+pub async fn secret(name: &str) -> Result<Option<String>> {
+    mesh::json(OpFuture::new(Op::Secret(name.to_owned())).await?)
 }
 
 /// Bytes from the host's secure generator.

@@ -1,14 +1,13 @@
 //! One attempt at a download: redirects, the answer, its body.
 
-use super::resolver::ResolveError;
 use super::{FetchConfig, FetchError, FetchOutcome, Fetched, Known, rules};
 use crate::disk::{DiskError, failed};
 use crate::staging::Staging;
+use mortise_http::{ResolveError, find_cause};
 use mortise_model::Digest;
 use reqwest::header::{ACCEPT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 use tempfile::NamedTempFile;
@@ -139,19 +138,24 @@ impl Attempt<'_> {
     fn lost(&self, url: &Url, error: reqwest::Error) -> FetchError {
         let source = error.without_url();
         let url = rules::redacted(url);
-        if let Some(error) = find::<ResolveError>(&source) {
-            return error.clone().into();
+        match find_cause::<ResolveError>(&source).cloned() {
+            Some(ResolveError::Lookup { host, source }) => return FetchError::Resolve { host, source },
+            Some(ResolveError::NoAddress { host }) => return FetchError::NoAddress { host },
+            Some(ResolveError::Refused { host, address, class }) => {
+                return FetchError::Address { host, address, class };
+            }
+            None => {}
         }
         if !source.is_connect() {
             return FetchError::Interrupted { url, source };
         }
-        if let Some(error) = find::<rustls::Error>(&source) {
+        if let Some(error) = find_cause::<rustls::Error>(&source) {
             return FetchError::Tls { url, source: error.clone() };
         }
         if source.is_timeout() {
             return FetchError::ConnectTimeout { url, limit: self.config.connect_timeout };
         }
-        let reset = find::<io::Error>(&source).is_some_and(|error| is_reset(error.kind()));
+        let reset = find_cause::<io::Error>(&source).is_some_and(|error| is_reset(error.kind()));
         FetchError::Connect { url, reset, source }
     }
 }
@@ -180,19 +184,4 @@ fn retry_after(response: &Response) -> Option<Duration> {
 fn etag(response: &Response) -> Option<String> {
     let etag = response.headers().get(ETAG)?.to_str().ok()?;
     (!etag.is_empty() && etag.len() <= ETAG_BYTES_MAX).then(|| etag.to_owned())
-}
-
-/// The first cause of this type. `io::Error` names what it wraps as itself, not as its source.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    None
 }

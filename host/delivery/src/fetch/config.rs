@@ -1,6 +1,7 @@
 //! From where archives may come, and how much of everything.
 
 use super::HostPattern;
+use mortise_http::Reach;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -62,5 +63,12 @@ impl Default for FetchConfig {
             ca_files: Vec::new(),
             resolve: Vec::new(),
         }
+    }
+}
+
+impl FetchConfig {
+    /// Which addresses may be connected to.
+    pub(super) fn reach(&self) -> Reach {
+        if self.allow_private { Reach::Private } else { Reach::Public }
     }
 }

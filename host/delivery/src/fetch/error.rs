@@ -2,9 +2,9 @@
 
 use super::AddressClass;
 use crate::DiskError;
+use mortise_http::TlsError;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,31 +12,15 @@ use std::time::Duration;
 /// query and fragment.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// An authority's file cannot be read.
+    /// Whom to trust cannot be told.
     #[error(transparent)]
-    CaFile(DiskError),
-    /// An authority's file holds no certificate, or one that cannot be used.
-    #[error("`{}` is no PEM file of certificates", path.display())]
-    CaFileInvalid {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Neither the system nor the configuration names an authority to trust.
-    #[error("no certificate authority to trust")]
-    NoAuthorities,
+    Authorities(#[from] TlsError),
     /// The HTTP client cannot be made.
     #[error("failed to set up the HTTP client")]
     Client {
         /// Why.
         #[source]
         source: reqwest::Error,
-    },
-    /// The rustls configuration cannot be made.
-    #[error("failed to set up TLS")]
-    TlsSetup {
-        /// Why.
-        #[source]
-        source: rustls::Error,
     },
     /// Not a URL, or one without a host.
     #[error("invalid URL: {url}")]
@@ -202,11 +186,8 @@ impl FetchError {
             | Self::Stalled { .. }
             | Self::TotalTimeout { .. }
             | Self::Interrupted { .. } => true,
-            Self::CaFile(_)
-            | Self::CaFileInvalid { .. }
-            | Self::NoAuthorities
+            Self::Authorities(_)
             | Self::Client { .. }
-            | Self::TlsSetup { .. }
             | Self::InvalidUrl { .. }
             | Self::UserInfo { .. }
             | Self::Scheme { .. }
@@ -236,9 +217,8 @@ impl FetchError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::CaFile(_) | Self::CaFileInvalid { .. } => "ca_file",
-            Self::NoAuthorities => "no_authorities",
-            Self::Client { .. } | Self::TlsSetup { .. } => "fetch_setup",
+            Self::Authorities(error) => error.code(),
+            Self::Client { .. } => "fetch_setup",
             Self::InvalidUrl { .. } => "invalid_url",
             Self::UserInfo { .. } => "url_credentials",
             Self::Scheme { .. } | Self::PlainHttp { .. } | Self::Downgrade { .. } => "url_not_https",
@@ -259,13 +239,9 @@ impl FetchError {
     #[must_use]
     pub fn hint(&self) -> String {
         let text = match self {
-            Self::CaFile(error) | Self::Disk(error) => return error.hint(),
-            Self::CaFileInvalid { .. } => "name a file with `-----BEGIN CERTIFICATE-----` blocks of authorities",
-            Self::NoAuthorities => {
-                "install the system's certificates (`ca-certificates`), or name a file with `--install-ca-file`"
-            }
+            Self::Disk(error) => return error.hint(),
+            Self::Authorities(error) => return error.hint(),
             Self::Client { source } => return format!("the HTTP client says: {source}"),
-            Self::TlsSetup { source } => return format!("rustls says: {source}"),
             Self::InvalidUrl { .. } => "write it as `https://host/path`",
             Self::UserInfo { .. } => "offer the archive without a password, or send it as a bundle",
             Self::Scheme { .. } | Self::Downgrade { .. } => "offer the archive over https",

@@ -1,9 +1,9 @@
 //! Which URLs may be asked, the first one and each that a redirect leads to.
 
-use super::{AddressClass, FetchConfig, FetchError};
+use super::{FetchConfig, FetchError};
+use mortise_http::check_address;
 use mortise_model::Digest;
 use reqwest::Url;
-use std::net::IpAddr;
 
 /// Parses and checks the URL that a caller gave.
 pub(super) fn parse(text: &str, config: &FetchConfig) -> Result<Url, FetchError> {
@@ -26,7 +26,7 @@ fn check(url: &Url, config: &FetchConfig) -> Result<(), FetchError> {
     let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
         return Err(FetchError::InvalidUrl { url: redacted(url) });
     };
-    let host = bare(host);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if !config.allowlist.is_empty() && !config.allowlist.iter().any(|pattern| pattern.admits(url)) {
         return Err(FetchError::HostNotAllowed { host: host.to_owned() });
     }
@@ -39,18 +39,11 @@ fn check(url: &Url, config: &FetchConfig) -> Result<(), FetchError> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(FetchError::UserInfo { url: redacted(url) });
     }
-    // Names are checked when they have been resolved; addresses are connected to as they are.
-    match host.parse().map(|address: IpAddr| (address, AddressClass::of(address))) {
-        Ok((address, class)) if !class.admitted(config.allow_private) => {
-            Err(FetchError::Address { host: host.to_owned(), address, class })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A host without the brackets of IPv6.
-fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    check_address(url, &config.reach()).map_err(|(address, class)| FetchError::Address {
+        host: address.to_string(),
+        address,
+        class,
+    })
 }
 
 /// The URL without what may carry secrets: user information, query, fragment.

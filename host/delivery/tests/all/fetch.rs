@@ -2,6 +2,7 @@
 
 use crate::fetch_server::{Host, Reply, Server, answer, everything};
 use mortise_delivery::{AddressClass, FetchError, FetchOutcome, Fetcher, HostPattern, Known};
+use mortise_http::TlsError;
 use mortise_model::Digest;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -200,10 +201,10 @@ async fn authorities_that_cannot_be_used_are_refused_at_once() {
     let mut host = Host::new();
     let file = tempfile::NamedTempFile::new().unwrap();
     host.config.ca_files = vec![file.path().to_owned()];
-    assert!(matches!(Fetcher::new(host.config.clone()), Err(FetchError::CaFileInvalid { .. })));
+    assert!(matches!(Fetcher::new(host.config.clone()), Err(FetchError::Authorities(TlsError::Invalid { .. }))));
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     std::fs::write(file.path(), garbage).unwrap();
-    assert!(matches!(Fetcher::new(host.config.clone()), Err(FetchError::CaFileInvalid { .. })));
+    assert!(matches!(Fetcher::new(host.config.clone()), Err(FetchError::Authorities(TlsError::Invalid { .. }))));
     host.config.ca_files = vec![file.path().join("missing")];
-    assert!(matches!(Fetcher::new(host.config.clone()), Err(FetchError::CaFile(_))));
+    assert!(matches!(Fetcher::new(host.config.clone()), Err(FetchError::Authorities(TlsError::Read { .. }))));
 }

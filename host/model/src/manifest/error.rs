@@ -30,6 +30,9 @@ pub enum ManifestWarning {
         /// As the manifest writes it.
         manifest: PluginId,
     },
+    /// It asks for more than plugins may have unless a policy says so.
+    #[error("{0}, unless the host's policy raises it")]
+    LimitRaised(LimitError),
     /// Python dependencies, which nobody installs in this version.
     #[error("declares {0} python dependencies (not installed by this version)")]
     PythonDependencies(usize),
@@ -152,7 +155,7 @@ pub enum ManifestError {
         /// With dots, without `permissions`.
         name: String,
     },
-    /// A pattern that can match nothing.
+    /// A pattern, name or path that can match nothing.
     #[error("invalid pattern `{pattern}` in `{key}`: {reason}")]
     Pattern {
         /// Where, with dots.
@@ -238,6 +241,16 @@ impl ManifestError {
             }
             Self::PermissionUnsupported { name } => {
                 format!("remove `permissions.{name}`: this version of Mortise does not grant it yet")
+            }
+            Self::Pattern { key: "permissions.http", .. } => {
+                "write it like `https://api.example.com`, `GET https://*.example.com:8443/v1` or `http://192.168.1.20`"
+                    .to_owned()
+            }
+            Self::Pattern { key: "permissions.env" | "permissions.secrets", .. } => {
+                "write a name, without `*`".to_owned()
+            }
+            Self::Pattern { key, .. } if key.starts_with("permissions.files") => {
+                r#"write it like {"path": "/srv/data", "as": "/data", "mode": "ro"}"#.to_owned()
             }
             Self::Pattern { .. } => "write names, with `*` for any run of characters".to_owned(),
             Self::Limit(error) => error.hint(),

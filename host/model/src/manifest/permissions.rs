@@ -2,28 +2,99 @@
 
 use super::{ManifestError, texts, wrong_type};
 use crate::suggestion::suggestion;
-use crate::{Permission, Permissions};
+use crate::{FileAccess, HttpAccess, Permission, Permissions, VariableName};
 use serde_json::{Map, Value};
 
 /// Permissions that the manifest format knows and this version does not grant.
-const UNSUPPORTED: [&str; 5] = ["http", "env", "secrets", "files", "state"];
+const UNSUPPORTED: [&str; 1] = ["state"];
 const MESH_UNSUPPORTED: [&str; 2] = ["subscribe", "emit"];
 
+/// Folders that one plugin may ask for.
+const FOLDERS_MAX: usize = 16;
+
+/// A folder of the host that a plugin wants to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// What it asks for.
+    pub access: FileAccess,
+    /// The absolute path under which it wants to see it.
+    pub seen_as: String,
+}
+
 /// Checks the manifest's `permissions` object.
-pub(super) fn parse(asked: &Map<String, Value>) -> Result<Permissions, ManifestError> {
+pub(super) fn parse(asked: &Map<String, Value>) -> Result<(Permissions, Vec<Folder>), ManifestError> {
     let mut permissions = Permissions::default();
+    let mut folders = Vec::new();
+    let http = |text: &str| HttpAccess::parse(text).map(Permission::Http);
+    let env = |text: &str| VariableName::new(text).map(Permission::Env);
+    let secret = |text: &str| VariableName::new(text).map(Permission::Secret);
     for (name, value) in asked {
         match name.as_str() {
             "plugins" => patterns("permissions.plugins", value, Permission::plugins, &mut permissions)?,
+            "http" => patterns("permissions.http", value, http, &mut permissions)?,
+            "env" => patterns("permissions.env", value, env, &mut permissions)?,
+            "secrets" => patterns("permissions.secrets", value, secret, &mut permissions)?,
+            "files" => {
+                folders = parse_files(value)?;
+                folders.iter().for_each(|folder| permissions.insert(Permission::Files(folder.access.clone())));
+            }
             "mesh" => parse_mesh(value, &mut permissions)?,
             name if UNSUPPORTED.contains(&name) => return Err(unsupported(name)),
             name => {
-                let known = UNSUPPORTED.into_iter().chain(["plugins", "mesh"]);
+                let known = UNSUPPORTED.into_iter().chain(["plugins", "http", "env", "secrets", "files", "mesh"]);
                 return Err(unknown(format!("permissions.{name}"), suggestion(name, known)));
             }
         }
     }
-    Ok(permissions)
+    Ok((permissions, folders))
+}
+
+fn parse_files(value: &Value) -> Result<Vec<Folder>, ManifestError> {
+    let key = "permissions.files";
+    let items = value.as_array().ok_or_else(|| wrong_type(key, "an array of objects", value))?;
+    if items.len() > FOLDERS_MAX {
+        return Err(pattern_error(key, format!("{} folders", items.len()), "a plugin may ask for 16"));
+    }
+    let mut folders: Vec<Folder> = Vec::with_capacity(items.len());
+    for item in items {
+        let folder = parse_folder(item)?;
+        if folders.iter().any(|other| other.seen_as == folder.seen_as) {
+            return Err(pattern_error(key, folder.seen_as, "two folders cannot be seen under one path"));
+        }
+        folders.push(folder);
+    }
+    Ok(folders)
+}
+
+fn parse_folder(item: &Value) -> Result<Folder, ManifestError> {
+    let (mut path, mut seen_as, mut writable) = (None, None, false);
+    let item = item.as_object().ok_or_else(|| wrong_type("permissions.files", "an array of objects", item))?;
+    for (name, value) in item {
+        let key = format!("permissions.files.{name}");
+        let text = || value.as_str().ok_or_else(|| wrong_type(&key, "a string", value));
+        match name.as_str() {
+            "path" => path = Some(text()?),
+            "as" => seen_as = Some(text()?),
+            "mode" => {
+                writable = match text()? {
+                    "ro" => false,
+                    "rw" => true,
+                    other => {
+                        return Err(pattern_error("permissions.files.mode", other.to_owned(), "it is `ro` or `rw`"));
+                    }
+                }
+            }
+            name => return Err(unknown(key.clone(), suggestion(name, ["path", "as", "mode"]))),
+        }
+    }
+    let plain = |key, text: &str, writable| {
+        FileAccess::new(text, writable).map_err(|reason| pattern_error(key, text.to_owned(), reason))
+    };
+    let path = path.ok_or_else(|| pattern_error("permissions.files", String::new(), "it lacks `path`"))?;
+    let access = plain("permissions.files.path", path, writable)?;
+    let seen_as = seen_as.unwrap_or(path);
+    plain("permissions.files.as", seen_as, false)?;
+    Ok(Folder { access, seen_as: seen_as.to_owned() })
 }
 
 fn parse_mesh(value: &Value, permissions: &mut Permissions) -> Result<(), ManifestError> {
@@ -55,10 +126,14 @@ fn unknown(key: String, suggestion: Option<&'static str>) -> ManifestError {
     ManifestError::UnknownKey { key, suggestion }
 }
 
+fn pattern_error(key: &'static str, pattern: String, reason: &'static str) -> ManifestError {
+    ManifestError::Pattern { key, pattern, reason }
+}
+
 fn patterns(
     key: &'static str,
     value: &Value,
-    permission: fn(&str) -> Result<Permission, &'static str>,
+    permission: impl Fn(&str) -> Result<Permission, &'static str>,
     permissions: &mut Permissions,
 ) -> Result<(), ManifestError> {
     for pattern in texts(key, value)? {

@@ -101,7 +101,7 @@ fn settings_keep_their_digits_and_order() {
 /// Each malformation: its code, its message and its cure.
 #[test]
 fn every_malformation_has_its_own_words() {
-    let unsupported = "remove `permissions.http`: this version of Mortise does not grant it yet";
+    let unsupported = "remove `permissions.mesh.emit`: this version of Mortise does not grant it yet";
     let path_hint = "name a file inside the plugin's folder, like \"plugin.wasm\" or \"src/main.py\"";
     let types = "set \"type\" to one of wasm, python, javascript, native, docker";
     let table = [
@@ -218,9 +218,9 @@ fn every_malformation_has_its_own_words() {
             "add \"class_name\"; a plugin that is not Python says so by its \"entry_point\" or \"type\"",
         ),
         (
-            json!({"permissions": {"http": []}}),
+            json!({"permissions": {"mesh": {"emit": []}}}),
             "permission_unsupported",
-            "permission `http` is not supported by this version",
+            "permission `mesh.emit` is not supported by this version",
             unsupported,
         ),
         (
@@ -228,12 +228,6 @@ fn every_malformation_has_its_own_words() {
             "manifest_pattern",
             "invalid pattern `a b` in `permissions.plugins`: it holds a character that no name has",
             "write names, with `*` for any run of characters",
-        ),
-        (
-            json!({"limits": {"memory": "1GiB"}}),
-            "limit_raised",
-            "`limits.memory` may be at most 64MiB, got 1GiB",
-            "a manifest may lower `limits.memory`, never raise it: ask for at most 64MiB",
         ),
         (
             json!({"limits": {"disk": "1MiB"}}),
@@ -269,10 +263,6 @@ fn a_file_that_is_no_object_is_refused() {
 #[test]
 fn permissions_that_are_not_granted_yet_are_refused_by_name() {
     for (asked, name) in [
-        (json!({"http": ["https://a"]}), "http"),
-        (json!({"env": []}), "env"),
-        (json!({"secrets": []}), "secrets"),
-        (json!({"files": []}), "files"),
         (json!({"state": true}), "state"),
         (json!({"mesh": {"subscribe": []}}), "mesh.subscribe"),
         (json!({"mesh": {"emit": []}}), "mesh.emit"),
@@ -280,6 +270,47 @@ fn permissions_that_are_not_granted_yet_are_refused_by_name() {
         let error = parse(json!({"permissions": asked})).unwrap_err();
         assert_eq!(error, ManifestError::PermissionUnsupported { name: name.to_owned() });
     }
+}
+
+#[test]
+fn folders_are_asked_for_by_path_and_seen_as_another() {
+    let manifest = parse(json!({"permissions": {"files": [
+        {"path": "/srv/data", "as": "/data", "mode": "rw"},
+        {"path": "/srv/more"},
+    ]}}))
+    .unwrap();
+    let asked: Vec<_> = manifest.permissions.iter().map(ToString::to_string).collect();
+    assert_eq!(asked, ["files.rw:/srv/data", "files.ro:/srv/more"]);
+    let seen: Vec<_> = manifest.folders.iter().map(|folder| folder.seen_as.as_str()).collect();
+    assert_eq!(seen, ["/data", "/srv/more"]);
+    for (asked, message) in [
+        (json!([{"as": "/a"}]), "invalid pattern `` in `permissions.files`: it lacks `path`"),
+        (json!([{"path": "/a", "mode": "wr"}]), "invalid pattern `wr` in `permissions.files.mode`: it is `ro` or `rw`"),
+        (json!([{"path": "a"}]), "invalid pattern `a` in `permissions.files.path`: it is no absolute path"),
+        (
+            json!([{"path": "/a"}, {"path": "/b", "as": "/a"}]),
+            "invalid pattern `/a` in `permissions.files`: two folders cannot be seen under one path",
+        ),
+        (json!([{"path": "/a", "mod": "rw"}]), "unknown key `permissions.files.mod`"),
+        (json!([7]), "`permissions.files` must be an array of objects, got number"),
+    ] {
+        let error = parse(json!({"permissions": {"files": asked}})).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+#[test]
+fn what_only_a_policy_can_give_is_warned_about() {
+    let manifest = parse(json!({"limits": {"memory": "1GiB"}})).unwrap();
+    let warnings: Vec<_> = manifest.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, ["`limits.memory` may be at most 64MiB, got 1GiB, unless the host's policy raises it"]);
+    let refused = manifest.limits_within(&Limits::default()).unwrap_err();
+    assert_eq!(refused.code(), "limit_raised");
+    let cure = "ask for at most 64MiB; the operator raises that with `limits` of a rule in the policy file";
+    assert_eq!(refused.hint(), cure);
+    assert_eq!(manifest.limits_within(&Limits::MOST).unwrap().memory, ByteSize::mib(1024));
+    let error = parse(json!({"limits": {"result": "1GiB"}})).unwrap_err();
+    assert_eq!(error.code(), "limit_raised", "no policy gives that: {error}");
 }
 
 #[test]
@@ -295,6 +326,10 @@ fn patterns_must_be_able_to_match() {
         assert!(matches!(error, ManifestError::Pattern { key: "permissions.mesh.invoke", .. }), "{error}");
     }
     assert!(parse(json!({"permissions": {"plugins": ["a/b"]}})).is_err());
+    for asked in [json!({"http": ["a.test"]}), json!({"env": ["A*"]}), json!({"secrets": ["../key"]})] {
+        let error = parse(json!({"permissions": asked})).unwrap_err();
+        assert!(matches!(error, ManifestError::Pattern { .. }), "{error}");
+    }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use mortise_model::{
-    Cadence, Description, DeviceId, Digest, EmittedName, Failure, FunctionDef, FunctionName, Json, Limits, Manifest,
-    Permission, PluginId, PluginState, RoutineDef, RuntimeKind, Tenant,
+    Cadence, Description, DeviceId, Digest, EmittedName, Failure, FileAccess, FunctionDef, FunctionName, HttpRequest,
+    HttpResponse, Json, Limits, Manifest, Permission, PluginId, PluginState, RoutineDef, RuntimeKind, Tenant,
+    VariableName,
 };
 use mortise_plugin::{
     Announced, Asker, Authority, Backend, Denied, Health, Instance, Invocation, Job, JobKind, Leave, NameClaims,
@@ -188,6 +189,22 @@ impl Backend for Events {
         self.seen.lock().unwrap().push((event.to_string(), payload.to_value()));
         self.changed.notify_waiters();
     }
+
+    async fn http(&self, _: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
+        std::future::pending().await
+    }
+
+    fn env(&self, _: &VariableName) -> Option<String> {
+        None
+    }
+
+    fn check_folder(&self, _: &FileAccess) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn secret(&self, _: &VariableName) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
 }
 
 impl Events {
@@ -301,6 +318,7 @@ pub(crate) fn package(id: &str) -> Package {
         manifest: Arc::new(manifest),
         root: PathBuf::new(),
         tree: Digest::of(b""),
+        limits: Limits::default(),
         generation: NEXT.fetch_add(1, Ordering::Relaxed),
     }
 }

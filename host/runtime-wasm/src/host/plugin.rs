@@ -1,11 +1,12 @@
 //! `mortise:plugin/host`: every function returns at once; what takes time is an op.
 
-use crate::bindings::mortise::plugin::host::{Host, Invocation, Level, Op, PluginIdentity};
+use crate::bindings::mortise::plugin::host::{Host, HttpRequest, Invocation, Level, Op, PluginIdentity};
 use crate::bindings::mortise::plugin::types::{self, Failure};
 use crate::ops::{OPS_BYTES_MAX, OPS_MAX, OpOutcome, REFUSALS_MAX};
 use crate::outcome;
 use crate::view::HostView;
 use mortise_model::{Json, cut};
+use mortise_rpc::TraceContext;
 use rand::Rng as _;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -106,6 +107,15 @@ impl Host for HostView {
                 let services = Arc::clone(&self.shared.services);
                 self.start(id, 0, async move { services.discover().await });
             }
+            Op::Http(request) => self.request(id, request),
+            Op::Env(name) => {
+                let services = Arc::clone(&self.shared.services);
+                self.start(id, name.len(), async move { services.env(&name).await });
+            }
+            Op::Secret(name) => {
+                let services = Arc::clone(&self.shared.services);
+                self.start(id, name.len(), async move { services.secret(&name).await });
+            }
         }
         Ok(())
     }
@@ -119,6 +129,14 @@ impl Host for HostView {
         // The driver gives the answer, soon even if the guest goes on computing for another call.
         self.shared.ledger().complete(id, outcome);
     }
+}
+
+/// On what terms an op is made, by what it says and by the call on whose behalf it is made.
+struct Terms {
+    /// Of no use after this.
+    deadline: Instant,
+    trace: Option<Arc<TraceContext>>,
+    depth: u8,
 }
 
 impl HostView {
@@ -140,22 +158,39 @@ impl HostView {
                 return self.refuse(id, mortise_model::Failure::new("invalid_params", message));
             }
         };
-        let timeout = timeout_ns.map_or(self.shared.limits.call_timeout, Duration::from_nanos);
-        let now = Instant::now();
-        let mut deadline = now.checked_add(timeout).unwrap_or(now + self.shared.limits.call_timeout);
-        let ledger = self.shared.ledger();
-        let (trace, depth) = match on_behalf_of.and_then(|call| ledger.under_way(call)) {
-            Some(call) => {
-                deadline = deadline.min(call.deadline);
-                (call.trace.clone(), call.depth)
-            }
-            // Plugins that call each other in a circle are stopped even if they do not say for whom they call.
-            None => (None, ledger.depth_max()),
-        };
-        drop(ledger);
+        let Terms { deadline, trace, depth } = self.terms(timeout_ns, on_behalf_of);
         let services = Arc::clone(&self.shared.services);
         let invocation = mortise_plugin::Invocation { device, function, params, deadline, trace, depth };
         self.start(id, bytes, async move { services.invoke(invocation).await });
+    }
+
+    fn request(&mut self, id: u64, request: HttpRequest) {
+        let HttpRequest { method, url, headers, body, timeout_ns, on_behalf_of } = request;
+        let request = mortise_model::HttpRequest { method, url, headers, body };
+        let (bytes, bytes_max) = (request.bytes(), self.shared.entry_bytes_max());
+        if bytes > bytes_max {
+            let message = format!("the request has {bytes} bytes, and this plugin can send {bytes_max} at once");
+            return self.refuse(id, mortise_model::Failure::new("request_too_large", message));
+        }
+        // While it is under way both lie in the host.
+        if !self.ops.has_room_for(bytes) {
+            return self.refuse(id, over_budget());
+        }
+        let deadline = self.terms(timeout_ns, on_behalf_of).deadline;
+        let services = Arc::clone(&self.shared.services);
+        self.ops.invoke(id, bytes, async move { services.http(request, deadline, bytes_max).await.into() });
+    }
+
+    fn terms(&self, timeout_ns: Option<u64>, on_behalf_of: Option<u64>) -> Terms {
+        let timeout = timeout_ns.map_or(self.shared.limits.call_timeout, Duration::from_nanos);
+        let now = Instant::now();
+        let deadline = now.checked_add(timeout).unwrap_or(now + self.shared.limits.call_timeout);
+        let ledger = self.shared.ledger();
+        match on_behalf_of.and_then(|call| ledger.under_way(call)) {
+            Some(call) => Terms { deadline: deadline.min(call.deadline), trace: call.trace.clone(), depth: call.depth },
+            // Plugins that call each other in a circle are stopped even if they do not say for whom they call.
+            None => Terms { deadline, trace: None, depth: ledger.depth_max() },
+        }
     }
 
     /// Starts an op that ends with a value, unless that is more than the guest can be given.
@@ -167,13 +202,13 @@ impl HostView {
     ) {
         let bytes_max = self.shared.entry_bytes_max();
         self.ops.invoke(id, bytes, async move {
-            let json = op.await?;
-            let size = json.as_str().len();
+            let outcome = OpOutcome::from(op.await);
+            let size = outcome.bytes();
             if size > bytes_max {
                 let message = format!("the result has {size} bytes, and this plugin can be given {bytes_max} at once");
-                return Err(mortise_model::Failure::new("result_too_large", message));
+                return OpOutcome::Failed(mortise_model::Failure::new("result_too_large", message));
             }
-            Ok(json)
+            outcome
         });
     }
 
@@ -197,7 +232,10 @@ pub(crate) mod tests {
     use crate::ops::Ops;
     use crate::view::Shared;
     use async_trait::async_trait;
-    use mortise_model::{DeviceId, Digest, EmittedName, Manifest, Permission, PluginId, Tenant};
+    use mortise_model::{
+        DeviceId, Digest, EmittedName, FileAccess, HttpRequest, HttpResponse, Manifest, Permission, PluginId, Tenant,
+        VariableName,
+    };
     use mortise_plugin::{Account, Asker, Authority, Backend, Denied, Leave, Package, Services};
     use std::future::poll_fn;
     use std::path::PathBuf;
@@ -215,6 +253,22 @@ pub(crate) mod tests {
         }
 
         fn emit(&self, _: EmittedName, _: Json) {}
+
+        async fn http(&self, _: HttpRequest, _: usize) -> Result<HttpResponse, mortise_model::Failure> {
+            std::future::pending().await
+        }
+
+        fn env(&self, _: &VariableName) -> Option<String> {
+            None
+        }
+
+        fn check_folder(&self, _: &FileAccess) -> Result<(), mortise_model::Failure> {
+            Ok(())
+        }
+
+        async fn secret(&self, _: &VariableName) -> Result<Option<String>, mortise_model::Failure> {
+            Ok(None)
+        }
     }
 
     #[async_trait]
@@ -234,7 +288,8 @@ pub(crate) mod tests {
         let manifest = r#"{"id": "p", "version": "1", "entry_point": "p.wasm"}"#;
         let manifest = Arc::new(Manifest::parse_installed(manifest.as_bytes(), &id).unwrap());
         let account = Arc::new(Account::new(id.clone()));
-        let package = Package { id, manifest, root: PathBuf::new(), tree: Digest::of(b""), generation: 1 };
+        let limits = manifest.limits.clone();
+        let package = Package { id, manifest, root: PathBuf::new(), tree: Digest::of(b""), limits, generation: 1 };
         let (device, tenant) = (DeviceId::new("d").unwrap(), Tenant::new("default").unwrap());
         let services = Services::new(&package, device, tenant, Arc::new(Deaf), Arc::new(Deaf), account);
         HostView { shared: Arc::new(Shared::new(Arc::new(services))), ops: Ops::default() }
@@ -295,6 +350,28 @@ pub(crate) mod tests {
         }
         assert_eq!(refused(&mut view).await, "too_many_ops");
         assert_eq!(view.ops.count(), 16);
+    }
+
+    #[tokio::test]
+    async fn requests_are_limited_one_by_one_and_together() {
+        let mut view = view();
+        let request = |bytes: usize| {
+            Op::Http(super::HttpRequest {
+                method: "POST".to_owned(),
+                url: "https://a.test/".to_owned(),
+                headers: Vec::new(),
+                body: vec![0; bytes],
+                timeout_ns: None,
+                on_behalf_of: None,
+            })
+        };
+        view.start_op(0, request(8 << 20)).unwrap();
+        assert_eq!(refused(&mut view).await, "request_too_large");
+        for id in 0..3 {
+            view.start_op(id, request((8 << 20) - 100)).unwrap();
+        }
+        assert_eq!(refused(&mut view).await, "too_many_ops");
+        assert_eq!(view.ops.count(), 2);
     }
 
     #[tokio::test]

@@ -3,7 +3,8 @@
 use crate::code_file::cache_in;
 use async_trait::async_trait;
 use mortise_model::{
-    Description, DeviceId, Digest, EmittedName, Failure, Json, Manifest, Permission, PluginId, Tenant,
+    Description, DeviceId, Digest, EmittedName, Failure, FileAccess, HttpRequest, HttpResponse, Json, Manifest,
+    Permission, PluginId, Tenant, VariableName,
 };
 use mortise_plugin::{
     Account, Asker, Authority, Backend, Denied, Health, Instance, Invocation, Job, JobKind, Leave, Package,
@@ -84,6 +85,7 @@ impl Folder {
             manifest: Arc::clone(&self.manifest),
             root: self.dir.path().to_owned(),
             tree: Digest::of(b"tree"),
+            limits: self.manifest.limits.clone(),
             generation: 1,
         };
         let (device, tenant) = (DeviceId::new("test-device").unwrap(), Tenant::new("default").unwrap());
@@ -229,5 +231,21 @@ impl Backend for FakeHost {
     fn emit(&self, event: EmittedName, payload: Json) {
         assert!(!self.panics.load(Ordering::Relaxed), "played: the host breaks");
         self.events.lock().unwrap().push((event.to_string(), payload.to_value()));
+    }
+
+    async fn http(&self, _: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
+        std::future::pending().await
+    }
+
+    fn env(&self, name: &VariableName) -> Option<String> {
+        Some(format!("the value of {name}"))
+    }
+
+    fn check_folder(&self, _: &FileAccess) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn secret(&self, _: &VariableName) -> Result<Option<String>, Failure> {
+        Ok(None)
     }
 }

@@ -65,6 +65,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = "Plugins")]
     pub policy: Option<String>,
 
+    /// Folder with one file for each secret that plugins may be granted [env: MORTISE_SECRETS_DIR] [default: none]
+    #[arg(long, value_name = "DIR", help_heading = "Plugins")]
+    pub secrets_dir: Option<String>,
+
     /// Serve published plugins over HTTP, without authentication, at DC_PLUGIN_ARTIFACT_HOST and DC_PLUGIN_ARTIFACT_PORT [env: DC_PLUGIN_ARTIFACT_SERVE] [default: off; 127.0.0.1:8790]
     #[arg(long, help_heading = "Plugins")]
     pub artifact_serve: bool,

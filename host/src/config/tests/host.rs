@@ -294,3 +294,28 @@ fn source_roots_are_absolute() {
     let config = good(&HostFlags::default(), &[("MORTISE_INSTALL_SOURCE_ROOTS", "/a: :~/b"), ("HOME", "/h")]);
     assert_eq!(config.install.source_roots, [Path::new("/a"), Path::new("/h/b")]);
 }
+
+#[test]
+fn plugins_may_be_given_what_is_not_the_hosts_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let secrets = folder.path().to_str().unwrap();
+    let variables = [
+        ("STATION", " north "),
+        ("MORTISE_SECRET_token", "t0ken"),
+        ("MORTISE_SECRETS_DIR", secrets),
+        ("DEVICE_CONNECT_LOG_LEVEL", "debug"),
+        ("DC_PLUGIN_WHATEVER", "x"),
+        ("HOME", "/h"),
+    ];
+    let resolution = resolved(&HostFlags::default(), &variables).unwrap();
+    let surroundings = &resolution.config.surroundings;
+    assert_eq!(surroundings.env, environment(&[("STATION", " north ")]), "as it is set");
+    assert_eq!(surroundings.secrets, environment(&[("token", "t0ken")]));
+    assert_eq!(surroundings.secrets_dir.as_deref(), Some(folder.path()));
+    assert!(!format!("{:?} {:?}", resolution.config, resolution.settings).contains("t0ken"));
+    let (errors, _) = bad(&HostFlags::default(), &[("MORTISE_SECRETS_DIR", "/nowhere/at/all")]);
+    assert_eq!(
+        errors,
+        ["invalid value `/nowhere/at/all` for environment `MORTISE_SECRETS_DIR`: expected a folder that is there"]
+    );
+}

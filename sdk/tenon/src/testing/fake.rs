@@ -1,6 +1,7 @@
 //! The other side of `host`, kept per thread.
 
-use crate::host::{Failure, Level, Op, OpOutcome, OpValue};
+use crate::host::{Failure, HttpRequest, Level, Op, OpOutcome, OpValue};
+use crate::http::Response;
 use crate::surroundings::Identity;
 use crate::{Error, Result, ops};
 use serde_json::{Value, json};
@@ -40,10 +41,16 @@ pub struct LogLine {
 /// What answers the plugin's invocations.
 type Answer = Box<dyn FnMut(&Invocation) -> Result<Value>>;
 
+/// What answers the plugin's requests over HTTP.
+type Web = Box<dyn FnMut(&HttpRequest) -> Result<Response>>;
+
 pub(crate) struct Fake {
     pub(super) config: Value,
     pub(super) devices: Vec<Value>,
     pub(super) answer: Answer,
+    pub(super) web: Web,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) secrets: BTreeMap<String, String>,
     /// Since [`EPOCH`].
     pub(super) now: Duration,
     pub(super) ops: BTreeMap<u64, (Duration, Op)>,
@@ -61,6 +68,11 @@ impl Fake {
             answer: Box::new(|invocation| {
                 Err(Error::new("unreachable", format_args!("nothing answers `{}`", invocation.function)))
             }),
+            web: Box::new(|request| {
+                Err(Error::new("connection_failed", format_args!("nothing answers `{}`", request.url)))
+            }),
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             now: Duration::ZERO,
             ops: BTreeMap::new(),
             outcomes: BTreeMap::new(),
@@ -97,6 +109,17 @@ impl Fake {
     fn outcome(op: Op) -> OpOutcome {
         match op {
             Op::Sleep(_) => Ok(OpValue::Done),
+            Op::Env(name) => Ok(OpValue::Json(json!(Self::with(|fake| fake.env.get(&name).cloned())).to_string())),
+            Op::Secret(name) => {
+                Ok(OpValue::Json(json!(Self::with(|fake| fake.secrets.get(&name).cloned())).to_string()))
+            }
+            Op::Http(request) => {
+                let mut web =
+                    Self::with(|fake| std::mem::replace(&mut fake.web, Box::new(|_| Ok(Response::new(404, "")))));
+                let answer = web(&request);
+                Self::with(|fake| fake.web = web);
+                Ok(OpValue::Http(answer?.into_parts()))
+            }
             Op::Discover => Ok(OpValue::Json(Value::from(Self::with(|fake| fake.devices.clone())).to_string())),
             Op::Invoke(invocation) => {
                 let invocation = Invocation {
@@ -166,7 +189,7 @@ pub(crate) fn start_op(id: u64, op: &Op) {
     Fake::with(|fake| {
         let wait = match op {
             Op::Sleep(ns) => Duration::from_nanos(*ns),
-            Op::Invoke(_) | Op::Discover => Duration::ZERO,
+            Op::Invoke(_) | Op::Discover | Op::Http(_) | Op::Env(_) | Op::Secret(_) => Duration::ZERO,
         };
         let due = fake.now.saturating_add(wait);
         fake.ops.insert(id, (due, op.clone()));

@@ -27,11 +27,13 @@ pub(crate) mod fake;
 use crate::bindings::mortise::plugin::types::{CallContext, CallKind};
 use crate::context::Context;
 use crate::guest::{self, Plugin, Slot};
+use crate::http::Response;
 use crate::{Error, Result, executor};
 use fake::Fake;
 use serde_json::{Value, json};
 use std::time::Duration;
 
+pub use crate::bindings::mortise::plugin::host::HttpRequest;
 pub use crate::bindings::mortise::plugin::types::{Description, Event, Function, Routine};
 pub use fake::{Invocation, LogLine};
 
@@ -73,6 +75,27 @@ impl<P: Plugin> Host<P> {
     #[must_use]
     pub fn devices(self, devices: Vec<Value>) -> Self {
         Fake::with(|fake| fake.devices = devices);
+        self
+    }
+
+    /// One of the variables that `tenon::env` reads.
+    #[must_use]
+    pub fn env(self, name: &str, value: &str) -> Self {
+        Fake::with(|fake| fake.env.insert(name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// One of the secrets that `tenon::secret` reads.
+    #[must_use]
+    pub fn secret(self, name: &str, value: &str) -> Self {
+        Fake::with(|fake| fake.secrets.insert(name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Answers the plugin's requests over HTTP. Without it they fail with `connection_failed`.
+    #[must_use]
+    pub fn web(self, answer: impl FnMut(&HttpRequest) -> Result<Response> + 'static) -> Self {
+        Fake::with(|fake| fake.web = Box::new(answer));
         self
     }
 

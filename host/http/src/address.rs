@@ -60,12 +60,6 @@ impl AddressClass {
             | Self::Reserved => false,
         }
     }
-
-    /// Whether an address of this class may be connected to, given the operator's permission or not.
-    #[must_use]
-    pub fn admitted(self, allow_private: bool) -> bool {
-        self == Self::Global || (allow_private && self.needs_permission())
-    }
 }
 
 impl fmt::Display for AddressClass {
