@@ -33,7 +33,7 @@ const ANSWER_BUDGET: Duration = Duration::from_millis(200);
 /// Signals closer together than this count as one; a later one cuts the waiting.
 const SIGNAL_GAP: Duration = Duration::from_millis(500);
 
-/// How long the last events and the departure may take. With the above, less than the 5 s of a shutdown.
+/// How long the last events and the departure may take, and beside them what plugins wrote last. With the above, less than the 5 s of a shutdown.
 const DEPART_BUDGET: Duration = Duration::from_millis(2_000);
 
 /// Runs the host until a signal ends it.
@@ -217,6 +217,7 @@ impl App {
             runtimes: vec![wasm],
             backend: Arc::new(backend),
             authority: Arc::new(authority.clone()),
+            states: Arc::new(depot.clone()),
             message_bytes_max: bytes_watch,
             names: depot.names()?,
             config: RegistryConfig::default(),
@@ -323,11 +324,21 @@ impl App {
         if tokio::time::timeout(ANSWER_BUDGET, answers).await.is_err() {
             warn!("some calls were left unanswered");
         }
-        if let Some(endpoint) = endpoint
-            && tokio::time::timeout(DEPART_BUDGET, endpoint.close()).await.is_err()
-        {
-            warn!("the mesh was left without waiting for it");
-        }
+        let depart = async {
+            if let Some(endpoint) = endpoint
+                && tokio::time::timeout(DEPART_BUDGET, endpoint.close()).await.is_err()
+            {
+                warn!("the mesh was left without waiting for it");
+            }
+        };
+        let keep = async {
+            match tokio::time::timeout(DEPART_BUDGET, self.registry.flush_states()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => warn!(error = failure.message, "what plugins wrote last is lost"),
+                Err(_) => warn!("what plugins wrote last may be lost: the disk did not take it in time"),
+            }
+        };
+        tokio::join!(depart, keep);
     }
 }
 

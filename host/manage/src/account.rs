@@ -127,6 +127,13 @@ fn stats(stats: &Stats) -> Value {
             "bytes_sent": stats.http_bytes_sent,
             "bytes_received": stats.http_bytes_received,
         },
+        "state": {
+            "entries": stats.state.size.map(|(entries, _)| entries),
+            "bytes": stats.state.size.map(|(_, bytes)| bytes),
+            "reads": stats.state.reads,
+            "writes": stats.state.writes,
+            "refused": stats.state.refused,
+        },
         "log_lines": metering(stats.log_lines),
         "denied": stats.denied,
     })

@@ -64,7 +64,7 @@ impl Manager {
                     "id": "letters, digits, `-` and `_`, up to 128; also the folder's name",
                     "entry_point": "the component, for example plugin.wasm",
                     "class_name": "for Python plugins, which this version does not run",
-                    "permissions": "what the plugin asks for beyond computing: plugins, mesh.invoke, mesh.discover, http, env, secrets, files; what \
+                    "permissions": "what the plugin asks for beyond computing: plugins, mesh.invoke, mesh.discover, http, env, secrets, files, state; what \
                         it lacks is under `denied` in the answer, with the command by which the operator grants it",
                     "limits": "may be lower than the defaults; sizes and times carry units (16MiB, 500ms)",
                 },

@@ -311,7 +311,7 @@ pub(crate) fn stopping(error: &ActivateError) -> Refusal {
 fn prepare_code(error: &PrepareError) -> &'static str {
     match error {
         PrepareError::NoRuntime(_) => "no_runtime",
-        PrepareError::Read { .. } => "disk",
+        PrepareError::Read { .. } | PrepareError::State(_) => "disk",
         PrepareError::Code { .. } => "invalid_code",
         PrepareError::Description(_) => "invalid_description",
         PrepareError::Hook { .. } => "hook_failed",
@@ -325,6 +325,7 @@ fn prepare_hint(error: &PrepareError) -> &'static str {
     match error {
         PrepareError::NoRuntime(_) => "this host runs plugins of type `wasm`: build the plugin as a component",
         PrepareError::Read { .. } => "see that the file is in the plugin's folder and can be read",
+        PrepareError::State(_) => "see that the host's state folder can be read, and try again",
         PrepareError::Code { .. } => "build the plugin against the world that this host serves",
         PrepareError::Description(_) => "correct what the plugin describes of itself; nothing was changed",
         PrepareError::Hook { .. } => "correct the plugin and try again; nothing was changed",

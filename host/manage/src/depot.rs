@@ -8,6 +8,7 @@ mod compiled;
 mod downloads;
 mod error;
 mod recovery;
+mod state;
 mod uninstall;
 
 pub use error::DepotError;

@@ -123,6 +123,7 @@ impl Manager {
         self.forget_taken_back(&id);
         let removed = operation.remove().await.ok().flatten();
         self.registry.forget(&id);
+        let cleared_state = self.registry.clear_state(&id).await;
         // Granted while it went: whoever comes under that name later starts with nothing.
         let forgotten = self.authority.forget(&id).await;
         let Some(Uninstalled { generations, edits }) = gone else { return Err(not_installed(id.as_str())) };
@@ -139,6 +140,9 @@ impl Manager {
         });
         if let Err(error) = forgotten {
             warn!(plugin = %id, error = chain(&error), "failed to forget what an uninstalled plugin was granted");
+        }
+        if let Err(failure) = cleared_state {
+            warn!(plugin = %id, error = failure.message, "failed to forget what an uninstalled plugin kept");
         }
         if let Err(error) = cleared {
             warn!(plugin = %id, error = chain(&error), "failed to remove what an uninstalled plugin ran from");

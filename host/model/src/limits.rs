@@ -48,6 +48,8 @@ pub struct Limits {
     pub http_requests: u32,
     /// Requests over HTTP.
     pub http_requests_per_second: u32,
+    /// Durable key-value: keys and values together, with 64 bytes for each entry.
+    pub state: ByteSize,
 }
 
 /// A limit that a manifest may not ask for.
@@ -111,7 +113,7 @@ pub enum LimitError {
 }
 
 /// What a manifest may set.
-const SUPPORTED: [&str; 20] = [
+const SUPPORTED: [&str; 21] = [
     "memory",
     "stack",
     "tables",
@@ -132,10 +134,11 @@ const SUPPORTED: [&str; 20] = [
     "mesh_calls_per_second",
     "http_requests",
     "http_requests_per_second",
+    "state",
 ];
 
 /// Limits that the manifest format knows and this version does not keep: accepting one would be a promise.
-const UNSUPPORTED: [&str; 3] = ["drain_timeout", "state", "disk"];
+const UNSUPPORTED: [&str; 2] = ["drain_timeout", "disk"];
 
 impl Default for Limits {
     fn default() -> Self {
@@ -160,6 +163,7 @@ impl Default for Limits {
             mesh_calls_per_second: 50,
             http_requests: 8,
             http_requests_per_second: 50,
+            state: ByteSize::mib(1),
         }
     }
 }
@@ -198,6 +202,7 @@ impl Limits {
         mesh_calls_per_second: 100_000,
         http_requests: 1000,
         http_requests_per_second: 100_000,
+        state: ByteSize::mib(64),
     };
 
     /// What a plugin has that asks for this, of which each may be as high as in `self`: what it asks for, else what is in
@@ -239,6 +244,7 @@ impl Limits {
                     limits.http_requests_per_second =
                         count("http_requests_per_second", self.http_requests_per_second, value)?;
                 }
+                "state" => limits.state = size("state", self.state, value)?,
                 "instances" if value.as_u64() == Some(1) => {}
                 "instances" => return Err(LimitError::Instances { got: value.to_string() }),
                 name if UNSUPPORTED.contains(&name) => {
@@ -275,6 +281,7 @@ impl Limits {
             mesh_calls_per_second: self.mesh_calls_per_second.min(ceiling.mesh_calls_per_second),
             http_requests: self.http_requests.min(ceiling.http_requests),
             http_requests_per_second: self.http_requests_per_second.min(ceiling.http_requests_per_second),
+            state: self.state.min(ceiling.state),
         }
     }
 }
@@ -305,6 +312,7 @@ impl Limits {
             "mesh_calls_per_second": self.mesh_calls_per_second,
             "http_requests": self.http_requests,
             "http_requests_per_second": self.http_requests_per_second,
+            "state": self.state.to_string(),
         })
     }
 }
@@ -404,7 +412,7 @@ mod tests {
             "call_timeout": "30s", "routine_timeout": "1s", "turn": "100ms", "cpu_per_minute": "3s",
             "start_timeout": "2s", "stop_timeout": "1s",
             "result": "1KiB", "event": "2KiB", "log_line": "80B", "events_per_second": 5, "log_lines_per_second": 6,
-            "mesh_calls_per_second": 7, "http_requests": 2, "http_requests_per_second": 9,
+            "mesh_calls_per_second": 7, "http_requests": 2, "http_requests_per_second": 9, "state": "4KiB",
         });
         let mut named: Vec<&str> = asked.as_object().unwrap().keys().map(String::as_str).collect();
         let mut supported = SUPPORTED.to_vec();
@@ -431,6 +439,7 @@ mod tests {
             mesh_calls_per_second: 7,
             http_requests: 2,
             http_requests_per_second: 9,
+            state: ByteSize::kib(4),
         };
         assert_eq!(expected.to_json(), asked);
         assert_eq!(lowered(asked), Ok(expected));

@@ -36,6 +36,8 @@ pub enum Permission {
     Secret(VariableName),
     /// Read, or change as well, what lies in a folder of the host.
     Files(FileAccess),
+    /// Keep key-value that outlives the instance, the version and the host.
+    State,
 }
 
 /// A text that names no permission.
@@ -50,7 +52,7 @@ pub struct PermissionError {
 
 impl PermissionError {
     /// The cure, as one line.
-    pub const HINT: &'static str = "write `plugins:<function>`, `mesh.invoke:<device>/<function>`, `mesh.discover`, `http:<scheme>://<host>`, `env:<name>`, `secret:<name>`, `files.ro:<folder>` or `files.rw:<folder>`; docs/permissions.md shows each";
+    pub const HINT: &'static str = "write `plugins:<function>`, `mesh.invoke:<device>/<function>`, `mesh.discover`, `http:<scheme>://<host>`, `env:<name>`, `secret:<name>`, `files.ro:<folder>`, `files.rw:<folder>` or `state`; docs/permissions.md shows each";
 }
 
 impl Permission {
@@ -90,7 +92,7 @@ impl Permission {
                 Self::MeshInvoke { devices, functions },
                 Self::MeshInvoke { devices: their_devices, functions: their_functions },
             ) => glob(devices, their_devices) && glob(functions, their_functions),
-            (Self::MeshDiscover, Self::MeshDiscover) => true,
+            (Self::MeshDiscover, Self::MeshDiscover) | (Self::State, Self::State) => true,
             (Self::Http(mine), Self::Http(theirs)) => mine.covers(theirs),
             (Self::Env(mine), Self::Env(theirs)) | (Self::Secret(mine), Self::Secret(theirs)) => mine == theirs,
             (Self::Files(mine), Self::Files(theirs)) => mine.covers(theirs),
@@ -115,7 +117,7 @@ impl Permission {
             Self::Plugins(function) => is_name(function),
             Self::MeshInvoke { devices, functions } => is_name(devices) && is_name(functions),
             Self::Http(access) => access.is_concrete(),
-            Self::MeshDiscover | Self::Env(_) | Self::Secret(_) | Self::Files(_) => true,
+            Self::MeshDiscover | Self::Env(_) | Self::Secret(_) | Self::Files(_) | Self::State => true,
         }
     }
 }
@@ -149,6 +151,7 @@ impl fmt::Display for Permission {
             Self::Env(name) => write!(f, "env:{name}"),
             Self::Secret(name) => write!(f, "secret:{name}"),
             Self::Files(access) => write!(f, "files.{access}"),
+            Self::State => f.write_str("state"),
         }
     }
 }
@@ -166,6 +169,7 @@ impl FromStr for Permission {
             Some(("files.ro", folder)) => FileAccess::new(folder, false).map(Self::Files),
             Some(("files.rw", folder)) => FileAccess::new(folder, true).map(Self::Files),
             None if text == "mesh.discover" => Ok(Self::MeshDiscover),
+            None if text == "state" => Ok(Self::State),
             None if matches!(text, "plugins" | "mesh.invoke") => Err("it does not say what may be called"),
             None if matches!(text, "http" | "env" | "secret" | "files.ro" | "files.rw") => Err("it does not say which"),
             _ => Err("no permission of this version begins so"),
@@ -228,6 +232,7 @@ mod tests {
             "secret:api-key",
             "files.ro:/srv/data",
             "files.rw:/srv/data",
+            "state",
         ] {
             assert_eq!(permission(text).to_string(), text);
         }
@@ -240,6 +245,7 @@ mod tests {
             ("plugins:?", "it holds a character that no name has"),
             ("mesh.invoke:a/b/c", "it has more than one `/`"),
             ("mesh.invoke:/b", "it lacks the device or the function"),
+            ("state:x", "no permission of this version begins so"),
             ("mesh.discover:x", "no permission of this version begins so"),
             ("http", "it does not say which"),
             ("http:example.com", "it does not begin with `https://` or `http://`"),
@@ -270,6 +276,8 @@ mod tests {
             ("env:A", "env:B", false),
             ("env:A", "secret:A", false),
             ("files.rw:/srv", "files.ro:/srv/data", true),
+            ("state", "state", true),
+            ("plugins:*", "state", false),
         ] {
             assert_eq!(permission(mine).covers(&permission(theirs)), expected, "{mine} {theirs}");
         }

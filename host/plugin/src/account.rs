@@ -29,6 +29,7 @@ pub struct Account {
     pub(crate) mesh_calls: Metered,
     pub(crate) http: HttpTraffic,
     pub(crate) redaction: Redaction,
+    pub(crate) state: StateUse,
     /// What it tried and was not allowed to.
     pub(crate) denied: AtomicU64,
     /// Instances lost, by the stable word of the reason. The std mutex is held for a look-up.
@@ -67,6 +68,15 @@ pub(crate) struct HttpTraffic {
     pub(crate) received: AtomicU64,
 }
 
+/// How often a plugin used its durable key-value.
+#[derive(Debug, Default)]
+pub(crate) struct StateUse {
+    pub(crate) reads: AtomicU64,
+    pub(crate) writes: AtomicU64,
+    /// Writes that were refused for want of room.
+    pub(crate) refused: AtomicU64,
+}
+
 /// How a plugin fares, over all its generations since the host started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
@@ -88,6 +98,8 @@ pub struct Stats {
     pub http_bytes_sent: u64,
     /// What their answers held, in bytes.
     pub http_bytes_received: u64,
+    /// Its durable key-value.
+    pub state: StateStats,
     /// What it tried and was not allowed to.
     pub denied: u64,
     /// Lines of log, and those dropped since there were too many.
@@ -103,6 +115,19 @@ pub struct Latency {
     pub p99: Duration,
     /// None took longer.
     pub max: Duration,
+}
+
+/// A plugin's durable key-value, and how often it was used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StateStats {
+    /// How many entries it has, and their bytes as `limits.state` counts them; none while it is not in memory.
+    pub size: Option<(usize, usize)>,
+    /// Values and pages of keys that were read.
+    pub reads: u64,
+    /// Values written and keys deleted.
+    pub writes: u64,
+    /// Writes that were refused for want of room.
+    pub refused: u64,
 }
 
 /// What was done and refused at a limited rate.
@@ -130,6 +155,7 @@ impl Account {
             mesh_calls: Metered::new(),
             http: HttpTraffic { requests: Metered::new(), sent: AtomicU64::new(0), received: AtomicU64::new(0) },
             redaction: Redaction::default(),
+            state: StateUse::default(),
             denied: AtomicU64::new(0),
             losses: Mutex::default(),
         }
@@ -150,6 +176,7 @@ impl Account {
             http_requests: self.http.requests.metering(),
             http_bytes_sent: self.http.sent.load(Ordering::Relaxed),
             http_bytes_received: self.http.received.load(Ordering::Relaxed),
+            state: self.state.stats(),
             denied: self.denied.load(Ordering::Relaxed),
             log_lines: self.log.metering(),
         }
@@ -236,6 +263,13 @@ impl Calls {
 impl fmt::Debug for Calls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Calls({:?})", self.ended)
+    }
+}
+
+impl StateUse {
+    fn stats(&self) -> StateStats {
+        let [reads, writes, refused] = [&self.reads, &self.writes, &self.refused].map(|n| n.load(Ordering::Relaxed));
+        StateStats { size: None, reads, writes, refused }
     }
 }
 

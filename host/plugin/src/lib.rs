@@ -17,9 +17,10 @@ mod registry;
 mod routines;
 mod runtime;
 mod services;
+mod state;
 mod waiting;
 
-pub use account::{Account, Latency, Metering, Stats};
+pub use account::{Account, Latency, Metering, StateStats, Stats};
 pub use authority::{Asker, Authority, Denied, Leave};
 pub use generation::Outcomes;
 pub use job::{Job, JobKind, Ticket};
@@ -33,3 +34,4 @@ pub use registry::{
 };
 pub use runtime::{Health, Instance, Package, PrepareError, Runtime};
 pub use services::{Backend, CALL_DEPTH_MAX, Invocation, Services};
+pub use state::{StateChange, StateChanges, StateStore, StateStoreError};

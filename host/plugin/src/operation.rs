@@ -117,7 +117,9 @@ impl Operation {
     pub async fn prepare(&self, package: Package) -> Result<Prepared, PrepareError> {
         let runtime = self.shared.runtime_for(&package)?;
         let authority = Arc::clone(&self.shared.authority);
+        let state = self.shared.states.open(&package.id).await.map_err(PrepareError::State)?;
         let services = self.shared.services_for(&package, authority, self.shared.accounts.of(&package.id));
+        let services = Arc::new(services.with_state(state));
         let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
         supported(instance.description())?;
         let incarnation = self.shared.incarnations.fetch_add(1, Ordering::Relaxed);
@@ -211,9 +213,9 @@ impl Shared {
         package: &Package,
         authority: Arc<dyn Authority>,
         account: Arc<Account>,
-    ) -> Arc<Services> {
+    ) -> Services {
         let (device, tenant) = (self.device.clone(), self.tenant.clone());
-        Arc::new(Services::new(package, device, tenant, Arc::clone(&self.backend), authority, account))
+        Services::new(package, device, tenant, Arc::clone(&self.backend), authority, account)
     }
 
     /// Which names `generation` would serve under, or why it may not.

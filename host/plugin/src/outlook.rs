@@ -26,9 +26,9 @@ pub struct Outlook {
 
 pub(crate) async fn describe(shared: &Shared, package: Package) -> Result<Outlook, PrepareError> {
     let runtime = shared.runtime_for(&package)?;
-    // What it does on the way is nobody's account, and nobody has granted it anything.
+    // What it does on the way is nobody's account, nobody has granted it anything, and it keeps nothing.
     let account = Arc::new(Account::new(package.id.clone()));
-    let services = shared.services_for(&package, Arc::new(Nobody), account);
+    let services = Arc::new(shared.services_for(&package, Arc::new(Nobody), account));
     let description = runtime.describe(&package, Arc::clone(&services)).await?;
     supported(&description)?;
     // Judged like any generation. Number 0 is nobody's.

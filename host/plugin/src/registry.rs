@@ -18,8 +18,9 @@ use crate::outlook::{self, Outlook};
 use crate::ownership::{NameClaims, Succession};
 use crate::runtime::{Health, Package, PrepareError, Runtime};
 use crate::services::Backend;
+use crate::state::{StateStore, States};
 use arc_swap::ArcSwap;
-use mortise_model::{DeviceId, FunctionName, PluginId, PluginState, Tenant};
+use mortise_model::{DeviceId, Failure, FunctionName, PluginId, PluginState, Tenant};
 use mortise_rpc::Routes;
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use task::RegistryTask;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Level;
 
 /// How long changes wait for calls.
@@ -61,6 +62,8 @@ pub struct RegistryParts {
     pub backend: Arc<dyn Backend>,
     /// Who says what plugins may do.
     pub authority: Arc<dyn Authority>,
+    /// Where what plugins keep lies.
+    pub states: Arc<dyn StateStore>,
     /// The most bytes that the mesh carries in one message; may change with the mesh.
     pub message_bytes_max: watch::Receiver<usize>,
     /// Who claimed which bare name when the host ended last.
@@ -88,6 +91,9 @@ pub(crate) struct Shared {
     names: Arc<ArcSwap<NameClaims>>,
     locks: Arc<OperationLocks>,
     pub(crate) accounts: Accounts,
+    pub(crate) states: Arc<States>,
+    /// Saves what plugins keep. Ends with this.
+    _saver: AbortOnDropHandle<()>,
 }
 
 /// One plugin as it stands.
@@ -246,8 +252,18 @@ impl Registry {
     /// Starts the owner task on the current runtime.
     #[must_use]
     pub fn start(parts: RegistryParts) -> Self {
-        let RegistryParts { device, tenant, routes, runtimes, backend, authority, message_bytes_max, names, config } =
-            parts;
+        let RegistryParts {
+            device,
+            tenant,
+            routes,
+            runtimes,
+            backend,
+            authority,
+            states,
+            message_bytes_max,
+            names,
+            config,
+        } = parts;
         let (commands, inbox) = mpsc::channel(64);
         let snapshot = Arc::new(ArcSwap::from_pointee(Vec::new()));
         let claims = Arc::new(ArcSwap::from_pointee(names.clone()));
@@ -265,6 +281,8 @@ impl Registry {
         let incarnations = AtomicU64::new(1);
         let names = claims;
         let accounts = Accounts::default();
+        let states = States::new(states);
+        let saver = AbortOnDropHandle::new(TaskTracker::new().spawn(Arc::clone(&states).run()));
         let shared = Shared {
             device,
             tenant,
@@ -278,6 +296,8 @@ impl Registry {
             names,
             locks,
             accounts,
+            states,
+            _saver: saver,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -304,7 +324,9 @@ impl Registry {
     /// How a plugin has fared since the host started; none of one that nobody has tried to load.
     #[must_use]
     pub fn stats(&self, id: &PluginId) -> Option<Stats> {
-        self.shared.accounts.get(id).map(|account| account.stats())
+        let mut stats = self.shared.accounts.get(id)?.stats();
+        stats.state.size = self.shared.states.get(id).map(|state| state.size());
+        Some(stats)
     }
 
     /// The first `lines_max` lines of a plugin's log after number `after` that are as serious as `level` at least;
@@ -318,6 +340,23 @@ impl Registry {
     /// Forgets how a plugin has fared and what it has logged: it is gone.
     pub fn forget(&self, id: &PluginId) {
         self.shared.accounts.forget(id);
+    }
+
+    /// Forgets what an uninstalled plugin kept, in memory and on disk: whoever comes under its name later finds nothing.
+    /// To be called with the plugin's turn to change. Dropped, it goes on.
+    ///
+    /// # Errors
+    /// `state_not_saved` when the disk refuses; it is tried again.
+    pub async fn clear_state(&self, id: &PluginId) -> Result<(), Failure> {
+        self.shared.states.clear(id).await
+    }
+
+    /// Waits until everything that plugins keep is on disk. Cancel safe.
+    ///
+    /// # Errors
+    /// `state_not_saved` when the disk refuses; it is tried again.
+    pub async fn flush_states(&self) -> Result<(), Failure> {
+        self.shared.states.flush().await
     }
 
     /// Advertises plugins that are about to be loaded, in that order: their names are claimed, and their calls wait for

@@ -78,6 +78,9 @@ pub enum PrepareError {
         /// A limit, permission or declaration.
         what: String,
     },
+    /// What earlier versions of the plugin kept cannot be read.
+    #[error("failed to read the plugin's state")]
+    State(#[source] crate::StateStoreError),
     /// It is sound, and yet may not serve.
     #[error(transparent)]
     Refused(#[from] crate::ActivateError),

@@ -1,8 +1,11 @@
 //! What the host does for a running plugin.
 
+mod state;
+
 use crate::account::Account;
 use crate::authority::{Asker, Authority, Denied, Leave};
 use crate::runtime::Package;
+use crate::state::{KeyValue, StateView};
 use async_trait::async_trait;
 use mortise_model::{
     DeviceId, Digest, EmittedName, Failure, FileAccess, Folder, HttpAccess, HttpRequest, HttpResponse, Json, Limits,
@@ -74,7 +77,8 @@ pub trait Backend: Send + Sync + 'static {
 
 /// One generation's way to the host.
 ///
-/// Until the generation is activated its events are held and its invocations wait; both are dropped if it never is.
+/// Until the generation is activated its events are held, its invocations wait, and nobody else sees what it writes into
+/// its state; all of that is dropped if it never is.
 pub struct Services {
     plugin: PluginId,
     generation: u64,
@@ -86,6 +90,7 @@ pub struct Services {
     backend: Arc<dyn Backend>,
     authority: Arc<dyn Authority>,
     account: Arc<Account>,
+    state: StateView,
     /// Events emitted before activation; none once it is active. The std mutex is held for a push only.
     held: Mutex<Option<Held>>,
     active: watch::Sender<bool>,
@@ -100,7 +105,8 @@ struct Held {
 }
 
 impl Services {
-    /// Services for one generation, not yet activated. `account` is the plugin's.
+    /// Services for one generation, not yet activated. `account` is the plugin's. What it writes into its state is kept as
+    /// long as they are.
     #[must_use]
     pub fn new(
         package: &Package,
@@ -121,10 +127,17 @@ impl Services {
             backend,
             authority,
             account,
+            state: StateView::new(Arc::new(KeyValue::apart(package.id.clone()))),
             held: Mutex::new(Some(Held::default())),
             active: watch::Sender::new(false),
             http_places: Semaphore::new(package.limits.http_requests as usize),
         }
+    }
+
+    /// With a state that others share and that is saved.
+    pub(crate) fn with_state(mut self, state: Arc<KeyValue>) -> Self {
+        self.state = StateView::new(state);
+        self
     }
 
     /// The plugin.
@@ -177,8 +190,10 @@ impl Services {
         self.account.count_loss(code);
     }
 
-    /// Lets held events out, in order, and invocations go. Called once, at the swap.
+    /// Makes what it wrote into its state the plugin's, lets held events out, in order, and invocations go. Called once, at
+    /// the swap.
     pub fn activate(&self) {
+        self.state.activate();
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for (event, payload) in held.take().into_iter().flat_map(|held| held.events) {
             self.account.events.count();
@@ -277,12 +292,7 @@ impl Services {
     pub async fn discover(&self) -> Result<Json, Failure> {
         let what = "list the devices on the mesh";
         self.use_mesh()?;
-        if *self.active.borrow() {
-            self.permit(&Permission::MeshDiscover, what).await?;
-        } else if self.judge(&Permission::MeshDiscover, what)? == Leave::Once {
-            let cure = "what was granted for a single time counts once it serves".to_owned();
-            return Err(self.denied(what, &Denied { cure }));
-        }
+        self.permit_now(&Permission::MeshDiscover, what).await?;
         Ok(self.backend.discover())
     }
 
@@ -377,6 +387,20 @@ impl Services {
         let per_second = self.limits().mesh_calls_per_second;
         let admitted = self.account.mesh_calls.admit(per_second);
         if admitted { Ok(()) } else { Err(too_many("calls over the mesh", "mesh_calls_per_second", per_second)) }
+    }
+
+    /// For what is done at once, also before the generation serves.
+    async fn permit_now(&self, access: &Permission, what: &str) -> Result<(), Failure> {
+        if *self.active.borrow() {
+            return self.permit(access, what).await;
+        }
+        match self.judge(access, what)? {
+            Leave::Lasting => Ok(()),
+            Leave::Once => {
+                let cure = "what was granted for a single time counts once it serves".to_owned();
+                Err(self.denied(what, &Denied { cure }))
+            }
+        }
     }
 
     fn judge(&self, access: &Permission, what: &str) -> Result<Leave, Failure> {

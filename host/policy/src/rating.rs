@@ -14,7 +14,7 @@ pub struct Rating {
 /// From harmless to anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Risk {
-    /// It computes, and sees at most who is there.
+    /// It computes, and at most sees who is there and keeps something for itself.
     Low,
     /// It acts on devices and plugins that are named.
     Medium,
@@ -49,7 +49,7 @@ pub fn rate(permissions: &Permissions) -> Rating {
 fn rate_one(permission: &Permission) -> Option<(Risk, String)> {
     let open = |pattern: &str| pattern.contains('*');
     Some(match permission {
-        Permission::MeshDiscover => return None,
+        Permission::MeshDiscover | Permission::State => return None,
         Permission::MeshInvoke { devices, functions } if devices == "*" && functions == "*" => {
             (Risk::Critical, format!("`{permission}` calls every function of every device in this device's name"))
         }

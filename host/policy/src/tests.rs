@@ -160,7 +160,7 @@ fn permissions_are_rated_by_the_worst_of_them() {
     let rated = |texts: &[&str]| rate(&texts.iter().map(|text| permission(text)).collect());
     for (texts, expected) in [
         (&[][..], Risk::Low),
-        (&["mesh.discover"], Risk::Low),
+        (&["mesh.discover", "state"], Risk::Low),
         (&["plugins:camera.capture", "mesh.discover"], Risk::Medium),
         (&["mesh.invoke:camera-1"], Risk::Medium),
         (&["plugins:camera.*"], Risk::Medium),

@@ -5,7 +5,13 @@
 wasmtime::component::bindgen!({
     path: "../../wit/0.1.0",
     world: "plugin",
-    imports: { "mortise:plugin/host.start-op": trappable },
+    imports: {
+        "mortise:plugin/host.start-op": trappable,
+        "mortise:plugin/host.state-get": async,
+        "mortise:plugin/host.state-set": async,
+        "mortise:plugin/host.state-delete": async,
+        "mortise:plugin/host.state-keys": async,
+    },
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: false },
 });

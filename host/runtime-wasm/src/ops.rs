@@ -1,4 +1,4 @@
-//! What a guest waits for: sleeps, invocations, requests. They overlap; each ends in one delivery.
+//! What a guest waits for: sleeps, invocations, requests, flushes. They overlap; each ends in one delivery.
 
 use mortise_model::{Failure, HttpResponse, Json};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -45,15 +45,21 @@ impl OpOutcome {
     }
 }
 
-impl From<Result<Json, Failure>> for OpOutcome {
-    fn from(result: Result<Json, Failure>) -> Self {
-        result.map_or_else(Self::Failed, Self::Json)
+impl From<()> for OpOutcome {
+    fn from((): ()) -> Self {
+        Self::Done
     }
 }
 
-impl From<Result<HttpResponse, Failure>> for OpOutcome {
-    fn from(result: Result<HttpResponse, Failure>) -> Self {
-        result.map_or_else(Self::Failed, Self::Http)
+impl From<Json> for OpOutcome {
+    fn from(json: Json) -> Self {
+        Self::Json(json)
+    }
+}
+
+impl From<HttpResponse> for OpOutcome {
+    fn from(response: HttpResponse) -> Self {
+        Self::Http(response)
     }
 }
 
@@ -129,15 +135,15 @@ impl Ops {
     }
 
     /// Starts an invocation that holds so many bytes. To be called within a tokio runtime.
-    pub(crate) fn invoke(
+    pub(crate) fn invoke<T: Into<OpOutcome>>(
         &mut self,
         id: u64,
         bytes: usize,
-        invocation: impl Future<Output = OpOutcome> + Send + 'static,
+        invocation: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) {
         let held = Arc::clone(&self.results_bytes);
         let handle = self.invocations.spawn(async move {
-            let outcome = invocation.await;
+            let outcome = invocation.await.map_or_else(OpOutcome::Failed, Into::into);
             // From here on the task ends without a pause: what it adds is taken away by joining it.
             let size = outcome.bytes();
             if held.fetch_add(size, Ordering::Relaxed).saturating_add(size) > RESULTS_BYTES_MAX {
@@ -274,14 +280,14 @@ mod tests {
     async fn nothing_is_delivered_for_a_cancelled_op_whose_id_may_be_used_again() {
         let (mut ops, now) = (Ops::default(), Instant::now());
         // The first has its answer already when it is cancelled.
-        ops.invoke(1, 0, std::future::ready(OpOutcome::Failed(Failure::new("old", "old"))));
+        ops.invoke(1, 0, std::future::ready(Err::<Json, _>(Failure::new("old", "old"))));
         tokio::task::yield_now().await;
         ops.sleep(2, now);
         ops.finished(3, OpOutcome::Done);
         for id in 1..=3 {
             ops.cancel(id);
         }
-        ops.invoke(1, 0, std::future::ready(OpOutcome::Json(null())));
+        ops.invoke(1, 0, std::future::ready(Ok(null())));
         let (id, outcome) = poll_fn(|cx| ops.poll_next(now, cx)).await;
         assert!(matches!((id, outcome), (1, OpOutcome::Json(_))));
         assert_eq!((next(&mut ops, now), ops.count()), (None, 0));
@@ -291,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn a_cancelled_invocation_counts_until_it_is_gone() {
         let (mut ops, now) = (Ops::default(), Instant::now());
-        ops.invoke(1, OPS_BYTES_MAX, std::future::pending());
+        ops.invoke(1, OPS_BYTES_MAX, std::future::pending::<Result<Json, _>>());
         ops.cancel(1);
         assert_eq!((ops.contains(1), ops.count(), ops.has_room_for(1)), (false, 1, false));
         tokio::task::yield_now().await;
@@ -304,7 +310,7 @@ mod tests {
         let mut ops = Ops::default();
         let half = format!("\"{}\"", "x".repeat(RESULTS_BYTES_MAX / 2 - 2));
         for id in 0..3 {
-            ops.invoke(id, 0, std::future::ready(OpOutcome::Json(Json::new(half.clone()).unwrap())));
+            ops.invoke(id, 0, std::future::ready(Ok(Json::new(half.clone()).unwrap())));
         }
         let mut refused = 0;
         // The tasks run while this one waits.
@@ -322,7 +328,7 @@ mod tests {
         for id in 0..10 {
             ops.finished(id, OpOutcome::Done);
             ops.sleep(id + 10, now);
-            ops.invoke(id + 20, 0, std::future::ready(OpOutcome::Json(null())));
+            ops.invoke(id + 20, 0, std::future::ready(Ok(null())));
         }
         // The tasks run while this one waits.
         tokio::time::sleep(Duration::from_millis(1)).await;

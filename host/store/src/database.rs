@@ -3,7 +3,7 @@
 use crate::error::{StoreError, failed};
 use crate::kind::{
     CodeHashes, Downloads, Generations, Grants, Kind as _, META, Names, Numbers, Operations, Plugins, QUARANTINE,
-    Settings,
+    STATE, Settings,
 };
 use crate::repair::SetAside;
 use jiff::Timestamp;
@@ -160,6 +160,7 @@ pub(crate) fn make_tables(tables: &WriteTransaction) -> Result<(), redb::Error> 
     tables.open_table(Grants::TABLE)?;
     tables.open_table(Downloads::TABLE)?;
     tables.open_table(Settings::TABLE)?;
+    tables.open_table(STATE)?;
     Ok(())
 }
 

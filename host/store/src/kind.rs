@@ -12,6 +12,9 @@ pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta")
 /// Rows that could not be decoded: table, key as text, bytes, reason; by the order in which they were found.
 pub(crate) const QUARANTINE: TableDefinition<u64, (&str, &str, &[u8], &str)> = TableDefinition::new("quarantine");
 
+/// What plugins keep: the value of each key, by plugin. Bytes as they are, so that no row has to be decoded.
+pub(crate) const STATE: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("plugin_state");
+
 /// A key as redb hands it out.
 pub(crate) type KeyOf<'a, K> = <<K as Kind>::Key as Value>::SelfType<'a>;
 

@@ -2,7 +2,7 @@
 //!
 //! What the host must not forget lies here: which plugins should run and in which generation, what each generation is,
 //! what was granted to whom, who owns which function's name, how the last lifecycle operations ended, the hashes of compiled code, what was
-//! downloaded, settings.
+//! downloaded, settings, and what plugins keep themselves.
 //! Archives and unpacked files lie elsewhere; a record here is what makes them count.
 //!
 //! A change is one transaction: [`Store::write`] makes all of it or nothing, and it is on disk when that returns.

@@ -2,7 +2,7 @@
 
 use crate::codec;
 use crate::error::StoreError;
-use crate::kind::{Generations, Kind};
+use crate::kind::{Generations, Kind, STATE};
 use crate::record::GenerationRecord;
 use mortise_model::PluginId;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
@@ -78,6 +78,36 @@ impl<T: Tables> Query<'_, T> {
             }
         }
         Ok(records)
+    }
+
+    /// Every key and value of one plugin, by key.
+    pub(crate) fn state(&self, id: &PluginId) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let mut entries = Vec::new();
+        let table = self.tables.table(STATE).map_err(self.engine())?;
+        for row in table.range((id.as_str(), "")..).map_err(self.engine())? {
+            let (key, value) = row.map_err(self.engine())?;
+            let (plugin, key) = key.value();
+            if plugin != id.as_str() {
+                break;
+            }
+            entries.push((key.to_owned(), value.value().to_vec()));
+        }
+        Ok(entries)
+    }
+
+    /// Of which plugins there are keys.
+    pub(crate) fn state_owners(&self) -> Result<Vec<String>, StoreError> {
+        let mut owners: Vec<String> = Vec::new();
+        let table = self.tables.table(STATE).map_err(self.engine())?;
+        loop {
+            // Straight to the next owner: no id holds the lowest of all characters.
+            let after = owners.last().map_or(String::new(), |last| format!("{last}\0"));
+            let Some(row) = table.range((after.as_str(), "")..).map_err(self.engine())?.next() else {
+                return Ok(owners);
+            };
+            let (key, _) = row.map_err(self.engine())?;
+            owners.push(key.value().0.to_owned());
+        }
     }
 
     fn engine<E: Into<redb::Error>>(&self) -> impl FnOnce(E) -> StoreError {

@@ -160,6 +160,23 @@ impl Store {
         self.query(|query| query.get::<Downloads>(&url.to_owned()))
     }
 
+    /// What a plugin keeps: every key and value, by key. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn state(&self, id: &PluginId) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.query(|query| query.state(id))
+    }
+
+    /// Which plugins keep something. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn state_owners(&self) -> Result<Vec<PluginId>, StoreError> {
+        let owners = self.query(|query| query.state_owners())?;
+        Ok(owners.into_iter().filter_map(|id| PluginId::new(id).ok()).collect())
+    }
+
     /// A setting. Blocks.
     ///
     /// # Errors

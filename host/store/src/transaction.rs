@@ -3,8 +3,8 @@
 use crate::codec;
 use crate::error::StoreError;
 use crate::kind::{
-    CodeHash, CodeHashes, Downloads, Generations, Grants, Kind, META, Names, Numbers, Operations, Plugins, Setting,
-    Settings,
+    CodeHash, CodeHashes, Downloads, Generations, Grants, Kind, META, Names, Numbers, Operations, Plugins, STATE,
+    Setting, Settings,
 };
 use crate::query::Query;
 use crate::record::{
@@ -115,8 +115,8 @@ impl<'a> Transaction<'a> {
         self.put::<Plugins>(id, record, RECORD_BYTES_MAX)
     }
 
-    /// Removes a plugin's record and those of its generations. Names, operations, grants and the count of its
-    /// generations stay.
+    /// Removes a plugin's record and those of its generations. Names, operations, grants, what it keeps and the
+    /// count of its generations stay.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -202,6 +202,45 @@ impl<'a> Transaction<'a> {
             return self.remove::<Grants>(id);
         }
         self.put::<Grants>(id, &grants.to_vec(), RECORD_BYTES_MAX)
+    }
+
+    /// Writes what a plugin keeps under a key.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn put_state(&mut self, id: &PluginId, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.changed = true;
+        let mut table = self.tables.open_table(STATE).map_err(self.engine())?;
+        table.insert((id.as_str(), key), value).map_err(self.engine())?;
+        Ok(())
+    }
+
+    /// Removes what a plugin keeps under a key, if there is something.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn remove_state(&mut self, id: &PluginId, key: &str) -> Result<(), StoreError> {
+        let mut table = self.tables.open_table(STATE).map_err(self.engine())?;
+        self.changed |= table.remove((id.as_str(), key)).map_err(self.engine())?.is_some();
+        Ok(())
+    }
+
+    /// Removes all that a plugin keeps.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn clear_state(&mut self, id: &PluginId) -> Result<(), StoreError> {
+        let after = format!("{id}\0");
+        let mut removed = false;
+        let mut table = self.tables.open_table(STATE).map_err(self.engine())?;
+        let clear = |_: (&str, &str), _: &[u8]| {
+            removed = true;
+            false
+        };
+        table.retain_in((id.as_str(), "")..(after.as_str(), ""), clear).map_err(self.engine())?;
+        drop(table);
+        self.changed |= removed;
+        Ok(())
     }
 
     /// Remembers the digest of a compiled file under its code key.

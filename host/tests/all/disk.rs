@@ -1,9 +1,10 @@
 //! Folders and files that are not as the host needs them: it says which and what to do, and changes nothing.
 
-use crate::LONG;
-use crate::bundle::{bundle, version};
+use crate::bundle::{Plugin, bundle, version};
 use crate::host::{Host, Site, Way};
-use crate::program::held_to_modes;
+use crate::program::{held_to_modes, told_of_full_files};
+use crate::{LONG, until};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -183,6 +184,43 @@ async fn a_folder_that_may_no_longer_be_written_refuses_changes_and_nothing_else
     let manifest = std::fs::read_to_string(site.capabilities().join("versioned/manifest.json")).unwrap();
     assert!(manifest.contains("seen"), "{manifest}");
     assert_eq!(std::fs::read_dir(site.state().join("staging")).unwrap().count(), 0);
+    host.stop().await;
+}
+
+/// How far the files of a host may grow.
+fn bound_files(host: &Host<'_>, bytes: Option<u64>) {
+    let pid = Pid::from_raw(i32::try_from(host.pid()).unwrap());
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+}
+
+/// What plugins keep is in memory, and comes to disk once there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_costs_what_plugins_keep_nothing_but_time() {
+    let site = Site::on_nats();
+    site.policy("profile = 'development'");
+    let mut command = told_of_full_files();
+    command.arg("run");
+    let host = site.start_as(site.flags_for(command)).await;
+    host.install(&Plugin::of("keeper", "behave").with("permissions", json!({"state": true}))).await;
+    host.call("state_fill", json!({"count": 1, "bytes": 10})).await;
+    host.call("state_flush", json!({})).await;
+    // Enough for the log.
+    bound_files(&host, Some(host.log().len() as u64 + (256 << 10)));
+    assert_eq!(host.call("state_fill", json!({"count": 9, "bytes": 100_000})).await, json!({"kept": 9}));
+    for _ in 0..2 {
+        let error = host.fail("state_flush", json!({})).await;
+        assert_eq!((&error["data"]["code"], &error["data"]["retryable"]), (&json!("state_not_saved"), &json!(true)));
+        assert!(!error.to_string().contains(site.path().to_str().unwrap()), "{error}");
+    }
+    assert_eq!(host.call("state_keys", json!({})).await.as_array().unwrap().len(), 9);
+    assert_eq!(host.log().matches("failed to save the state of plugins").count(), 1, "{}", host.log());
+    bound_files(&host, None);
+    until("it is saved", async || host.ask(Way::Mesh, "state_flush", json!({})).await.get("result").is_some()).await;
+    assert!(host.log().contains("the state of plugins is saved again"));
+    host.kill().await;
+    let host = site.start().await;
+    host.wait_for_loaded(&["keeper"]).await;
+    assert_eq!(host.call("state_keys", json!({})).await.as_array().unwrap().len(), 9);
     host.stop().await;
 }
 

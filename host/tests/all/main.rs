@@ -45,6 +45,7 @@ mod outgoing;
 mod permissions;
 mod plans;
 mod process;
+mod state;
 mod swaps;
 mod upgrades;
 mod versions;

@@ -46,6 +46,14 @@ pub(crate) fn held_to_modes() -> Command {
     command
 }
 
+/// The same, told of a file that may not grow any further rather than ended by it.
+pub(crate) fn told_of_full_files() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_mortise")]);
+    command.env_clear();
+    command
+}
+
 pub(crate) fn run(command: &mut Command) -> Ended {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

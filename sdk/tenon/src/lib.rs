@@ -32,11 +32,13 @@
 //! | work beside its calls | [`spawn`] |
 //! | call others | [`invoke`], [`invoke_local`], [`discover`] |
 //! | reach the web | [`http::Request`] |
+//! | keep something for good | [`state`] |
 //! | tell others | `#[event]`, [`emit`] |
 //! | know where it is | [`config`], [`env`], [`secret`], [`identity`], [`context`](context()), [`now`], [`monotonic`], [`random`] |
 //! | keep a log | the macros of `log` (feature `log`, on by default) or `tracing` (feature `tracing`), or [`log`](log()) |
 //!
-//! A panic is logged with its place and ends the instance: the host starts a fresh one, whose fields are new.
+//! A panic is logged with its place and ends the instance: the host starts a fresh one, whose fields are new. What should
+//! be there then lies in [`state`].
 //!
 //! `std::time::SystemTime` and `Instant` panic on `wasm32-unknown-unknown`, which has no clock; [`now`] and
 //! [`monotonic`] work everywhere. There are no threads, no sockets and no files beyond what the host grants.
@@ -66,6 +68,7 @@ mod ids;
 mod logging;
 mod mesh;
 mod ops;
+pub mod state;
 mod surroundings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

@@ -96,6 +96,7 @@ impl Depot {
             recovered.warnings.push(format!("`{method}` (request {request}) was interrupted"));
         }
         self.begin_lost_records()?;
+        self.clear_orphaned_state()?;
         let kept = self.kept()?;
         let swept =
             self.generations.sweep(|id, number| kept.contains(&(id.clone(), number))).map_err(DeliveryError::from)?;
@@ -108,6 +109,16 @@ impl Depot {
             }
         }
         Ok(recovered)
+    }
+
+    /// What a plugin that was being uninstalled went on to keep until the host ended goes: whoever comes under its name
+    /// finds nothing.
+    fn clear_orphaned_state(&self) -> Result<(), DepotError> {
+        let plugins = self.store.plugins()?;
+        let mut orphaned = self.store.state_owners()?;
+        orphaned.retain(|id| !plugins.contains_key(id) && !self.working_copy(id).is_dir());
+        self.store.write(|tx| orphaned.iter().try_for_each(|id| tx.clear_state(id)))?;
+        Ok(())
     }
 
     /// What the records name: current and previous.

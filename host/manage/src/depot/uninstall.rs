@@ -34,8 +34,9 @@ impl Depot {
         let generations = self.store.generations(id)?;
         if let Err(error) = self.store.write(|tx| {
             tx.remove_plugin(id)?;
-            // Whoever comes under that name later was granted nothing.
-            tx.put_grants(id, &[])
+            // Whoever comes under that name later was granted nothing, and finds nothing.
+            tx.put_grants(id, &[])?;
+            tx.clear_state(id)
         }) {
             if had_copy {
                 self.bring_back(id, installed.as_ref(), edits.as_deref());

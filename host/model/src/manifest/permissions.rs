@@ -5,8 +5,7 @@ use crate::suggestion::suggestion;
 use crate::{FileAccess, HttpAccess, Permission, Permissions, VariableName};
 use serde_json::{Map, Value};
 
-/// Permissions that the manifest format knows and this version does not grant.
-const UNSUPPORTED: [&str; 1] = ["state"];
+/// Permissions for the mesh that the manifest format knows and this version does not grant.
 const MESH_UNSUPPORTED: [&str; 2] = ["subscribe", "emit"];
 
 /// Folders that one plugin may ask for.
@@ -39,9 +38,9 @@ pub(super) fn parse(asked: &Map<String, Value>) -> Result<(Permissions, Vec<Fold
                 folders.iter().for_each(|folder| permissions.insert(Permission::Files(folder.access.clone())));
             }
             "mesh" => parse_mesh(value, &mut permissions)?,
-            name if UNSUPPORTED.contains(&name) => return Err(unsupported(name)),
+            "state" => switch("permissions.state", value, Permission::State, &mut permissions)?,
             name => {
-                let known = UNSUPPORTED.into_iter().chain(["plugins", "http", "env", "secrets", "files", "mesh"]);
+                let known = ["plugins", "http", "env", "secrets", "files", "mesh", "state"];
                 return Err(unknown(format!("permissions.{name}"), suggestion(name, known)));
             }
         }
@@ -103,17 +102,25 @@ fn parse_mesh(value: &Value, permissions: &mut Permissions) -> Result<(), Manife
         let key = format!("permissions.mesh.{name}");
         match name.as_str() {
             "invoke" => patterns("permissions.mesh.invoke", value, Permission::mesh_invoke, permissions)?,
-            "discover" => {
-                if value.as_bool().ok_or_else(|| wrong_type(&key, "true or false", value))? {
-                    permissions.insert(Permission::MeshDiscover);
-                }
-            }
+            "discover" => switch(&key, value, Permission::MeshDiscover, permissions)?,
             name if MESH_UNSUPPORTED.contains(&name) => return Err(unsupported(&format!("mesh.{name}"))),
             name => {
                 let known = MESH_UNSUPPORTED.into_iter().chain(["invoke", "discover"]);
                 return Err(unknown(key, suggestion(name, known)));
             }
         }
+    }
+    Ok(())
+}
+
+fn switch(
+    key: &str,
+    value: &Value,
+    permission: Permission,
+    permissions: &mut Permissions,
+) -> Result<(), ManifestError> {
+    if value.as_bool().ok_or_else(|| wrong_type(key, "true or false", value))? {
+        permissions.insert(permission);
     }
     Ok(())
 }

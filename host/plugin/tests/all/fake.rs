@@ -8,12 +8,13 @@ use mortise_model::{
 };
 use mortise_plugin::{
     Announced, Asker, Authority, Backend, Denied, Health, Instance, Invocation, Job, JobKind, Leave, NameClaims,
-    Package, PrepareError, Registry, RegistryConfig, RegistryParts, Runtime, Services,
+    Package, PrepareError, Registry, RegistryConfig, RegistryParts, Runtime, Services, StateChanges, StateStore,
+    StateStoreError,
 };
 use mortise_rpc::{Call, DeviceCard, Dispatcher, Origin, Outcome, Responder, Routes};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -25,6 +26,10 @@ pub(crate) struct Plan {
     pub(crate) routines: Vec<(&'static str, Duration)>,
     /// Emitted while it is prepared.
     pub(crate) emits: Vec<&'static str>,
+    /// Kept while it is prepared.
+    pub(crate) keeps: Vec<(&'static str, &'static str)>,
+    /// It may keep nothing.
+    pub(crate) denied: bool,
     /// Prepared only to fail.
     pub(crate) fails: bool,
     /// Jobs wait until `release`; otherwise they are answered at once with the plan's name.
@@ -39,6 +44,7 @@ pub(crate) struct FakeRuntime {
 }
 
 pub(crate) struct FakeState {
+    pub(crate) services: Arc<Services>,
     pub(crate) plan: Plan,
     pub(crate) held: Mutex<Vec<Job>>,
     pub(crate) submitted: watch::Sender<usize>,
@@ -59,6 +65,9 @@ impl Runtime for FakeRuntime {
 
     async fn prepare(&self, _: &Package, services: Arc<Services>) -> Result<Arc<dyn Instance>, PrepareError> {
         let plan = self.plans.lock().unwrap().pop_front().expect("a plan for every prepare");
+        for (key, value) in &plan.keeps {
+            assert_eq!(services.state_set(key, value.as_bytes()).await.is_err(), plan.denied);
+        }
         if plan.fails {
             return Err(PrepareError::Hook { hook: "start", failure: Failure::new("error", "will not") });
         }
@@ -73,6 +82,7 @@ impl Runtime for FakeRuntime {
         let description =
             Description { routines: plan.routines.iter().map(routine).collect(), ..describing(&plan.functions) };
         let state = Arc::new(FakeState {
+            services,
             plan,
             held: Mutex::default(),
             submitted: watch::Sender::new(0),
@@ -154,6 +164,7 @@ pub(crate) struct Host {
     pub(crate) routes: Routes,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) events: Arc<Events>,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) message_bytes_max: watch::Sender<usize>,
 }
 
@@ -161,6 +172,41 @@ pub(crate) struct Host {
 pub(crate) struct Events {
     pub(crate) seen: Mutex<Vec<(String, serde_json::Value)>>,
     changed: Notify,
+}
+
+/// A disk that keeps what plugins keep, and fails as told.
+#[derive(Default)]
+pub(crate) struct Disk {
+    pub(crate) rows: Mutex<BTreeMap<(PluginId, String), Vec<u8>>>,
+    pub(crate) saves: AtomicU64,
+    pub(crate) fails: AtomicBool,
+}
+
+impl StateStore for Disk {
+    fn load(&self, plugin: &PluginId) -> Result<Vec<(String, Vec<u8>)>, StateStoreError> {
+        let rows = self.rows.lock().unwrap();
+        let own = rows.iter().filter(|((owner, _), _)| owner == plugin);
+        Ok(own.map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn save(&self, changes: &[StateChanges]) -> Result<(), StateStoreError> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err("no space left".into());
+        }
+        self.saves.fetch_add(1, Ordering::Relaxed);
+        let mut rows = self.rows.lock().unwrap();
+        for StateChanges { plugin, clear, entries } in changes {
+            rows.retain(|(owner, _), _| !clear || owner != plugin);
+            for (key, value) in entries {
+                let key = (plugin.clone(), key.to_string());
+                match value {
+                    Some(value) => drop(rows.insert(key, value.to_vec())),
+                    None => drop(rows.remove(&key)),
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Plugins may do everything.
@@ -228,7 +274,7 @@ pub(crate) fn host_with(config: RegistryConfig) -> Host {
     let routes = Routes::new();
     routes.install_host(Vec::new(), Vec::new(), |_| true);
     let runtime = Arc::new(FakeRuntime::default());
-    let events = Arc::new(Events::default());
+    let (events, disk) = (Arc::new(Events::default()), Arc::new(Disk::default()));
     let (message_bytes_max, bytes) = watch::channel(usize::MAX);
     let registry = Registry::start(RegistryParts {
         device: card.id.clone(),
@@ -237,12 +283,13 @@ pub(crate) fn host_with(config: RegistryConfig) -> Host {
         runtimes: vec![Arc::<FakeRuntime>::clone(&runtime)],
         backend: Arc::<Events>::clone(&events),
         authority: Arc::<Events>::clone(&events),
+        states: Arc::<Disk>::clone(&disk),
         message_bytes_max: bytes,
         names: NameClaims::default(),
         config,
     });
     let dispatcher = Dispatcher::new(Arc::new(card), routes.clone());
-    Host { registry, runtime, routes, dispatcher, events, message_bytes_max }
+    Host { registry, runtime, routes, dispatcher, events, disk, message_bytes_max }
 }
 
 impl Host {

@@ -4,6 +4,7 @@
 mod exclusive;
 mod fake;
 mod services;
+mod state;
 mod waiting;
 
 use fake::{Plan, host, host_with, json, package, plugin, until};

@@ -1,4 +1,5 @@
-//! `mortise:plugin/host`: every function returns at once; what takes time is an op.
+//! `mortise:plugin/host`: every function returns at once; what takes time is an op. Only a grant for a single time takes
+//! a function to the disk, which has to say that it is used up.
 
 use crate::bindings::mortise::plugin::host::{Host, HttpRequest, Invocation, Level, Op, PluginIdentity};
 use crate::bindings::mortise::plugin::types::{self, Failure};
@@ -82,6 +83,33 @@ impl Host for HostView {
         bytes
     }
 
+    async fn state_get(&mut self, key: String) -> Result<Option<Vec<u8>>, Failure> {
+        let value = self.shared.services.state_get(&key).await.map_err(outcome::to_guest)?;
+        let bytes_max = self.shared.entry_bytes_max();
+        match value {
+            Some(value) if value.len() > bytes_max => {
+                let size = value.len();
+                let message = format!("the value has {size} bytes, and this plugin can be given {bytes_max} at once");
+                Err(outcome::to_guest(mortise_model::Failure::new("result_too_large", message)))
+            }
+            value => Ok(value.map(|value| value.to_vec())),
+        }
+    }
+
+    async fn state_set(&mut self, key: String, value: Vec<u8>) -> Result<(), Failure> {
+        self.shared.services.state_set(&key, &value).await.map_err(outcome::to_guest)
+    }
+
+    async fn state_delete(&mut self, key: String) -> Result<(), Failure> {
+        self.shared.services.state_delete(&key).await.map_err(outcome::to_guest)
+    }
+
+    async fn state_keys(&mut self, prefix: String, after: Option<String>, limit: u32) -> Result<Vec<String>, Failure> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let keys = self.shared.services.state_keys(&prefix, after.as_deref(), limit).await;
+        Ok(keys.map_err(outcome::to_guest)?.iter().map(|key| key.as_ref().to_owned()).collect())
+    }
+
     fn start_op(&mut self, id: u64, op: Op) -> wasmtime::Result<()> {
         if self.ops.contains(id) {
             // Whichever of the two were delivered, the guest would take it for the other.
@@ -115,6 +143,10 @@ impl Host for HostView {
             Op::Secret(name) => {
                 let services = Arc::clone(&self.shared.services);
                 self.start(id, name.len(), async move { services.secret(&name).await });
+            }
+            Op::StateFlush => {
+                let services = Arc::clone(&self.shared.services);
+                self.ops.invoke(id, 0, async move { services.state_flush().await });
             }
         }
         Ok(())
@@ -178,7 +210,7 @@ impl HostView {
         }
         let deadline = self.terms(timeout_ns, on_behalf_of).deadline;
         let services = Arc::clone(&self.shared.services);
-        self.ops.invoke(id, bytes, async move { services.http(request, deadline, bytes_max).await.into() });
+        self.ops.invoke(id, bytes, async move { services.http(request, deadline, bytes_max).await });
     }
 
     fn terms(&self, timeout_ns: Option<u64>, on_behalf_of: Option<u64>) -> Terms {
@@ -202,13 +234,13 @@ impl HostView {
     ) {
         let bytes_max = self.shared.entry_bytes_max();
         self.ops.invoke(id, bytes, async move {
-            let outcome = OpOutcome::from(op.await);
-            let size = outcome.bytes();
+            let json = op.await?;
+            let size = json.as_str().len();
             if size > bytes_max {
                 let message = format!("the result has {size} bytes, and this plugin can be given {bytes_max} at once");
-                return OpOutcome::Failed(mortise_model::Failure::new("result_too_large", message));
+                return Err(mortise_model::Failure::new("result_too_large", message));
             }
-            outcome
+            Ok(json)
         });
     }
 

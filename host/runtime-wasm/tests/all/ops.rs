@@ -77,3 +77,31 @@ async fn the_handle_keeps_nothing_of_the_services_alive_after_its_end() {
     drop(plugin);
     until("the driver let go of the services", || Arc::strong_count(&services) == 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_keeps_it_finds_again_as_far_as_it_may() {
+    let plugin = load("behave", json!({"permissions": {"state": true}, "limits": {"state": "4KiB"}})).await;
+    for (key, value) in [("b", json!([1, "é"])), ("a/1", json!(null)), ("a/2", json!(2))] {
+        plugin.ok("state_set", json!({"key": key, "value": value})).await;
+    }
+    assert_eq!(plugin.ok("state_get", json!({"key": "b"})).await, json!([1, "é"]));
+    assert_eq!(plugin.ok("state_keys", json!({"prefix": "a/"})).await, json!(["a/1", "a/2"]));
+    plugin.ok("state_delete", json!({"key": "a/1"})).await;
+    assert_eq!(plugin.ok("state_keys", json!({})).await, json!(["a/2", "b"]));
+    assert_eq!(plugin.err("state_set", json!({"key": "c", "value": "x".repeat(4096)})).await.code, "state_full");
+    assert_eq!(plugin.err("state_get", json!({"key": ""})).await.code, "invalid_key");
+    let plugin = load("behave", json!({})).await;
+    for function in ["state_get", "state_delete"] {
+        assert_eq!(plugin.err(function, json!({"key": "b"})).await.code, "permission_denied");
+    }
+    assert_eq!(plugin.err("state_flush", json!({})).await.code, "permission_denied");
+}
+
+/// A value that would fill the guest's memory would be the end of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_is_too_large_for_the_guest_is_refused() {
+    let plugin = load("behave", json!({"permissions": {"state": true}, "limits": {"memory": "3MiB"}})).await;
+    plugin.ok("state_fill", json!({"count": 1, "bytes": 900_000})).await;
+    assert_eq!(plugin.err("state_get", json!({"key": "fill/00000"})).await.code, "result_too_large");
+    assert_eq!(plugin.instance.health().traps, 0);
+}

@@ -32,6 +32,8 @@ fn child_that_changes_until_it_is_killed() {
                 }
                 change.put_names(&NameClaims::from([(name(&format!("f{number}")), vec![id("a")])]))?;
                 change.put_setting("number", &json(&number.to_string()))?;
+                change.put_state(&id("a"), "number", number.to_string().as_bytes())?;
+                change.put_state(&id("b"), "number", number.to_string().as_bytes())?;
                 let operation = OperationRecord {
                     status: OperationStatus::Done,
                     plugin: None,
@@ -82,6 +84,10 @@ fn a_killed_process_leaves_the_last_change_whole() {
         if number > 0 {
             assert_eq!(store.names().unwrap().into_keys().collect::<Vec<_>>(), [name(&format!("f{number}"))]);
             assert_eq!(store.setting("number").unwrap(), Some(json(&number.to_string())));
+            for plugin in ["a", "b"] {
+                let expected = ("number".to_owned(), number.to_string().into_bytes());
+                assert_eq!(store.state(&id(plugin)).unwrap(), [expected]);
+            }
             assert_eq!(store.operations().unwrap()[0].0, key(&number.to_string()));
         }
         before = number;

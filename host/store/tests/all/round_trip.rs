@@ -77,6 +77,10 @@ fn check(store: &Store) {
     assert_eq!(store.code_hashes().unwrap().len(), 1);
     assert_eq!(store.download("url").unwrap(), Some(download(1)));
     assert_eq!(store.download("another").unwrap(), None);
+    assert_eq!(store.state(&id("a")).unwrap(), [("k".to_owned(), vec![0, 255]), ("é/1".to_owned(), vec![])]);
+    assert_eq!(store.state(&id("a-1")).unwrap(), [("k".to_owned(), b"other".to_vec())]);
+    assert_eq!(store.state(&id("b")).unwrap(), []);
+    assert_eq!(store.state_owners().unwrap(), [id("a"), id("a-1")]);
     assert_eq!(store.setting("retain").unwrap(), Some(json("3")));
     assert_eq!(store.setting("nothing").unwrap(), Some(json("null")));
     assert_eq!(store.settings().unwrap().len(), 2);
@@ -99,6 +103,9 @@ fn everything_comes_back_and_survives_a_restart() {
             change.put_names(&claims())?;
             change.put_code_hash("runner/x86", &Digest::of(b"code"))?;
             change.put_download("url", &download(1))?;
+            for (plugin, key, value) in [("a", "é/1", &[][..]), ("a-1", "k", b"other"), ("a", "k", &[0, 255])] {
+                change.put_state(&id(plugin), key, value)?;
+            }
             change.put_setting("retain", &json("3"))?;
             change.put_setting("nothing", &json("null"))
         })
@@ -118,6 +125,8 @@ fn what_is_removed_is_gone_and_its_neighbours_are_not() {
                 change.put_plugin(&id(plugin), &loaded(2))?;
                 change.put_generation(&id(plugin), 1, &generation("1"))?;
                 change.put_generation(&id(plugin), 2, &generation("2"))?;
+                change.put_state(&id(plugin), "k", b"v")?;
+                change.put_state(&id(plugin), "l", b"v")?;
             }
             change.put_code_hash("k", &Digest::of(b""))?;
             change.put_download("u", &download(1))?;
@@ -132,6 +141,9 @@ fn what_is_removed_is_gone_and_its_neighbours_are_not() {
             change.remove_code_hash("k")?;
             change.remove_download("u")?;
             change.remove_download("nobody's")?;
+            change.clear_state(&id("a"))?;
+            change.remove_state(&id("b"), "k")?;
+            change.remove_state(&id("b"), "nothing")?;
             change.remove_setting("s")
         })
         .unwrap();
@@ -143,6 +155,8 @@ fn what_is_removed_is_gone_and_its_neighbours_are_not() {
     assert_eq!(store.generations(&id("b")).unwrap().into_keys().collect::<Vec<_>>(), [2]);
     assert!(store.code_hashes().unwrap().is_empty() && store.settings().unwrap().is_empty());
     assert_eq!(store.download("u").unwrap(), None);
+    let keys = |plugin| store.state(&id(plugin)).unwrap().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+    assert_eq!(["a", "a-1", "b"].map(keys), [vec![], vec!["k".to_owned(), "l".to_owned()], vec!["l".to_owned()]]);
 }
 
 #[test]

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// When the fake clock starts, since the Unix epoch: 2026-01-01T00:00:00Z.
 const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
+/// What the state may have, as the real host counts it where a manifest says nothing.
+const STATE_BYTES_MAX: usize = 1 << 20;
+
 thread_local! {
     static FAKE: RefCell<Fake> = RefCell::new(Fake::new());
 }
@@ -57,6 +60,7 @@ pub(crate) struct Fake {
     pub(super) outcomes: BTreeMap<u64, Result<String>>,
     pub(super) events: Vec<(String, Value)>,
     pub(super) logs: Vec<LogLine>,
+    pub(super) state: BTreeMap<String, Vec<u8>>,
     random: u64,
 }
 
@@ -78,6 +82,7 @@ impl Fake {
             outcomes: BTreeMap::new(),
             events: Vec::new(),
             logs: Vec::new(),
+            state: BTreeMap::new(),
             random: 1,
         }
     }
@@ -108,7 +113,7 @@ impl Fake {
 
     fn outcome(op: Op) -> OpOutcome {
         match op {
-            Op::Sleep(_) => Ok(OpValue::Done),
+            Op::Sleep(_) | Op::StateFlush => Ok(OpValue::Done),
             Op::Env(name) => Ok(OpValue::Json(json!(Self::with(|fake| fake.env.get(&name).cloned())).to_string())),
             Op::Secret(name) => {
                 Ok(OpValue::Json(json!(Self::with(|fake| fake.secrets.get(&name).cloned())).to_string()))
@@ -185,11 +190,50 @@ pub(crate) fn random(length: u32) -> Vec<u8> {
     })
 }
 
+pub(crate) fn state_get(key: &str) -> Result<Option<Vec<u8>>, Failure> {
+    check_key(key)?;
+    Ok(Fake::with(|fake| fake.state.get(key).cloned()))
+}
+
+pub(crate) fn state_set(key: &str, value: &[u8]) -> Result<(), Failure> {
+    check_key(key)?;
+    Fake::with(|fake| {
+        let others = fake.state.iter().filter(|(other, _)| *other != key);
+        let bytes =
+            others.map(|(key, value)| 64 + key.len() + value.len()).sum::<usize>() + 64 + key.len() + value.len();
+        if bytes > STATE_BYTES_MAX {
+            let message = format_args!("the plugin's state would have {bytes} bytes, more than {STATE_BYTES_MAX}");
+            return Err(Failure::from(Error::new("state_full", message)));
+        }
+        fake.state.insert(key.to_owned(), value.to_vec());
+        Ok(())
+    })
+}
+
+pub(crate) fn state_delete(key: &str) -> Result<(), Failure> {
+    check_key(key)?;
+    Fake::with(|fake| drop(fake.state.remove(key)));
+    Ok(())
+}
+
+pub(crate) fn state_keys(prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, Failure> {
+    let limit = limit.min(1000) as usize;
+    let wanted = |key: &&String| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after);
+    Ok(Fake::with(|fake| fake.state.keys().filter(wanted).take(limit).cloned().collect()))
+}
+
+fn check_key(key: &str) -> Result<(), Failure> {
+    if (1..=256).contains(&key.len()) && !key.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Failure::from(Error::new("invalid_key", "a key has 1 to 256 bytes and no control characters")))
+}
+
 pub(crate) fn start_op(id: u64, op: &Op) {
     Fake::with(|fake| {
         let wait = match op {
             Op::Sleep(ns) => Duration::from_nanos(*ns),
-            Op::Invoke(_) | Op::Discover | Op::Http(_) | Op::Env(_) | Op::Secret(_) => Duration::ZERO,
+            Op::Invoke(_) | Op::Discover | Op::Http(_) | Op::Env(_) | Op::Secret(_) | Op::StateFlush => Duration::ZERO,
         };
         let due = fake.now.saturating_add(wait);
         fake.ops.insert(id, (due, op.clone()));

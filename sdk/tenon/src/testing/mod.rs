@@ -106,6 +106,13 @@ impl<P: Plugin> Host<P> {
         self
     }
 
+    /// What [`state`](crate::state) has under a key, as JSON. Before the first call, since that makes the plugin.
+    #[must_use]
+    pub fn state(self, key: &str, value: &Value) -> Self {
+        Fake::with(|fake| drop(fake.state.insert(key.to_owned(), value.to_string().into_bytes())));
+        self
+    }
+
     /// Who claims to be calling.
     #[must_use]
     pub fn caller(self, device: &str) -> Self {
@@ -146,6 +153,14 @@ impl<P: Plugin> Host<P> {
     /// The hook's failure.
     pub fn self_test(&mut self) -> Result<()> {
         self.enter(CallKind::SelfTest, "", &json!({})).map(drop)
+    }
+
+    /// Makes the plugin anew at its next entry, as after a restart of the host: its fields are new, what waited is gone, and
+    /// [`state`](crate::state) is as it was.
+    pub fn restart(&mut self) {
+        executor::clear();
+        Fake::with(|fake| fake.ops.clear());
+        self.slot = Slot::new();
     }
 
     /// Calls a function and waits for its outcome; the clock moves to whatever it waits for.
@@ -201,7 +216,7 @@ impl<P: Plugin> Host<P> {
         Fake::with(|fake| std::mem::take(&mut fake.logs))
     }
 
-    /// How many sleeps, invocations and discoveries are under way.
+    /// How many sleeps, invocations, discoveries and flushes are under way.
     #[must_use]
     pub fn waiting(&self) -> usize {
         Fake::with(|fake| fake.ops.len())

@@ -5,5 +5,6 @@
 
 mod calling;
 mod describing;
+mod keeping;
 mod logging;
 mod waiting;

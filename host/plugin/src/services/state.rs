@@ -1,0 +1,75 @@
+//! The plugin's durable key-value.
+
+use super::Services;
+use crate::state::check_key;
+use mortise_model::{Failure, Permission};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is said of a plugin that may not.
+const WHAT: &str = "keep state";
+
+impl Services {
+    /// The value of a key of the plugin's state; none where it has none. Only a grant for a single time takes it to the
+    /// disk, here and in the functions below. Dropped, that grant may be used up.
+    ///
+    /// # Errors
+    /// `permission_denied` when the plugin is not granted `state`, `invalid_key` for one that is empty, longer than 256
+    /// bytes or holds a control character.
+    pub async fn state_get(&self, key: &str) -> Result<Option<Arc<[u8]>>, Failure> {
+        check_key(key)?;
+        self.permit_now(&Permission::State, WHAT).await?;
+        count(&self.account.state.reads);
+        Ok(self.state.get(key))
+    }
+
+    /// Writes the value of a key: others see it at once, if the generation is active, and it is on disk a moment later.
+    ///
+    /// # Errors
+    /// As [`state_get`](Self::state_get); `state_full` where the plugin's state would have more than `limits.state`, and
+    /// nothing is changed then.
+    pub async fn state_set(&self, key: &str, value: &[u8]) -> Result<(), Failure> {
+        self.state_put(key, Some(value)).await
+    }
+
+    /// Removes a key. One that is not there is no error.
+    ///
+    /// # Errors
+    /// As [`state_get`](Self::state_get).
+    pub async fn state_delete(&self, key: &str) -> Result<(), Failure> {
+        self.state_put(key, None).await
+    }
+
+    /// The first `limit` keys that begin with `prefix` and come after `after`, in the order of their bytes; at most 1,000.
+    ///
+    /// # Errors
+    /// `permission_denied` when the plugin is not granted `state`.
+    pub async fn state_keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, Failure> {
+        self.permit_now(&Permission::State, WHAT).await?;
+        count(&self.account.state.reads);
+        Ok(self.state.keys(prefix, after, limit))
+    }
+
+    /// Waits until what was written before is on disk. Cancel safe.
+    ///
+    /// # Errors
+    /// `permission_denied` when the plugin is not granted `state`, `not_active` before the generation serves,
+    /// `state_not_saved` when the disk refuses (what was written stays in memory, and is tried again), `stopped` once the
+    /// plugin is uninstalled.
+    pub async fn state_flush(&self) -> Result<(), Failure> {
+        self.permit_now(&Permission::State, WHAT).await?;
+        self.state.flush().await
+    }
+
+    async fn state_put(&self, key: &str, value: Option<&[u8]>) -> Result<(), Failure> {
+        check_key(key)?;
+        self.permit_now(&Permission::State, WHAT).await?;
+        let put = self.state.put(key, value, self.limits().state);
+        count(if put.is_ok() { &self.account.state.writes } else { &self.account.state.refused });
+        put
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
