@@ -33,6 +33,8 @@ pub(crate) enum Mode {
     Install,
     /// From the start of the process to the first answered `get_status`.
     Start,
+    /// Calls of `echo` at a steady pace, alone and beside plugins that take what they can get.
+    Noisy,
     /// The other side of `echo`: answers, and does nothing else.
     #[command(hide = true)]
     Bare {
@@ -60,7 +62,7 @@ pub(crate) struct Plan {
     /// The broker's binary.
     #[arg(long, global = true, env = "NATS_SERVER", default_value = "nats-server")]
     pub(crate) nats_server: PathBuf,
-    /// Rounds of `echo`, each driving both sides at every number in flight.
+    /// Rounds of `echo`, each driving both sides at every number in flight, and of `noisy`, each beside every noise.
     #[arg(long, global = true)]
     rounds: Option<u32>,
     /// Length of one drive, in milliseconds.

@@ -31,7 +31,8 @@ fn main() -> anyhow::Result<()> {
             modes::awaits::run(&arguments.plan)?;
             modes::status::run(&arguments.plan)?;
             modes::install::run(&arguments.plan)?;
-            modes::start::run(&arguments.plan)
+            modes::start::run(&arguments.plan)?;
+            modes::noisy::run(&arguments.plan)
         }
         Mode::Echo => modes::echo::run(&arguments.plan),
         Mode::Reloads => modes::reloads::run(&arguments.plan),
@@ -39,5 +40,6 @@ fn main() -> anyhow::Result<()> {
         Mode::Status => modes::status::run(&arguments.plan),
         Mode::Install => modes::install::run(&arguments.plan),
         Mode::Start => modes::start::run(&arguments.plan),
+        Mode::Noisy => modes::noisy::run(&arguments.plan),
     }
 }

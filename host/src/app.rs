@@ -77,6 +77,7 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
             signal = signals.next() => { info!(signal, "stopping"); Ok(()) }
             failed = async { tokio::try_join!(run, manage) } => failed.map(drop),
             () = follow_policy(config.policy.file, hang_up, &app.manager) => Ok(()),
+            () = app.manager.keep_quarantine() => Ok(()),
         }
     };
     let second = async {
@@ -205,10 +206,7 @@ impl App {
             outbox: outbox.clone(),
             peers: peers.clone(),
             authority: authority.clone(),
-            surroundings: Surroundings {
-                own_dirs: vec![config.capabilities_dir.clone(), config.state_dir.clone()],
-                ..config.surroundings.clone()
-            },
+            surroundings: Surroundings { own_paths: config.own_paths(), ..config.surroundings.clone() },
         });
         let registry = Registry::start(RegistryParts {
             device: card.id.clone(),
@@ -253,6 +251,7 @@ impl App {
             outbox: outbox.clone(),
         };
         let manager = Manager::install(parts, &routes)?;
+        manager.recall_quarantine().await;
         if config.auto_load {
             // Before there is a way in: nobody finds a host without the plugins that it is about to load.
             manager.announce().await;

@@ -5,24 +5,28 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::Workspace;
 use crate::{command, environment, guest_toolchain, guests, packages};
 
-/// `cargo xtask bench [--quick]`.
+/// `cargo xtask bench [--quick] [--noisy]`.
 pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
-    let quick: &[&str] = match arguments {
-        [] => &[],
-        ["--quick"] => &["--quick"],
-        [other, ..] => bail!("`bench` has no option `{other}`"),
-    };
+    if let Some(other) = arguments.iter().find(|argument| !["--quick", "--noisy"].contains(argument)) {
+        bail!("`bench` has no option `{other}`");
+    }
+    let quick: &[&str] = if arguments.contains(&"--quick") { &["--quick"] } else { &[] };
+    let is_noisy = arguments.contains(&"--noisy");
     packages::ensure(&[packages::NATS])?;
     guests::build(workspace, &guest_toolchain::find()?, &[])?;
     workspace.build_binaries(&["mortise", "mortise-bench"])?;
     let mut bench = command::new(workspace.binary("mortise-bench"));
     bench
+        .args(is_noisy.then_some("noisy"))
         .args(quick)
         .current_dir(&workspace.root)
         .env("MORTISE_BIN", workspace.binary("mortise"))
         .env("MORTISE_GUESTS", workspace.guests().join("plugins"))
         .env("NATS_SERVER", environment::find_program("nats-server").context("`nats-server` is missing")?);
     command::run(&mut bench)?;
+    if is_noisy {
+        return Ok(());
+    }
     // The release profile: that of benches would compile every dependency once more.
     let mut warm_call = workspace.cargo();
     warm_call

@@ -19,6 +19,7 @@ mod interop;
 mod layer_table;
 mod layers;
 mod licence;
+mod limits;
 mod packages;
 mod python;
 mod run;
@@ -49,7 +50,7 @@ cargo xtask <command>
        <target> <file>       one input once
   docker-test [-- args…]     builds the container image, runs it with `compose.yaml` and drives it with the published
                              Python packages; needs Docker; args go to pytest
-  bench [--quick]            throughput and latency over NATS, and the cost of one warm call
+  bench [--quick] [--noisy]  throughput and latency over NATS, and the cost of one warm call; or noisy neighbours alone
   packages [--install]       list the apt, pip and npm packages that the commands above need
 
 environment:

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::Workspace;
 use crate::{
     bench, build_cache, command, dependencies, environment, fixtures, folder, fuzz, guest_toolchain, guests, interop,
-    layers, packages,
+    layers, limits, packages,
 };
 
 struct Phase {
@@ -25,6 +25,7 @@ const PHASES: &[Phase] = &[
     },
     Phase { name: "fmt", about: "rustfmt over the host, the SDK and the plugins", run: fmt },
     Phase { name: "layers", about: "crates against the layer table of docs/ARCHITECTURE.md", run: layers::check },
+    Phase { name: "limits", about: "a test for each limit that a manifest may set", run: limits::check },
     Phase { name: "dependencies", about: "licences and versions against deny.toml", run: dependencies::check },
     Phase { name: "guests", about: "every guest plugin; no fixture that no test runs", run: build_guests },
     Phase { name: "sdk", about: "native tests and clippy of the SDK and the plugins", run: sdk },

@@ -83,7 +83,9 @@ impl fmt::Display for AddressClass {
 
 fn of_v4(address: Ipv4Addr) -> AddressClass {
     match address.octets() {
-        [169, 254, 169, 254] | [169, 254, 170, 2] | [100, 100, 100, 200] => AddressClass::CloudMetadata,
+        [169, 254, 169 | 170, _] | [169, 254, 42, 42] | [168, 63, 129, 16] | [100, 100, 100, 200] => {
+            AddressClass::CloudMetadata
+        }
         [0, ..] => AddressClass::Unspecified,
         [127, ..] => AddressClass::Loopback,
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => AddressClass::Private,
@@ -104,7 +106,9 @@ fn of_v6(address: Ipv6Addr) -> AddressClass {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => AddressClass::Unspecified,
         [0, 0, 0, 0, 0, 0, 0, 1] => AddressClass::Loopback,
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => AddressClass::CloudMetadata,
+        [0xfd00, 0xec2, 0, 0, 0, 0, ..]
+        | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
+        | [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42] => AddressClass::CloudMetadata,
         // Mapped; translated (RFC 2765); NAT64.
         [0, 0, 0, 0, 0, 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]

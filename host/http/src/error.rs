@@ -83,6 +83,9 @@ impl HttpError {
             Some(error) => return Self::Resolve(error),
             None => {}
         }
+        if source.is_builder() {
+            return Self::Url;
+        }
         if !source.is_connect() {
             return Self::Interrupted(source);
         }

@@ -16,7 +16,7 @@ pub use resolver::{Reach, ResolveError};
 pub use tls::{TlsError, check_authorities};
 
 use mortise_model::{HttpRequest, HttpResponse};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Method, Response, Url};
 use resolver::GuardedResolver;
 use std::net::{IpAddr, SocketAddr};
@@ -26,9 +26,12 @@ use std::time::Duration;
 /// For each connection: name, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection without a request is kept, and how many of them to one host.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-const IDLE_PER_HOST_MAX: usize = 8;
+/// How long a connection without a request is kept at least, and how many of them to one host.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+const IDLE_PER_HOST_MAX: usize = 2;
+
+/// How much of a body room is made for on the server's word, in bytes.
+const ANNOUNCED_BYTES_MAX: usize = 64 << 10;
 
 /// Header fields of one message, and the bytes of their names and values together.
 const HEADERS_MAX: usize = 100;
@@ -58,8 +61,12 @@ pub fn client_builder(
     ca_files: &[PathBuf],
     resolve: &[(String, SocketAddr)],
 ) -> Result<ClientBuilder, TlsError> {
-    Ok(Client::builder()
-        .tls_backend_preconfigured(tls::client_config(ca_files)?)
+    Ok(builder(tls::client_config(ca_files)?, reach, resolve))
+}
+
+fn builder(tls: rustls::ClientConfig, reach: Reach, resolve: &[(String, SocketAddr)]) -> ClientBuilder {
+    Client::builder()
+        .tls_backend_preconfigured(tls)
         .http1_only()
         // The address that is checked must be the one that is connected to.
         .no_proxy()
@@ -67,7 +74,7 @@ pub fn client_builder(
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
-        .user_agent(concat!("mortise/", env!("CARGO_PKG_VERSION"))))
+        .user_agent(concat!("mortise/", env!("CARGO_PKG_VERSION")))
 }
 
 /// Whether `url` names an address instead of a host, and one that is out of reach. Names are checked when they have been
@@ -84,7 +91,25 @@ pub fn check_address(url: &Url, reach: &Reach) -> Result<(), (IpAddr, AddressCla
     }
 }
 
-/// Sends the requests of plugins over connections that are kept for a while. Clones share them.
+/// What clients that may go to the same places have in common.
+#[derive(Debug)]
+pub struct HttpRules {
+    tls: rustls::ClientConfig,
+    reach: Reach,
+}
+
+impl HttpRules {
+    /// Lets clients go within `reach`. Blocks while it reads certificates.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn new(reach: Reach, ca_files: &[PathBuf]) -> Result<Self, TlsError> {
+        Ok(Self { tls: tls::client_config(ca_files)?, reach })
+    }
+}
+
+/// Sends the requests of one plugin over connections that are kept for a while and that nobody else uses. Clones share
+/// them.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     client: Client,
@@ -92,12 +117,13 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// A client within `reach`. Blocks while it reads certificates.
+    /// A client under `rules`.
     ///
     /// # Errors
-    /// [`TlsError`].
-    pub fn new(reach: Reach, ca_files: &[PathBuf]) -> Result<Self, HttpError> {
-        let client = client_builder(reach.clone(), ca_files, &[])?
+    /// [`HttpError::Client`].
+    pub fn new(rules: &HttpRules) -> Result<Self, HttpError> {
+        let reach = rules.reach.clone();
+        let client = builder(rules.tls.clone(), reach.clone(), &[])
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
@@ -121,6 +147,9 @@ impl HttpClient {
         let mut outgoing = self.client.request(method, url).headers(headers);
         if !request.body.is_empty() {
             outgoing = outgoing.body(request.body);
+        } else if !matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "DELETE") {
+            // A method that means to send something says so, too, where that is nothing (RFC 9110, 8.6).
+            outgoing = outgoing.header(CONTENT_LENGTH, 0);
         }
         let response = outgoing.send().await.map_err(HttpError::of)?;
         let status = response.status().as_u16();
@@ -161,7 +190,7 @@ async fn body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, HttpE
     if announced.is_some_and(|length| length > bytes_max) {
         return Err(HttpError::TooLarge { bytes_max });
     }
-    let mut body = Vec::with_capacity(announced.unwrap_or_default());
+    let mut body = Vec::with_capacity(announced.unwrap_or_default().min(ANNOUNCED_BYTES_MAX));
     while let Some(chunk) = response.chunk().await.map_err(HttpError::of)? {
         if body.len() + chunk.len() > bytes_max {
             return Err(HttpError::TooLarge { bytes_max });

@@ -7,8 +7,9 @@ use crate::AddressClass;
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// A name has no use for more addresses than this.
 const ADDRESSES_MAX: usize = 16;
@@ -98,16 +99,25 @@ impl Resolve for GuardedResolver {
     }
 }
 
+/// Look-ups under way at once: each holds a thread for as long as the system takes, whoever has given up waiting for it.
+static LOOK_UPS: Semaphore = Semaphore::const_new(16);
+
 async fn look_up(host: &str, fixed: &[(String, SocketAddr)]) -> Result<Vec<SocketAddr>, ResolveError> {
     let given = fixed.iter().filter(|(name, _)| name.eq_ignore_ascii_case(host));
     let given: Vec<SocketAddr> = given.map(|&(_, address)| address).collect();
     if !given.is_empty() {
         return Ok(given);
     }
-    // Port 0 stands for the URL's own.
-    let found = tokio::net::lookup_host((host, 0)).await;
-    let found = found.map_err(|source| ResolveError::Lookup { host: host.to_owned(), source: Arc::new(source) })?;
-    Ok(found.take(ADDRESSES_MAX).collect())
+    // The semaphore is never closed.
+    let place = LOOK_UPS.acquire().await;
+    let name = host.to_owned();
+    let found = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        // Port 0 stands for the URL's own.
+        Ok((name.as_str(), 0).to_socket_addrs()?.take(ADDRESSES_MAX).collect())
+    });
+    let found = found.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    found.map_err(|source| ResolveError::Lookup { host: host.to_owned(), source: Arc::new(source) })
 }
 
 /// The addresses that may be connected to. Where none may, the first one says why.

@@ -119,6 +119,7 @@ fn stats(stats: &Stats) -> Value {
         "latency_ms": latency,
         "ticks": outcomes(stats.ticks),
         "losses": stats.losses,
+        "refused": stats.refused,
         "events": metering(stats.events),
         "mesh_calls": metering(stats.mesh_calls),
         "http": {

@@ -55,8 +55,13 @@ impl Backend for HostBackend {
         self.outbox.push(event, &payload);
     }
 
-    async fn http(&self, request: HttpRequest, body_bytes_max: usize) -> Result<HttpResponse, Failure> {
-        self.outgoing.send(request, body_bytes_max).await
+    async fn http(
+        &self,
+        plugin: &PluginId,
+        request: HttpRequest,
+        body_bytes_max: usize,
+    ) -> Result<HttpResponse, Failure> {
+        self.outgoing.send(plugin, request, body_bytes_max).await
     }
 
     fn env(&self, name: &VariableName) -> Option<String> {

@@ -26,6 +26,7 @@ mod outgoing;
 mod permissions;
 mod plan;
 mod probation;
+mod quarantine;
 mod refusal;
 mod repeat;
 mod signature;

@@ -32,7 +32,7 @@ impl Manager {
         let id = PluginId::new(given).map_err(|error| not_loaded().detail(error.to_string()))?;
         let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
         let removed = operation.remove().await.map_err(|error| stopping(&error))?;
-        // One that failed does not serve, and yet the next start would try it again.
+        // One that failed does not serve, and yet the next start would try it again. One in quarantine leaves it.
         if removed.is_none() && !self.is_wanted(&id).await {
             return Err(not_loaded());
         }
@@ -54,11 +54,11 @@ impl Manager {
         Ok(reply)
     }
 
-    /// Whether the record has the plugin loaded at the next start.
+    /// Whether the record has the plugin anything but unloaded.
     async fn is_wanted(&self, id: &PluginId) -> bool {
         let wanted = id.clone();
         let installed = self.on_disk(move |depot| depot.installed(&wanted)).await;
-        installed.ok().flatten().is_some_and(|installed| installed.desired == Desired::Loaded)
+        installed.ok().flatten().is_some_and(|installed| installed.desired != Desired::Unloaded)
     }
 
     async fn load_from_folder(&self, arguments: &Arguments, verb: Verb) -> Result<Value, Refusal> {

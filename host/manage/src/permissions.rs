@@ -79,6 +79,13 @@ impl Manager {
         let this_version = arguments.optional_flag("this_version")?.unwrap_or(false);
         let now = Timestamp::now();
         let expires_at = arguments.optional_text("expires_in")?.map(|text| expiry(now, text)).transpose()?;
+        if matches!(permission, Permission::Files(_)) && (once || expires_at.is_some()) {
+            return Err(Refusal::new(
+                "invalid_argument",
+                format!("`{permission}` cannot be granted for a time or once"),
+            )
+            .hint("an instance has its folders for as long as it lives: grant it, and revoke it later"));
+        }
         let asking = self.asking(arguments).await.map_err(|refusal| match refusal.code {
             "not_installed" => refusal.hint("install it first, with `load` false if it does not start without"),
             _ => refusal,
@@ -103,7 +110,9 @@ impl Manager {
                 .hint("revoke some, or grant a pattern with `*` in place of many"),
         })?;
         info!(plugin = %id, %permission, once, "a permission was granted");
-        Ok(json!({"status": "success", "plugin_id": id, "grant": value}))
+        let mut answer = json!({"status": "success", "plugin_id": id, "grant": value});
+        insert(&mut answer, "hint", reload_hint(id, &permission));
+        Ok(answer)
     }
 
     pub(crate) async fn revoke(&self, arguments: &Arguments) -> Result<Value, Refusal> {
@@ -132,7 +141,9 @@ impl Manager {
         }
         let revoked: Vec<String> = revoked.iter().map(ToString::to_string).collect();
         info!(plugin = %id, %permission, "a permission was revoked");
-        Ok(json!({"status": "success", "plugin_id": id, "revoked": revoked}))
+        let mut answer = json!({"status": "success", "plugin_id": id, "revoked": revoked});
+        insert(&mut answer, "hint", reload_hint(&id, &permission));
+        Ok(answer)
     }
 
     /// What an install or a load tells of what a plugin asks for and does not have.
@@ -212,6 +223,12 @@ fn word(by: By) -> &'static str {
         By::Policy => "policy",
         By::Grant | By::GrantOnce => "grant",
     }
+}
+
+/// What is left to do where an instance has what it was granted from its beginning.
+fn reload_hint(id: &PluginId, permission: &Permission) -> Option<String> {
+    let is_kept = matches!(permission, Permission::Files(_));
+    is_kept.then(|| format!("the instance that runs keeps the folders that it has: `mortise deploy reload {id}`"))
 }
 
 fn permission(arguments: &Arguments) -> Result<Permission, Refusal> {

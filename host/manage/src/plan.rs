@@ -15,7 +15,7 @@ use crate::signature::Arguments;
 use crate::status::conflicts;
 use crate::versions::source_value;
 use mortise_delivery::{IfExists, StagedPlugin, Uploads};
-use mortise_model::{Description, Digest, PluginId};
+use mortise_model::{Description, Digest, Limits, PluginId};
 use mortise_plugin::{Outlook, PrepareError};
 use mortise_rpc::Origin;
 use serde_json::{Map, Value, json};
@@ -130,8 +130,10 @@ impl Manager {
     async fn plan(&self, plugin: &StagedPlugin) -> Result<Plan, Refusal> {
         let id = &plugin.id;
         let refused = |error: PrepareError| change_refusal(id, &ChangeError::Prepare(error), Verb::Plan);
-        let outlook =
-            self.registry.describe(package_of_staged(plugin, plugin.manifest.limits.clone())).await.map_err(refused)?;
+        // One that asks for more than it may have describes itself with what others have.
+        let limits = self.authority.limits(asker_of_staged(plugin), &plugin.manifest);
+        let limits = limits.unwrap_or_else(|_| Limits::for_runtime(plugin.manifest.runtime));
+        let outlook = self.registry.describe(package_of_staged(plugin, limits)).await.map_err(refused)?;
         let before = self.before(id).await?;
         let mut changes = changes(plugin, &outlook, before.as_ref());
         // What the policy and grants say of it is no part of what was agreed to: to grant something changes no plan.

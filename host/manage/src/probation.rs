@@ -6,8 +6,8 @@ use crate::manager::Manager;
 use crate::object::insert;
 use mortise_model::PluginId;
 use mortise_plugin::{Health, Outcomes, RunningPlugin};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::warn;
@@ -41,6 +41,8 @@ impl Default for ProbationConfig {
 pub(crate) struct Probations {
     // A std mutex: held to put in or take out one entry.
     watches: Mutex<HashMap<PluginId, AbortOnDropHandle<()>>>,
+    /// Plugins that have failed it and are about to be rolled back. Held for a moment as well.
+    taking_back: Mutex<HashSet<PluginId>>,
 }
 
 impl Probations {
@@ -51,6 +53,15 @@ impl Probations {
     fn take(&self, id: &PluginId) {
         let watch = self.watches.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         drop(watch);
+    }
+
+    /// Whether the plugin has failed its probation and is about to be rolled back.
+    pub(crate) fn is_taking_back(&self, id: &PluginId) -> bool {
+        self.taking_back().contains(id)
+    }
+
+    fn taking_back(&self) -> MutexGuard<'_, HashSet<PluginId>> {
+        self.taking_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,9 +85,11 @@ impl Manager {
                 if let Some(reason) = fault(&running.health(), running.outcomes(), before, config) {
                     let manager_of_task = Arc::clone(&manager);
                     // A task of its own: what it does ends this watch.
-                    manager
-                        .tasks()
-                        .spawn(async move { manager_of_task.take_back(plugin, running, back_to, reason).await });
+                    manager.probations.taking_back().insert(plugin.clone());
+                    manager.tasks().spawn(async move {
+                        manager_of_task.take_back(plugin.clone(), running, back_to, reason).await;
+                        manager_of_task.probations.taking_back().remove(&plugin);
+                    });
                     return;
                 }
             }

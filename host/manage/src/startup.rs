@@ -55,11 +55,7 @@ impl Manager {
         let mut seen: BTreeSet<PluginId> = desired.keys().cloned().collect();
         let recorded = desired.into_iter().filter_map(|(id, desired)| match desired {
             Desired::Loaded => Some(id),
-            Desired::Unloaded => None,
-            Desired::Quarantined { reason } => {
-                warn!(plugin = %id, reason, "left a plugin in quarantine; `load_plugin` takes it out");
-                None
-            }
+            Desired::Unloaded | Desired::Quarantined { .. } => None,
         });
         let recorded: Vec<PluginId> = recorded.collect();
         let new = folders.into_iter().filter_map(|folder| match PluginId::new(&folder.name) {

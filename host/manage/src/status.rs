@@ -25,6 +25,13 @@ impl Manager {
                 _ => None,
             })
             .collect();
+        let quarantined: Map<String, Value> = snapshot
+            .iter()
+            .filter_map(|plugin| match &plugin.state {
+                PluginState::Quarantined { reason } => Some((plugin.id.to_string(), reason.as_str().into())),
+                _ => None,
+            })
+            .collect();
         json!({
             "status": "success",
             "connected": self.client.is_connected(),
@@ -44,6 +51,7 @@ impl Manager {
             "host": {"name": "mortise", "version": env!("CARGO_PKG_VERSION")},
             "preparing_plugins": preparing,
             "failed_plugins": failed,
+            "quarantined_plugins": quarantined,
             "policy": {
                 "profile": if self.authority.policy().is_development() { "development" } else { "strict" },
                 // Where the file lies and what it says is the operator's business.
@@ -104,6 +112,10 @@ fn available(folder: &ListedFolder, plugin: Option<&PluginStatus>) -> Value {
     match plugin.map(|plugin| &plugin.state) {
         Some(PluginState::Failed { reason }) => insert(&mut entry, "error", reason.as_str()),
         Some(state @ PluginState::Preparing) => insert(&mut entry, "state", state.word()),
+        Some(state @ PluginState::Quarantined { reason }) => {
+            insert(&mut entry, "state", state.word());
+            insert(&mut entry, "quarantine_reason", reason.as_str());
+        }
         Some(PluginState::Running) | None => {}
     }
     entry
@@ -136,7 +148,7 @@ fn details(plugin: &PluginStatus, running: &RunningPlugin) -> Value {
     let health = running.health();
     let events: Vec<&str> = running.description().events.iter().map(|event| event.name.as_str()).collect();
     insert(&mut value, "type", running.package().manifest.runtime.name());
-    insert(&mut value, "state", plugin.state.word());
+    insert(&mut value, "state", if running.is_degraded() { "degraded" } else { plugin.state.word() });
     insert(&mut value, "generation", running.generation());
     insert(&mut value, "incarnation", running.incarnation());
     insert(&mut value, "tree_digest", running.package().tree.to_string());

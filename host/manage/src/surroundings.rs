@@ -4,8 +4,14 @@ use crate::blocking::blocking;
 use mortise_model::{Failure, FileAccess, VariableName};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use tokio::sync::Semaphore;
+
+/// Secrets that are read at once.
+static READS: Semaphore = Semaphore::const_new(4);
 
 /// The longest secret, in bytes.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -19,8 +25,8 @@ pub struct Surroundings {
     pub secrets: BTreeMap<String, String>,
     /// Folder with one file for each secret, which is looked at first.
     pub secrets_dir: Option<PathBuf>,
-    /// Folders of the host itself, of which no plugin is ever given anything: absolute, and may not exist.
-    pub own_dirs: Vec<PathBuf>,
+    /// Files and folders of the host itself, of which no plugin is ever given anything: absolute, and may not exist.
+    pub own_paths: Vec<PathBuf>,
 }
 
 impl fmt::Debug for Surroundings {
@@ -43,7 +49,7 @@ impl Surroundings {
         if !real.is_dir() {
             return Err(refused("it is no folder".to_owned()));
         }
-        let own = self.own_dirs.iter().chain(&self.secrets_dir);
+        let own = self.own_paths.iter().chain(&self.secrets_dir);
         // One that does not exist yet is where its path says.
         let mut own = own.map(|own| own.canonicalize().unwrap_or_else(|_| own.clone()));
         if own.any(|own| own.starts_with(&real) || real.starts_with(&own)) {
@@ -58,7 +64,13 @@ impl Surroundings {
             let (path, secret) = (folder.join(name.as_str()), name.to_string());
             let failed =
                 move |reason: String| Failure::new("secret_unreadable", format!("secret `{secret}`: {reason}"));
-            let found = blocking(move || read(&path).map_err(failed)).await?;
+            // The semaphore is never closed.
+            let place = READS.acquire().await;
+            let found = blocking(move || {
+                let _place = place;
+                read(&path).map_err(failed)
+            })
+            .await?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -68,12 +80,13 @@ impl Surroundings {
 }
 
 fn read(path: &Path) -> Result<Option<String>, String> {
-    let file = match std::fs::File::open(path) {
+    // Whoever opens a pipe otherwise waits for somebody to write.
+    let without_waiting = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = match OpenOptions::new().read(true).custom_flags(without_waiting).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
-    // Whoever waits for a pipe waits for ever.
     if !file.metadata().map_err(|error| error.to_string())?.is_file() {
         return Err("it is no file".to_owned());
     }
@@ -100,7 +113,7 @@ mod tests {
         }
         std::fs::write(root.join("data/file"), "").unwrap();
         std::os::unix::fs::symlink(root.join("other"), root.join("data/link")).unwrap();
-        let surroundings = Surroundings { own_dirs: vec![root.join("own/state")], ..Surroundings::default() };
+        let surroundings = Surroundings { own_paths: vec![root.join("own/state")], ..Surroundings::default() };
         let check = |folder: &str| {
             let access = FileAccess::new(root.join(folder).to_str().unwrap(), false).unwrap();
             surroundings.check_folder(&access).map_err(|failure| failure.message)
@@ -129,12 +142,15 @@ mod tests {
         };
         std::fs::write(folder.path().join("a"), "by file\n").unwrap();
         std::fs::create_dir(folder.path().join("folder")).unwrap();
+        let pipe = (folder.path().join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, pipe.0, pipe.1, pipe.2, 0).unwrap();
         std::fs::write(folder.path().join("large"), vec![b'x'; (64 << 10) + 1]).unwrap();
         let secret = async |name| surroundings.secret(&VariableName::new(name).unwrap()).await;
         assert_eq!(secret("a").await, Ok(Some("by file".to_owned())));
         assert_eq!(secret("b").await, Ok(Some("by env".to_owned())));
         assert_eq!(secret("c").await, Ok(None));
         assert_eq!(secret("folder").await.unwrap_err().message, "secret `folder`: it is no file");
+        assert_eq!(secret("pipe").await.unwrap_err().message, "secret `pipe`: it is no file");
         assert_eq!(secret("large").await.unwrap_err().message, "secret `large`: it has more than 65536 bytes");
         assert!(!format!("{surroundings:?}").contains("by env"));
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Texts for people, in answers. What else is a path there is so by the wire contract (10.3).
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 10] = [
     "message",
     "detail",
     "hint",
@@ -15,6 +15,7 @@ const TEXTS: [&str; 9] = [
     "failed_plugins",
     "reason",
     "quarantine_reason",
+    "quarantined_plugins",
 ];
 
 /// Refusals whose message has a path by the wire contract (10.3).

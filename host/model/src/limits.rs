@@ -32,6 +32,8 @@ pub struct Limits {
     pub start_timeout: Duration,
     /// The `stop` hook.
     pub stop_timeout: Duration,
+    /// Calls of a generation that has a successor; none means their own deadlines.
+    pub drain_timeout: Option<Duration>,
     /// A result's JSON text.
     pub result: ByteSize,
     /// An event's JSON text.
@@ -113,7 +115,7 @@ pub enum LimitError {
 }
 
 /// What a manifest may set.
-const SUPPORTED: [&str; 21] = [
+const SUPPORTED: [&str; 22] = [
     "memory",
     "stack",
     "tables",
@@ -126,6 +128,7 @@ const SUPPORTED: [&str; 21] = [
     "cpu_per_minute",
     "start_timeout",
     "stop_timeout",
+    "drain_timeout",
     "result",
     "event",
     "log_line",
@@ -138,7 +141,7 @@ const SUPPORTED: [&str; 21] = [
 ];
 
 /// Limits that the manifest format knows and this version does not keep: accepting one would be a promise.
-const UNSUPPORTED: [&str; 2] = ["drain_timeout", "disk"];
+const UNSUPPORTED: [&str; 1] = ["disk"];
 
 impl Default for Limits {
     fn default() -> Self {
@@ -155,6 +158,7 @@ impl Default for Limits {
             cpu_per_minute: Duration::from_secs(60),
             start_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(5),
+            drain_timeout: None,
             result: ByteSize::mib(1),
             event: ByteSize::kib(256),
             log_line: ByteSize::kib(16),
@@ -194,13 +198,14 @@ impl Limits {
         cpu_per_minute: Duration::from_secs(60),
         start_timeout: Duration::from_secs(600),
         stop_timeout: Duration::from_secs(60),
+        drain_timeout: None,
         result: ByteSize::mib(8),
         event: ByteSize::mib(8),
         log_line: ByteSize::mib(1),
         events_per_second: 100_000,
         log_lines_per_second: 100_000,
         mesh_calls_per_second: 100_000,
-        http_requests: 1000,
+        http_requests: 64,
         http_requests_per_second: 100_000,
         state: ByteSize::mib(64),
     };
@@ -227,6 +232,10 @@ impl Limits {
                 "cpu_per_minute" => limits.cpu_per_minute = span("cpu_per_minute", self.cpu_per_minute, value)?,
                 "start_timeout" => limits.start_timeout = span("start_timeout", self.start_timeout, value)?,
                 "stop_timeout" => limits.stop_timeout = span("stop_timeout", self.stop_timeout, value)?,
+                "drain_timeout" => {
+                    limits.drain_timeout =
+                        Some(span("drain_timeout", self.drain_timeout.unwrap_or(Duration::MAX), value)?);
+                }
                 "result" => limits.result = size("result", self.result, value)?,
                 "event" => limits.event = size("event", self.event, value)?,
                 "log_line" => limits.log_line = size("log_line", self.log_line, value)?,
@@ -273,6 +282,7 @@ impl Limits {
             cpu_per_minute: self.cpu_per_minute.min(ceiling.cpu_per_minute),
             start_timeout: self.start_timeout.min(ceiling.start_timeout),
             stop_timeout: self.stop_timeout.min(ceiling.stop_timeout),
+            drain_timeout: self.drain_timeout.into_iter().chain(ceiling.drain_timeout).min(),
             result: self.result.min(ceiling.result),
             event: self.event.min(ceiling.event),
             log_line: self.log_line.min(ceiling.log_line),
@@ -304,6 +314,7 @@ impl Limits {
             "cpu_per_minute": span(self.cpu_per_minute),
             "start_timeout": span(self.start_timeout),
             "stop_timeout": span(self.stop_timeout),
+            "drain_timeout": self.drain_timeout.map(span),
             "result": self.result.to_string(),
             "event": self.event.to_string(),
             "log_line": self.log_line.to_string(),
@@ -410,7 +421,7 @@ mod tests {
         let asked = json!({
             "memory": "32MiB", "stack": "512KiB", "tables": 10, "instances": 1, "concurrency": 1, "queue": 7,
             "call_timeout": "30s", "routine_timeout": "1s", "turn": "100ms", "cpu_per_minute": "3s",
-            "start_timeout": "2s", "stop_timeout": "1s",
+            "start_timeout": "2s", "stop_timeout": "1s", "drain_timeout": "3s",
             "result": "1KiB", "event": "2KiB", "log_line": "80B", "events_per_second": 5, "log_lines_per_second": 6,
             "mesh_calls_per_second": 7, "http_requests": 2, "http_requests_per_second": 9, "state": "4KiB",
         });
@@ -431,6 +442,7 @@ mod tests {
             cpu_per_minute: Duration::from_secs(3),
             start_timeout: Duration::from_secs(2),
             stop_timeout: Duration::from_secs(1),
+            drain_timeout: Some(Duration::from_secs(3)),
             result: ByteSize::kib(1),
             event: ByteSize::kib(2),
             log_line: ByteSize(80),
@@ -483,6 +495,7 @@ mod tests {
         }
     }
 
+    /// Limit: `instances`.
     #[test]
     fn what_this_version_does_not_keep_is_refused_by_name() {
         for name in UNSUPPORTED {

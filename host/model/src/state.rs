@@ -13,6 +13,11 @@ pub enum PluginState {
         /// One line for the operator.
         reason: String,
     },
+    /// Taken out of service by the host, until somebody loads it.
+    Quarantined {
+        /// One line for the operator.
+        reason: String,
+    },
 }
 
 impl PluginState {
@@ -23,6 +28,7 @@ impl PluginState {
             Self::Preparing => "preparing",
             Self::Running => "running",
             Self::Failed { .. } => "failed",
+            Self::Quarantined { .. } => "quarantined",
         }
     }
 }

@@ -5,12 +5,14 @@ use crate::log::PluginLog;
 use crate::rate::Rate;
 use crate::redaction::Redaction;
 use histogram::{AtomicHistogram, Config};
-use mortise_model::PluginId;
+use mortise_model::{Failure, PluginId};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Latencies in microseconds, told to within 3 % (2^5 steps from one power of two to the next) and up to 19 hours.
@@ -34,6 +36,10 @@ pub struct Account {
     pub(crate) denied: AtomicU64,
     /// Instances lost, by the stable word of the reason. The std mutex is held for a look-up.
     losses: Mutex<BTreeMap<&'static str, u64>>,
+    /// What the host refused it, or answered in its place, by the stable word of the reason. As above.
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    /// Told when a generation has lost too many instances.
+    pub(crate) too_many_losses: Arc<Notify>,
 }
 
 /// The calls of a plugin's functions.
@@ -88,6 +94,9 @@ pub struct Stats {
     pub ticks: Outcomes,
     /// Instances lost, by the stable word of the reason.
     pub losses: BTreeMap<&'static str, u64>,
+    /// What the host refused it, or answered in its place, by the stable word of the reason; without what is counted
+    /// elsewhere here. `not_started` and `not_stopped`: a generation that could not be prepared, a stop hook that failed.
+    pub refused: BTreeMap<&'static str, u64>,
     /// Events emitted, and those refused since there were too many.
     pub events: Metering,
     /// Invocations of other devices and looks at who is there, and those refused since there were too many.
@@ -143,6 +152,10 @@ impl Account {
     /// Of a plugin that has done nothing yet.
     #[must_use]
     pub fn new(plugin: PluginId) -> Self {
+        Self::telling(plugin, Arc::default())
+    }
+
+    fn telling(plugin: PluginId, too_many_losses: Arc<Notify>) -> Self {
         Self {
             log: PluginLog::new(plugin),
             calls: Calls {
@@ -158,11 +171,26 @@ impl Account {
             state: StateUse::default(),
             denied: AtomicU64::new(0),
             losses: Mutex::default(),
+            refused: Mutex::default(),
+            too_many_losses,
         }
     }
 
     pub(crate) fn count_loss(&self, code: &'static str) {
         *self.losses.lock().unwrap_or_else(PoisonError::into_inner).entry(code).or_default() += 1;
+    }
+
+    pub(crate) fn count_refusal(&self, code: &'static str) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(code).or_default() += 1;
+    }
+
+    /// Counts a failure in the host's words that is counted nowhere else.
+    pub(crate) fn count_failure(&self, failure: &Failure) {
+        match failure.code {
+            // The plugin's own words, and what an instance that was lost leaves behind.
+            Cow::Owned(_) | Cow::Borrowed("error" | "trap" | "turn_limit") => {}
+            Cow::Borrowed(code) => self.count_refusal(code),
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -171,6 +199,7 @@ impl Account {
             latency: self.calls.latency(),
             ticks: self.ticks.outcomes(),
             losses: self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            refused: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             events: self.events.metering(),
             mesh_calls: self.mesh_calls.metering(),
             http_requests: self.http.requests.metering(),
@@ -185,7 +214,11 @@ impl Account {
 
 /// The accounts of all plugins that somebody tried to load, until they are forgotten.
 #[derive(Debug, Default)]
-pub(crate) struct Accounts(Mutex<BTreeMap<PluginId, Arc<Account>>>);
+pub(crate) struct Accounts {
+    accounts: Mutex<BTreeMap<PluginId, Arc<Account>>>,
+    /// Told when a generation has lost too many instances.
+    pub(crate) too_many_losses: Arc<Notify>,
+}
 
 /// Accounts of plugins of which nothing is loaded; beyond it one of them goes.
 const IDLE_ACCOUNTS_MAX: usize = 64;
@@ -203,7 +236,7 @@ impl Accounts {
         if let (IDLE_ACCOUNTS_MAX.., Some(first)) = (idle.len(), idle.first().map(|id| PluginId::clone(id))) {
             accounts.remove(&first);
         }
-        let account = Arc::new(Account::new(id.clone()));
+        let account = Arc::new(Account::telling(id.clone(), Arc::clone(&self.too_many_losses)));
         accounts.insert(id.clone(), Arc::clone(&account));
         account
     }
@@ -223,7 +256,7 @@ impl Accounts {
 
     /// The std mutex is held for a look-up.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PluginId, Arc<Account>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -338,6 +371,16 @@ mod tests {
         assert!((0..100).all(|n| ids.contains(&plugin(&format!("a{n}")))));
         accounts.of(&plugin("a7")).ticks.count(true);
         assert_eq!(loaded[7].stats().ticks.answered, 1, "it is the same");
+    }
+
+    #[test]
+    fn what_the_host_refuses_is_counted_by_its_reason_and_once() {
+        let account = Account::new(plugin("p"));
+        for code in ["queue_full", "trap", "queue_full", "turn_limit", "deadline_exceeded"] {
+            account.count_failure(&Failure::new(code, "in the host's words"));
+        }
+        account.count_failure(&Failure { code: "own".to_owned().into(), ..Failure::new("x", "in the plugin's") });
+        assert_eq!(account.stats().refused, BTreeMap::from([("deadline_exceeded", 1), ("queue_full", 2)]));
     }
 
     #[test]

@@ -206,6 +206,9 @@ impl InFlight {
         let Self { gate, kind, since } = self;
         let outcome = gate.account.redaction.outcome(outcome);
         let well = outcome.is_ok();
+        if let Err(failure) = &outcome {
+            gate.account.count_failure(failure);
+        }
         gate.ended.count(well);
         match kind {
             JobKind::Function => gate.account.calls.count(well, since.elapsed()),

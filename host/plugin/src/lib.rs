@@ -8,6 +8,7 @@ mod authority;
 mod generation;
 mod job;
 mod log;
+mod losses;
 mod operation;
 mod outlook;
 mod ownership;
@@ -25,12 +26,13 @@ pub use authority::{Asker, Authority, Denied, Leave};
 pub use generation::Outcomes;
 pub use job::{Job, JobKind, Ticket};
 pub use log::{LOG_LINES_KEPT_MAX, LogLine, LogPage};
+pub use losses::InstanceLoss;
 pub use operation::{Busy, Operation, Prepared};
 pub use outlook::Outlook;
 pub use ownership::{NameClaims, Succession};
 pub use registry::{
-    ActivateError, Activated, Announced, FunctionStatus, NameOwner, PluginStatus, Registry, RegistryConfig,
-    RegistryParts, Removed, RunningPlugin,
+    ActivateError, Activated, Announced, FunctionStatus, NameOwner, PluginStatus, Quarantined, Registry,
+    RegistryConfig, RegistryParts, Removed, RunningPlugin,
 };
 pub use runtime::{Health, Instance, Package, PrepareError, Runtime};
 pub use services::{Backend, CALL_DEPTH_MAX, Invocation, Services};

@@ -3,10 +3,10 @@
 use crate::account::Account;
 use crate::authority::Authority;
 use crate::generation::Generation;
-use crate::registry::{ActivateError, Activated, Command, Names, Removed, Shared, Vacated, stop};
+use crate::registry::{ActivateError, Activated, Command, Names, Quarantined, Removed, Shared, Vacated, stop};
 use crate::runtime::{Package, PrepareError, Runtime};
 use crate::services::Services;
-use mortise_model::{Description, PluginId};
+use mortise_model::{Description, FunctionName, PluginId};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -117,10 +117,15 @@ impl Operation {
     pub async fn prepare(&self, package: Package) -> Result<Prepared, PrepareError> {
         let runtime = self.shared.runtime_for(&package)?;
         let authority = Arc::clone(&self.shared.authority);
-        let state = self.shared.states.open(&package.id).await.map_err(PrepareError::State)?;
-        let services = self.shared.services_for(&package, authority, self.shared.accounts.of(&package.id));
-        let services = Arc::new(services.with_state(state));
-        let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
+        let account = self.shared.accounts.of(&package.id);
+        let prepared = async {
+            let state = self.shared.states.open(&package.id).await.map_err(PrepareError::State)?;
+            let services = self.shared.services_for(&package, authority, Arc::clone(&account));
+            let services = Arc::new(services.with_state(state));
+            let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
+            Ok::<_, PrepareError>((services, instance))
+        };
+        let (services, instance) = prepared.await.inspect_err(|_| account.count_refusal("not_started"))?;
         supported(instance.description())?;
         let incarnation = self.shared.incarnations.fetch_add(1, Ordering::Relaxed);
         let generation = Arc::new(Generation::new(package, incarnation, services, instance));
@@ -195,7 +200,19 @@ impl Operation {
         self.shared.ask(|done| Command::Remove { id: self.id.clone(), done }).await.ok_or(ActivateError::Stopping)
     }
 
-    /// Remembers why the plugin could not be loaded, or with `None` forgets it. One that serves goes on serving.
+    /// Takes the plugin out of service for `reason`, as [`Operation::remove`] does; its callers are told why until it is
+    /// activated or removed.
+    ///
+    /// # Errors
+    /// [`ActivateError::Stopping`] when the host takes all plugins away just now.
+    pub async fn quarantine(&self, reason: String, functions: Vec<FunctionName>) -> Result<(), ActivateError> {
+        let plugin = Quarantined { id: self.id.clone(), reason, functions };
+        let taken = self.shared.ask(|done| Command::Quarantine { plugin, done }).await;
+        taken.map(drop).ok_or(ActivateError::Stopping)
+    }
+
+    /// Remembers why the plugin could not be loaded, or with `None` forgets it. One that serves goes on serving, and one in
+    /// quarantine stays there.
     pub async fn fail(&self, reason: Option<String>) {
         // Nobody is left to remember it once the owner task has ended.
         let _ = self.shared.ask(|done| Command::Fail { id: self.id.clone(), reason, done }).await;

@@ -2,38 +2,57 @@
 
 use mortise_model::{Failure, Json, VariableName};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// Shorter ones occur in texts by chance, in bytes.
 const SECRET_BYTES_MIN: usize = 6;
 
-/// Values that are remembered of one plugin. A secret that is replaced again and again is forgotten in the end.
-const SECRETS_MAX: usize = 256;
+/// Values of one secret that are remembered: of one that was replaced, the one before is still about.
+const VALUES_MAX: usize = 2;
 
 /// The secrets that one plugin was told. As long as there are none it costs a look at a flag.
 #[derive(Default)]
 pub(crate) struct Redaction {
     any: AtomicBool,
-    /// What stands in a text, and what is put in its place. The std lock is held for a search.
-    marks: RwLock<BTreeMap<String, String>>,
+    /// The std lock is held for a search.
+    told: RwLock<BTreeMap<VariableName, VecDeque<Value>>>,
+}
+
+/// A secret's value, in every way that it is written.
+struct Value {
+    secret: String,
+    written: Vec<String>,
+}
+
+impl Value {
+    fn new(secret: &str) -> Self {
+        // A text of several lines is logged line by line.
+        let mut written = vec![secret.to_owned()];
+        written.extend(secret.lines().map(str::to_owned));
+        // As it stands in JSON, without the quotes.
+        let escaped: Vec<_> = written.iter().map(|text| serde_json::Value::from(text.as_str()).to_string()).collect();
+        written.extend(escaped.iter().filter_map(|text| text.get(1..text.len() - 1)).map(str::to_owned));
+        written.retain(|text| text.len() >= SECRET_BYTES_MIN);
+        written.sort_unstable();
+        written.dedup();
+        Self { secret: secret.to_owned(), written }
+    }
 }
 
 impl Redaction {
     /// Remembers a secret that the plugin is about to be told.
     pub(crate) fn told(&self, name: &VariableName, secret: &str) {
-        let mark = format!("[secret {name}]");
-        // As it stands in JSON, without the quotes.
-        let escaped = serde_json::Value::from(secret).to_string();
-        let escaped = escaped.get(1..escaped.len() - 1).unwrap_or_default().to_owned();
-        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
-        for written in [secret.to_owned(), escaped] {
-            if written.len() >= SECRET_BYTES_MIN && (marks.len() < SECRETS_MAX || marks.contains_key(&written)) {
-                marks.insert(written, mark.clone());
+        let mut told = self.told.write().unwrap_or_else(PoisonError::into_inner);
+        let values = told.entry(name.clone()).or_default();
+        if values.back().is_none_or(|last| last.secret != secret) {
+            values.push_back(Value::new(secret));
+            if values.len() > VALUES_MAX {
+                values.pop_front();
             }
         }
-        self.any.store(!marks.is_empty(), Ordering::Release);
+        self.any.store(true, Ordering::Release);
     }
 
     /// The text with a mark in place of each secret.
@@ -41,15 +60,16 @@ impl Redaction {
         if !self.any.load(Ordering::Acquire) {
             return Cow::Borrowed(text);
         }
-        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
-        let mut clean = Cow::Borrowed(text);
+        let told = self.told.read().unwrap_or_else(PoisonError::into_inner);
+        let written = told.iter().flat_map(|(name, values)| {
+            values.iter().flat_map(move |value| value.written.iter().map(move |written| (written, name)))
+        });
+        let mut found: Vec<_> = written.filter(|(written, _)| text.contains(written.as_str())).collect();
         // The longest first: one secret may hold another.
-        let mut longest: Vec<_> = marks.iter().collect();
-        longest.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
-        for (secret, mark) in longest {
-            if clean.contains(secret.as_str()) {
-                clean = Cow::Owned(clean.replace(secret.as_str(), mark));
-            }
+        found.sort_by_key(|(written, _)| std::cmp::Reverse(written.len()));
+        let mut clean = Cow::Borrowed(text);
+        for (written, name) in found {
+            clean = Cow::Owned(clean.replace(written.as_str(), &format!("[secret {name}]")));
         }
         clean
     }
@@ -117,6 +137,18 @@ mod tests {
         let redaction = redaction(&[("pin", "123456")]);
         assert_eq!(redaction.json(json("123456")).unwrap_err().code, "secret_told");
         assert_eq!(redaction.json(json("\"123456\"")).unwrap().as_str(), "\"[secret pin]\"");
+    }
+
+    #[test]
+    fn a_secret_that_is_replaced_again_and_again_is_marked_as_it_is_now() {
+        let redaction = Redaction::default();
+        let name = VariableName::new("token").unwrap();
+        for n in 0..1000 {
+            redaction.told(&name, &format!("token-number-{n}"));
+        }
+        assert_eq!(redaction.text("token-number-999 token-number-998"), "[secret token] [secret token]");
+        redaction.told(&name, "-----BEGIN KEY-----\nabcdefgh\n");
+        assert_eq!(redaction.text("abcdefgh"), "[secret token]", "a line of it");
     }
 
     #[test]

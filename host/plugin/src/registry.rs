@@ -3,11 +3,13 @@
 mod awaited;
 mod drain;
 mod publish;
+mod quarantine;
 mod task;
 
 pub use awaited::Announced;
 pub(crate) use awaited::Vacated;
 pub(crate) use drain::stop;
+pub use quarantine::Quarantined;
 
 use crate::account::{Accounts, Stats};
 use crate::authority::{Asker, Authority};
@@ -181,6 +183,18 @@ impl RunningPlugin {
         self.generation.description()
     }
 
+    /// Whether it has lost an instance within the last ten minutes.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.generation.services.is_degraded()
+    }
+
+    /// Why it has to be taken out of service, if that is so: it has lost too many instances.
+    #[must_use]
+    pub fn too_many_losses(&self) -> Option<String> {
+        self.generation.services.too_many_losses()
+    }
+
     /// How it fares.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -244,6 +258,7 @@ pub(crate) enum Command {
     Activate { generation: Arc<Generation>, done: oneshot::Sender<Result<Activated, ActivateError>> },
     Vacate { id: PluginId, done: oneshot::Sender<Result<Vacated, ActivateError>> },
     Remove { id: PluginId, done: oneshot::Sender<Option<Removed>> },
+    Quarantine { plugin: Quarantined, done: oneshot::Sender<Option<Removed>> },
     Fail { id: PluginId, reason: Option<String>, done: oneshot::Sender<()> },
     Shutdown { grace: Duration, done: oneshot::Sender<()> },
 }
@@ -302,7 +317,7 @@ impl Registry {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Every plugin that runs, is awaited or has failed; the latter last, the others in load order.
+    /// Every plugin that runs, is awaited, has failed or is in quarantine; the latter two last, the others in load order.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Vec<PluginStatus>> {
         self.shared.snapshot.load_full()
@@ -369,6 +384,18 @@ impl Registry {
         if self.shared.commands.send(Command::Announce { plugins, done }).await.is_ok() {
             // Dropped only if the host is going down.
             let _ = announced.await;
+        }
+    }
+
+    /// Says of plugins that are not loaded why they are not. To be called before any
+    /// plugin is loaded.
+    pub async fn keep_in_quarantine(&self, plugins: Vec<Quarantined>) {
+        for plugin in plugins {
+            let (done, kept) = oneshot::channel();
+            if self.shared.commands.send(Command::Quarantine { plugin, done }).await.is_ok() {
+                // Dropped only if the host is going down.
+                let _ = kept.await;
+            }
         }
     }
 

@@ -66,7 +66,7 @@ pub enum PrepareError {
     /// A hook refused, trapped or took too long.
     #[error("{hook} failed")]
     Hook {
-        /// `describe`, `start` or `self_test`.
+        /// `describe`, `migrate`, `start` or `self_test`.
         hook: &'static str,
         /// In the plugin's words, or the host's.
         #[source]
@@ -100,7 +100,7 @@ pub trait Runtime: Send + Sync + 'static {
     /// Which plugins it runs.
     fn kind(&self) -> RuntimeKind;
 
-    /// Compiles, instantiates, describes, starts and self-tests one generation, beside any older one.
+    /// Compiles, instantiates, describes, migrates, starts and self-tests one generation, beside any older one.
     ///
     /// Called once per generation. Dropping the future, and any error, leaves nothing running. Heavy work runs on
     /// the runtime's own bounded pool, never on the threads that serve calls.

@@ -4,8 +4,9 @@ mod state;
 
 use crate::account::Account;
 use crate::authority::{Asker, Authority, Denied, Leave};
+use crate::losses::{InstanceLoss, Series};
 use crate::runtime::Package;
-use crate::state::{KeyValue, StateView};
+use crate::state::{KeyValue, Of, StateView};
 use async_trait::async_trait;
 use mortise_model::{
     DeviceId, Digest, EmittedName, Failure, FileAccess, Folder, HttpAccess, HttpRequest, HttpResponse, Json, Limits,
@@ -13,7 +14,7 @@ use mortise_model::{
 };
 use mortise_rpc::TraceContext;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tracing::Level;
@@ -27,6 +28,9 @@ const HELD_BYTES_MAX: usize = 1 << 20;
 
 /// How much of a name that cannot be is told in an error, in bytes.
 const NAME_BYTES_SHOWN: usize = 128;
+
+/// The word for what is beyond a rate; the rates count it themselves.
+const RATE_LIMITED: &str = "rate_limited";
 
 /// The longest source of a log line, in bytes; what is over is cut.
 const LOG_SOURCE_BYTES_MAX: usize = 256;
@@ -62,7 +66,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Sends a request to wherever the operator lets plugins' requests go, and reads its answer, of which the body may
     /// have at most `body_bytes_max`. Cancel safe.
-    async fn http(&self, request: HttpRequest, body_bytes_max: usize) -> Result<HttpResponse, Failure>;
+    async fn http(
+        &self,
+        plugin: &PluginId,
+        request: HttpRequest,
+        body_bytes_max: usize,
+    ) -> Result<HttpResponse, Failure>;
 
     /// An environment variable of those that are not the host's own; none where it is not set.
     fn env(&self, name: &VariableName) -> Option<String>;
@@ -96,6 +105,15 @@ pub struct Services {
     active: watch::Sender<bool>,
     /// One for each request over HTTP that may be under way.
     http_places: Semaphore,
+    /// The std mutex is held for a look.
+    losses: Mutex<Losses>,
+}
+
+#[derive(Default)]
+struct Losses {
+    series: Series,
+    /// Why they are too many.
+    too_many: Option<String>,
 }
 
 #[derive(Default)]
@@ -127,16 +145,18 @@ impl Services {
             backend,
             authority,
             account,
-            state: StateView::new(Arc::new(KeyValue::apart(package.id.clone()))),
+            state: StateView::new(Arc::new(KeyValue::apart(package.id.clone())), Of::default()),
             held: Mutex::new(Some(Held::default())),
             active: watch::Sender::new(false),
             http_places: Semaphore::new(package.limits.http_requests as usize),
+            losses: Mutex::default(),
         }
     }
 
     /// With a state that others share and that is saved.
     pub(crate) fn with_state(mut self, state: Arc<KeyValue>) -> Self {
-        self.state = StateView::new(state);
+        let version = self.manifest.version.as_deref().unwrap_or_default();
+        self.state = StateView::new(state, Of { version: Arc::from(version), generation: self.generation });
         self
     }
 
@@ -185,9 +205,40 @@ impl Services {
         self.account.log.write(self.generation, level, source, line, limits.log_lines_per_second);
     }
 
-    /// Counts an instance that was lost, for a reason with this stable word.
-    pub fn count_loss(&self, code: &'static str) {
-        self.account.count_loss(code);
+    /// A failure in the plugin's words, as others may know it.
+    #[must_use]
+    pub fn marked(&self, failure: Failure) -> Failure {
+        Failure { message: self.account.redaction.text(&failure.message).into_owned(), ..failure }
+    }
+
+    /// Counts an instance that was lost. Where they are too many the host takes the plugin out of service.
+    pub fn count_loss(&self, loss: InstanceLoss) {
+        self.account.count_loss(loss.code);
+        let mut losses = self.losses();
+        if let Some(reason) = losses.series.note(loss, Instant::now()) {
+            losses.too_many = Some(reason);
+            // With each: nobody may have looked for one that did not serve yet.
+            self.account.too_many_losses.notify_one();
+        }
+    }
+
+    /// Counts what the plugin asked for and was refused, by a stable word. What this type refuses it counts itself.
+    pub fn count_refusal(&self, code: &'static str) {
+        self.account.count_refusal(code);
+    }
+
+    /// Why the generation has to be taken out of service, if that is so.
+    pub(crate) fn too_many_losses(&self) -> Option<String> {
+        self.losses().too_many.clone()
+    }
+
+    /// Whether it has lost an instance not long ago.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.losses().series.is_recent(Instant::now())
+    }
+
+    fn losses(&self) -> MutexGuard<'_, Losses> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes what it wrote into its state the plugin's, lets held events out, in order, and invocations go. Called once, at
@@ -210,6 +261,14 @@ impl Services {
     /// for more than 1,000 events or 1 MiB of them before activation, and after it for more than
     /// `limits.events_per_second`.
     pub fn emit(&self, event: &str, payload: Json) -> Result<(), Failure> {
+        self.publish(event, payload).inspect_err(|failure| {
+            if failure.code != RATE_LIMITED {
+                self.account.count_failure(failure);
+            }
+        })
+    }
+
+    fn publish(&self, event: &str, payload: Json) -> Result<(), Failure> {
         let event = EmittedName::new(event).map_err(|error| Failure::new("invalid_event", error.to_string()))?;
         if !payload.is_object() {
             return Err(Failure::new("invalid_event", format!("the payload of event `{event}` is not a JSON object")));
@@ -264,6 +323,7 @@ impl Services {
             self.judge(&access, &what)?;
         }
         if invocation.depth >= CALL_DEPTH_MAX {
+            self.account.count_refusal("call_depth");
             return Err(Failure::new(
                 "call_depth",
                 format!("calls between plugins may not be more than {CALL_DEPTH_MAX} deep"),
@@ -273,15 +333,16 @@ impl Services {
             self.use_mesh()?;
         }
         let deadline = invocation.deadline;
+        if deadline <= Instant::now() {
+            return Err(late("invocation"));
+        }
         let call = async {
             // The sender lives as long as `self`.
             let _ = self.active.subscribe().wait_for(|active| *active).await;
             self.permit(&access, &what).await?;
             self.backend.invoke(&self.plugin, invocation).await
         };
-        tokio::time::timeout_at(deadline, call)
-            .await
-            .unwrap_or_else(|_| Err(Failure::retryable("deadline_exceeded", "the invocation was not answered in time")))
+        tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| Err(late("invocation")))
     }
 
     /// The devices seen now, as a JSON array of presence records. Cancel safe.
@@ -308,25 +369,26 @@ impl Services {
         deadline: Instant,
         body_bytes_max: usize,
     ) -> Result<HttpResponse, Failure> {
-        let access = HttpAccess::of_request(&request.method, &request.url)
-            .map_err(|reason| Failure::new("invalid_request", format!("the URL of the request: {reason}")))?;
-        let what = format!("send `{}`", cut(&access.to_string(), NAME_BYTES_SHOWN));
         let per_second = self.limits().http_requests_per_second;
         if !self.account.http.requests.admit(per_second) {
             return Err(too_many("requests over HTTP", "http_requests_per_second", per_second));
+        }
+        let access = HttpAccess::of_request(&request.method, &request.url)
+            .map_err(|reason| Failure::new("invalid_request", format!("the URL of the request: {reason}")))?;
+        let what = format!("send `{}`", cut(&access.to_string(), NAME_BYTES_SHOWN));
+        if deadline <= Instant::now() {
+            return Err(late("request"));
         }
         let exchange = async {
             // The semaphore is never closed.
             let _place = self.http_places.acquire().await;
             self.permit(&Permission::Http(access), &what).await?;
             self.account.http.sent.fetch_add(request.bytes() as u64, Ordering::Relaxed);
-            let response = self.backend.http(request, body_bytes_max).await?;
+            let response = self.backend.http(&self.plugin, request, body_bytes_max).await?;
             self.account.http.received.fetch_add(response.bytes() as u64, Ordering::Relaxed);
             Ok(response)
         };
-        tokio::time::timeout_at(deadline, exchange)
-            .await
-            .unwrap_or_else(|_| Err(Failure::retryable("deadline_exceeded", "the request was not answered in time")))
+        tokio::time::timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(late("request")))
     }
 
     /// One of the host's environment variables, as JSON: a string, or null where it is not set. Cancel safe.
@@ -366,11 +428,17 @@ impl Services {
         set.collect()
     }
 
+    /// Whether the manifest asks for folders.
+    #[must_use]
+    pub fn wants_folders(&self) -> bool {
+        !self.manifest.folders.is_empty()
+    }
+
     /// The folders of a fresh instance: those that the manifest asks for and the plugin is granted for more than a single
     /// time.
     ///
     /// # Errors
-    /// `folder` for one that is not there, that links lead to, or that holds what is the host's own.
+    /// `folder` for one that is not there, that links lead to, or that holds what is the host's own. Blocks for a look.
     pub fn folders(&self) -> Result<Vec<&Folder>, Failure> {
         let folders = self.manifest.folders.iter();
         let granted: Vec<_> =
@@ -445,6 +513,10 @@ impl Drop for Services {
     }
 }
 
+fn late(what: &str) -> Failure {
+    Failure::retryable("deadline_exceeded", format!("the {what} was not answered in time"))
+}
+
 fn too_many(what: &str, limit: &str, per_second: u32) -> Failure {
-    Failure::retryable("rate_limited", format!("more than {per_second} {what} a second (`limits.{limit}`)"))
+    Failure::retryable(RATE_LIMITED, format!("more than {per_second} {what} a second (`limits.{limit}`)"))
 }

@@ -3,6 +3,7 @@
 //! A plugin has one, whichever of its generations are there, as long as any of them is. What a generation writes before it
 //! serves lies in an overlay of its own.
 
+mod rows;
 mod saver;
 #[cfg(test)]
 mod tests;
@@ -38,7 +39,7 @@ pub trait StateStore: Send + Sync + 'static {
 /// Why the key-value of plugins cannot be read or written.
 pub type StateStoreError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What has changed in the key-value of one plugin.
+/// What has changed in the key-value of one plugin. Keys that begin with `\0` are the host's own.
 #[derive(Debug, Clone)]
 pub struct StateChanges {
     /// Whose.
@@ -73,10 +74,34 @@ struct Live {
     /// Keys that may be on disk. One that never was need not be removed there, so keys that come and go between two saves
     /// leave nothing behind.
     on_disk: HashSet<Arc<str>>,
-    /// What an earlier plugin of the same name left on disk goes first.
-    clear: bool,
+    /// Which version of the plugin it is of.
+    of: Of,
+    /// What there was before it was migrated last.
+    before: Option<Snapshot>,
+    /// Whatever is on disk goes first, asked for at that version.
+    clear: Option<u64>,
+    /// Grows when it is migrated or goes back: generations from before have no more to do with it.
+    epoch: u64,
+    /// How many generations that do not serve yet have migrated it, one that is on its way out among them: no other may
+    /// write meanwhile.
+    migrators: usize,
     /// Nobody saves it: the plugin is uninstalled, or never to serve.
     gone: bool,
+}
+
+/// A version of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Of {
+    /// As its manifest names it; empty where that names none.
+    pub(crate) version: Arc<str>,
+    /// Larger is newer.
+    pub(crate) generation: u64,
+}
+
+/// The key-value as a version left it that another has migrated.
+struct Snapshot {
+    version: Arc<str>,
+    entries: BTreeMap<Arc<str>, Arc<[u8]>>,
 }
 
 /// How far the disk has come.
@@ -100,12 +125,8 @@ impl KeyValue {
         Self { plugin, live: Mutex::new(live), saved: watch::Sender::default(), wake }
     }
 
-    fn loaded(plugin: PluginId, entries: Vec<(String, Vec<u8>)>, wake: Arc<Wake>) -> Self {
-        let entries = entries.into_iter().map(|(key, value)| (Arc::from(key), Arc::from(value)));
-        let entries: BTreeMap<Arc<str>, Arc<[u8]>> = entries.collect();
-        let bytes = entries.iter().map(|(key, value)| counted(key, value)).sum();
-        let on_disk = entries.keys().cloned().collect();
-        Self::new(plugin, Live { entries, bytes, on_disk, ..Live::default() }, wake)
+    fn loaded(plugin: PluginId, rows: Vec<(String, Vec<u8>)>, wake: Arc<Wake>) -> Self {
+        Self::new(plugin, rows::read(rows), wake)
     }
 
     /// Of a plugin that is only asked what it would bring, and of tests: nobody saves it.
@@ -153,22 +174,33 @@ impl KeyValue {
             return None;
         }
         let unsaved = std::mem::take(&mut live.unsaved).into_iter();
-        let entries: Vec<_> = unsaved.map(|key| (Arc::clone(&key), live.entries.get(&key).cloned())).collect();
+        let mut entries: Vec<StateChange> = match live.clear {
+            None => unsaved.map(|key| (Arc::clone(&key), live.entries.get(&key).cloned())).collect(),
+            Some(_) => live.entries.iter().map(|(key, value)| (Arc::clone(key), Some(Arc::clone(value)))).collect(),
+        };
         live.on_disk.extend(entries.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| Arc::clone(key)));
-        Some((live.version, StateChanges { plugin: self.plugin.clone(), clear: live.clear, entries }))
+        entries.extend(rows::own(live));
+        Some((live.version, StateChanges { plugin: self.plugin.clone(), clear: live.clear.is_some(), entries }))
     }
 
     /// Notes what came of a save that was begun.
     fn end_save(&self, version: u64, changes: &StateChanges, is_saved: bool) {
         let mut live = self.live();
         if is_saved {
-            for (key, _) in changes.entries.iter().filter(|(_, value)| value.is_none()) {
-                live.on_disk.remove(key);
+            let entries = changes.entries.iter().filter(|(key, _)| !rows::is_own(key));
+            if changes.clear {
+                live.on_disk = entries.filter(|(_, value)| value.is_some()).map(|(key, _)| Arc::clone(key)).collect();
+            } else {
+                for (key, _) in entries.filter(|(_, value)| value.is_none()) {
+                    live.on_disk.remove(key);
+                }
             }
-            live.clear = false;
+            live.clear = live.clear.filter(|asked| *asked > version);
         } else {
-            // With the values that they have next time: what is saved is always what was there at one moment.
-            live.unsaved.extend(changes.entries.iter().map(|(key, _)| Arc::clone(key)));
+            // What is on disk now nobody needs to remember: the next save is of everything.
+            live.clear = Some(live.version);
+            live.on_disk = HashSet::new();
+            live.unsaved = HashSet::new();
         }
         drop(live);
         self.saved.send_modify(|saved| {
@@ -187,6 +219,13 @@ impl KeyValue {
 
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Of {
+    /// None yet.
+    fn default() -> Self {
+        Self { version: Arc::from(""), generation: 0 }
     }
 }
 

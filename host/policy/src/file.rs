@@ -5,7 +5,7 @@ use crate::{
     SourceKind, WhenDenied, opens,
 };
 use ipnet::IpNet;
-use mortise_model::{Digest, Limits, Permission, Permissions, RuntimeKind, glob};
+use mortise_model::{Digest, LimitError, Limits, Permission, Permissions, RuntimeKind, glob};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -224,6 +224,11 @@ fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
             && let Some(beyond) = grant.iter().find(|permission| !max.cover(permission))
         {
             return Err(PolicyError::BeyondMax { rule: number, permission: beyond.to_string(), id });
+        }
+        if limits.contains_key("stack") {
+            // One engine has one size of it.
+            let source = Box::new(LimitError::Unsupported { name: "stack".to_owned() });
+            return Err(PolicyError::Limit { rule: number, id, source });
         }
         for kind in RuntimeKind::ALL {
             if let Err(source) = Limits::MOST.given(&Limits::for_runtime(kind), &limits) {

@@ -209,6 +209,13 @@ impl Policy {
         self.rule_for(plugin).is_none_or(|rule| rule.bears(access))
     }
 
+    /// What of the plugin's bound covers `access`, if it has one and that does.
+    #[must_use]
+    pub fn bound_of(&self, plugin: Subject<'_>, access: &Permission) -> Option<Permission> {
+        let max = self.rule_for(plugin)?.max.as_ref()?;
+        max.iter().find(|bound| bound.covers(access)).cloned()
+    }
+
     /// How high the limits of a plugin of that kind may be.
     #[must_use]
     pub fn ceilings(&self, plugin: Subject<'_>, kind: RuntimeKind) -> Limits {

@@ -129,6 +129,7 @@ fn what_would_mean_nothing_is_refused() {
         ("[[plugin]]\nid = 'a'\ngrant = ['http:x']", "line 3: `http:x` is no permission"),
         ("[[plugin]]\nid = 'a'\nlimits = {memory = '5GiB'}", "rule 1 for plugins `a`"),
         ("[[plugin]]\nid = 'a'\nlimits = {memmory = '5MiB'}", "rule 1 for plugins `a`"),
+        ("[[plugin]]\nid = 'a'\nlimits = {stack = '1MiB'}", "rule 1 for plugins `a`"),
         ("[[plugin]]\nid = 'a'\ninstall = false\nlimits = {memory = '5MiB'}", "rule 1 for plugins `a` admits none"),
         ("[http]\nnetworks = ['192.168.1.1/24']", "line 2: `192.168.1.1/24` is no network"),
         ("[http]\nnetworks = ['camera.local']", "line 2: `camera.local` is no network"),

@@ -1,5 +1,7 @@
 //! What one warm call costs the host: from `submit` to the answer at hand, without routing, envelope and mesh.
 //!
+//! Then the whole way of a call but for the mesh, and the guest alone, for comparison ([`whole_path`]).
+//!
 //! Everything runs on one thread, so that the figures are work done and not threads woken. Prints lines of the form
 //! `warm_call_<way> <n> ns`, the best of several rounds. Needs `cargo xtask guests`.
 
@@ -11,6 +13,8 @@ mod code_file;
 #[path = "../tests/all/harness.rs"]
 #[allow(dead_code, reason = "the bench needs a part of the harness")]
 mod harness;
+#[path = "parts/whole_path.rs"]
+mod whole_path;
 
 use harness::{Folder, Plugin};
 use mortise_model::Json;
@@ -39,6 +43,10 @@ fn main() {
             }
         }
         drop((raw, behave));
+        let raw = std::fs::read(harness::guest("raw")).unwrap();
+        println!("guest_alone_1_in_flight {} ns", whole_path::bare(&raw, "fine", ROUNDS, CALLS));
+        let whole = whole_path::whole(Arc::clone(&runtime), "fine", ROUNDS, CALLS).await;
+        println!("whole_path_without_mesh_1_in_flight {whole} ns");
         runtime.ended().await;
     });
 }

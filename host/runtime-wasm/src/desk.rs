@@ -17,6 +17,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
+use tokio_util::task::TaskTracker;
+
+/// A turn that others notice, if the thread that it keeps is the one that would have taken their messages.
+const LONG_TURN: Duration = Duration::from_micros(500);
+
+/// Turns after a long one that are taken for long.
+const HEAVY_TURNS: u8 = 64;
 
 /// What an instance's handle sends its driver.
 #[derive(Debug)]
@@ -59,6 +66,8 @@ pub(crate) struct Desk {
     /// Since when the guest's code runs; none while it is suspended, and between turns that were accounted for.
     running_since: Option<Instant>,
     processor: Processor,
+    /// Turns that are still likely to take long, since one did not long ago.
+    heavy_turns: u8,
     alarm: Pin<Box<Sleep>>,
     alarm_at: Option<Instant>,
     engine: Arc<Engine>,
@@ -82,6 +91,7 @@ impl Desk {
             abandoned: false,
             running_since: None,
             processor: Processor::new(shared.limits.cpu_per_minute, Instant::now()),
+            heavy_turns: 0,
             // Never polled before it is set.
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
             alarm_at: None,
@@ -93,6 +103,10 @@ impl Desk {
     /// The guest is about to be entered.
     pub(crate) fn begin_turn(&mut self, now: Instant) {
         self.settle_turn(now);
+        if self.heavy_turns > 0 {
+            self.heavy_turns -= 1;
+            wake_another_worker();
+        }
         self.running_since = Some(now);
     }
 
@@ -102,6 +116,9 @@ impl Desk {
         if let Some(since) = self.running_since.take() {
             let used = now.saturating_duration_since(since);
             self.processor.spend(used, now);
+            if used >= LONG_TURN {
+                self.heavy_turns = HEAVY_TURNS;
+            }
             let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
             self.shared.usage.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);
         }
@@ -294,6 +311,15 @@ impl Desk {
             }
         }
         self.dismiss_waiting(failure);
+    }
+}
+
+/// Has another worker thread look after what arrives, if one sleeps: this one is about to be busy. tokio wakes a thread for
+/// a task only where another task is next already, and whoever took the last message off the mesh is alone with it.
+fn wake_another_worker() {
+    let tracker = TaskTracker::new();
+    for _ in 0..2 {
+        tracker.spawn(async {});
     }
 }
 

@@ -136,7 +136,7 @@ impl Driver {
 
     /// Proves a first instance, says so, and serves until the end.
     pub(crate) async fn drive(mut self, proven: oneshot::Sender<Result<Description, Refusal>>) {
-        let (guest, description) = match self.boot(&[Hook::Start, Hook::SelfTest]).await {
+        let (guest, description) = match self.boot(&[Hook::Migrate, Hook::Start, Hook::SelfTest]).await {
             Ok(booted) => booted,
             Err(refusal) => {
                 // Nobody may be waiting any more; then nobody has to know.
@@ -190,6 +190,7 @@ impl Driver {
             Event::Cancel(id) => {
                 let limit = self.begin_turn(guest);
                 self.desk.turn(limit, guest.cancel(id)).await?;
+                self.shared.ledger().forget_expired(id);
                 self.entered();
             }
             Event::Deliver(id, outcome) => {
@@ -232,6 +233,8 @@ impl Driver {
             if let Some(until) = self.exhausted_until() {
                 self.give_answers();
                 self.stint_began = None;
+                // What it waits for costs it nothing.
+                guest.ops().begin_more(cx);
                 ready!(self.desk.poll_alarm(cx, standing.next_due.map_or(until, |due| due.min(until))));
                 continue;
             }

@@ -50,7 +50,14 @@ impl Guest {
         engine: Arc<Engine>,
         limit: TurnLimit,
     ) -> Result<Self, Loss> {
-        let mut store = store(engine, State::new(shared, limit)?);
+        let state = if shared.services.wants_folders() {
+            // A folder may lie on a disk that does not answer.
+            let state = tokio::task::spawn_blocking(move || State::new(shared, limit));
+            state.await.map_err(|error| Loss { code: "folder", reason: error.to_string() })?
+        } else {
+            State::new(shared, limit)
+        };
+        let mut store = store(engine, state?);
         match code.plugin.instantiate_async(&mut store).await {
             Ok(plugin) => Ok(Self { plugin, parameters: String::new(), store }),
             Err(error) => Err(Loss::explain(&error, store.data())),

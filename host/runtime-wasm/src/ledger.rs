@@ -18,6 +18,16 @@ pub(crate) struct OpenCall {
     pub(crate) depth: u8,
 }
 
+impl OpenCall {
+    /// What was called, if it is a function.
+    fn function(&self) -> Option<Arc<str>> {
+        match &self.creditor {
+            Creditor::Caller { kind: JobKind::Function, name, .. } => Some(Arc::clone(name)),
+            Creditor::Caller { .. } | Creditor::Hook { .. } => None,
+        }
+    }
+}
+
 /// Who waits for the outcome.
 #[derive(Debug)]
 pub(crate) enum Creditor {
@@ -75,7 +85,11 @@ pub(crate) struct Standing {
 pub(crate) struct Ledger {
     last_id: u64,
     entering: Option<(u64, Entering)>,
+    /// The function whose turn it is, even once its caller has been answered.
+    entered: Option<Arc<str>>,
     open: HashMap<u64, OpenCall>,
+    /// Functions whose calls were answered in the guest's place, until it has been told so.
+    expired: HashMap<u64, Arc<str>>,
     deadlines: BTreeSet<(Instant, u64)>,
     /// Due, in the order in which they came to be.
     answers: Vec<Answer>,
@@ -88,12 +102,14 @@ impl Ledger {
     /// Notes that a call is being handed to the guest.
     pub(crate) fn enter(&mut self, call: OpenCall) -> u64 {
         self.last_id += 1;
+        self.entered = call.function();
         self.entering = Some((self.last_id, Entering::Owed(call)));
         self.last_id
     }
 
     /// Notes the end of that turn, with the outcome if the guest gave one at once.
     pub(crate) fn leave(&mut self, outcome: Option<Result<Json, Failure>>) -> Left {
+        self.entered = None;
         let Some((id, entering)) = self.entering.take() else {
             return Left::Settled;
         };
@@ -104,7 +120,10 @@ impl Ledger {
                 self.open.insert(id, call);
                 return Left::Open;
             }
-            (Entering::Completed | Entering::Expired, Some(_)) => self.stray += 1,
+            (Entering::Completed | Entering::Expired, Some(_)) => {
+                self.stray += 1;
+                self.expired.remove(&id);
+            }
             (Entering::Completed, None) => {}
             (Entering::Expired, None) => return Left::Expired(id),
         }
@@ -161,14 +180,16 @@ impl Ledger {
             self.deadlines.pop_first();
             if let Some(call) = self.open.remove(&id) {
                 cancelled.push(id);
+                self.expired.extend(call.function().map(|function| (id, function)));
                 self.fail(call, &failure);
             }
         }
-        if let Some((_, state)) = &mut self.entering
+        if let Some((id, state)) = &mut self.entering
             && let Entering::Owed(call) = state
             && call.deadline <= now
             && let Entering::Owed(call) = std::mem::replace(state, Entering::Expired)
         {
+            self.expired.extend(call.function().map(|function| (*id, function)));
             self.fail(call, &failure);
         }
         cancelled
@@ -181,6 +202,8 @@ impl Ledger {
             _ => None,
         };
         self.deadlines.clear();
+        self.expired.clear();
+        self.entered = None;
         let open: Vec<OpenCall> = self.open.drain().map(|(_, call)| call).chain(entering).collect();
         for call in open {
             self.fail(call, &failure);
@@ -208,6 +231,17 @@ impl Ledger {
             Some((entering, Entering::Owed(call))) if *entering == id => Some(call),
             _ => self.open.get(&id),
         }
+    }
+
+    /// The functions whose calls are under way, and those of which the guest does not know yet that they are over.
+    pub(crate) fn functions(&self) -> BTreeSet<Arc<str>> {
+        let expired = self.expired.values().cloned();
+        self.open.values().filter_map(OpenCall::function).chain(expired).chain(self.entered.clone()).collect()
+    }
+
+    /// The guest has been told that this call is over.
+    pub(crate) fn forget_expired(&mut self, id: u64) {
+        self.expired.remove(&id);
     }
 
     /// The depth of the deepest call under way.
@@ -268,6 +302,23 @@ mod tests {
         ledger.take_answers().into_iter().for_each(Answer::give);
         assert!(receiver.try_recv().unwrap().is_ok());
         assert_eq!((ledger.stray(), ledger.standing().answers), (2, 0));
+    }
+
+    #[test]
+    fn a_function_counts_until_the_guest_knows_that_its_call_is_over() {
+        let mut ledger = Ledger::default();
+        let now = Instant::now();
+        let open = ledger.enter(call(now).0);
+        assert!(matches!(ledger.leave(None), Left::Open));
+        ledger.expire(now, late);
+        assert_eq!(ledger.functions(), BTreeSet::from(["f".into()]));
+        ledger.forget_expired(open);
+        assert!(ledger.functions().is_empty());
+        // One that answers too late, within its turn, is over for the guest as well.
+        ledger.enter(call(now).0);
+        ledger.expire(now, late);
+        assert!(matches!(ledger.leave(Some(null())), Left::Settled));
+        assert!(ledger.functions().is_empty());
     }
 
     #[test]

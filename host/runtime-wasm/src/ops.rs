@@ -1,7 +1,8 @@
 //! What a guest waits for: sleeps, invocations, requests, flushes. They overlap; each ends in one delivery.
 
 use mortise_model::{Failure, HttpResponse, Json};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -20,6 +21,10 @@ const RESULTS_BYTES_MAX: usize = 64 << 20;
 
 /// How many bytes of parameters and of other outcomes one instance's ops may hold in the host.
 pub(crate) const OPS_BYTES_MAX: usize = 16 << 20;
+
+/// How many invocations are begun at once. The others follow when the rest of the host has had its turn: as so many tasks
+/// they would all stand before it.
+const BEGUN_AT_ONCE_MAX: usize = 64;
 
 /// How an op ended.
 #[derive(Debug)]
@@ -65,9 +70,20 @@ impl From<HttpResponse> for OpOutcome {
 
 enum UnderWay {
     Sleep(Instant),
+    /// Not yet begun.
+    Waiting(u64),
     Invocation(AbortHandle),
     Ready,
 }
+
+/// An invocation that is not yet begun.
+struct Unbegun {
+    op: u64,
+    bytes: usize,
+    invocation: Invocation,
+}
+
+type Invocation = Pin<Box<dyn Future<Output = OpOutcome> + Send>>;
 
 /// An invocation's task, until it is really gone.
 struct Task {
@@ -84,6 +100,11 @@ pub(crate) struct Ops {
     sleeps: BTreeSet<(Instant, u64)>,
     /// Invocations are tasks of their own, so that they go on while a turn is under way. Aborted with the set.
     invocations: JoinSet<OpOutcome>,
+    /// Those that are not yet begun, by number, in their order.
+    unbegun: BTreeMap<u64, Unbegun>,
+    last_unbegun: u64,
+    /// Invocations begun since the driver looked last.
+    begun: usize,
     tasks: HashMap<Id, Task>,
     ready: VecDeque<(u64, OpOutcome)>,
     /// Held by tasks and by what is ready.
@@ -120,7 +141,7 @@ impl Ops {
 
     /// How many there are. A cancelled invocation counts until its task is gone.
     pub(crate) fn count(&self) -> usize {
-        self.sleeps.len() + self.ready.len() + self.tasks.len()
+        self.sleeps.len() + self.ready.len() + self.tasks.len() + self.unbegun.len()
     }
 
     /// Whether as many bytes more are within the budget.
@@ -134,7 +155,7 @@ impl Ops {
         self.sleeps.insert((until, id));
     }
 
-    /// Starts an invocation that holds so many bytes. To be called within a tokio runtime.
+    /// Starts an invocation that holds so many bytes: now, or after many others. To be called within a tokio runtime.
     pub(crate) fn invoke<T: Into<OpOutcome>>(
         &mut self,
         id: u64,
@@ -142,7 +163,7 @@ impl Ops {
         invocation: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) {
         let held = Arc::clone(&self.results_bytes);
-        let handle = self.invocations.spawn(async move {
+        let invocation = async move {
             let outcome = invocation.await.map_or_else(OpOutcome::Failed, Into::into);
             // From here on the task ends without a pause: what it adds is taken away by joining it.
             let size = outcome.bytes();
@@ -152,10 +173,29 @@ impl Ops {
                 return OpOutcome::Failed(Failure::new("result_too_large", message));
             }
             outcome
-        });
+        };
         self.bytes += bytes;
-        self.tasks.insert(handle.id(), Task { op: Some(id), bytes });
-        self.under_way.insert(id, UnderWay::Invocation(handle));
+        if self.begun < BEGUN_AT_ONCE_MAX && self.unbegun.is_empty() {
+            return self.begin(id, bytes, invocation);
+        }
+        self.last_unbegun += 1;
+        self.unbegun.insert(self.last_unbegun, Unbegun { op: id, bytes, invocation: Box::pin(invocation) });
+        self.under_way.insert(id, UnderWay::Waiting(self.last_unbegun));
+    }
+
+    fn begin(&mut self, op: u64, bytes: usize, invocation: impl Future<Output = OpOutcome> + Send + 'static) {
+        self.begun += 1;
+        let handle = self.invocations.spawn(invocation);
+        self.tasks.insert(handle.id(), Task { op: Some(op), bytes });
+        self.under_way.insert(op, UnderWay::Invocation(handle));
+    }
+
+    /// Begins some of those that wait for it.
+    fn begin_waiting(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some((_, Unbegun { op, bytes, invocation })) = self.unbegun.pop_first() else { return };
+            self.begin(op, bytes, invocation);
+        }
     }
 
     /// An op that has its outcome already.
@@ -170,6 +210,11 @@ impl Ops {
         match self.under_way.remove(&id) {
             Some(UnderWay::Sleep(until)) => {
                 self.sleeps.remove(&(until, id));
+            }
+            Some(UnderWay::Waiting(number)) => {
+                if let Some(unbegun) = self.unbegun.remove(&number) {
+                    self.bytes -= unbegun.bytes;
+                }
             }
             Some(UnderWay::Invocation(handle)) => {
                 handle.abort();
@@ -195,6 +240,9 @@ impl Ops {
 
     /// The next outcome to deliver.
     pub(crate) fn poll_next(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<(u64, OpOutcome)> {
+        self.begun = 0;
+        // Also where there is always something to deliver.
+        self.begin_waiting(1);
         for _ in 0..3 {
             let source = self.next_source;
             self.next_source = source.next();
@@ -208,7 +256,17 @@ impl Ops {
                 return Poll::Ready((id, outcome));
             }
         }
+        self.begin_more(cx);
         Poll::Pending
+    }
+
+    /// Begins some of those that wait for it, and asks for the wake-up where others are left.
+    pub(crate) fn begin_more(&mut self, cx: &mut Context<'_>) {
+        if !self.unbegun.is_empty() {
+            self.begin_waiting(BEGUN_AT_ONCE_MAX);
+            // Once others have had their turn.
+            cx.waker().wake_by_ref();
+        }
     }
 
     fn next_ready(&mut self) -> Option<(u64, OpOutcome)> {
@@ -303,6 +361,31 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(next(&mut ops, now), None);
         assert_eq!((ops.count(), ops.has_room_for(OPS_BYTES_MAX)), (0, true));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_invocations_is_begun_little_by_little_and_in_order() {
+        let (mut ops, now) = (Ops::default(), Instant::now());
+        let begun = Arc::new(AtomicUsize::new(0));
+        for id in 0..1000 {
+            let begun = Arc::clone(&begun);
+            ops.invoke(id, 1, async move {
+                assert_eq!(begun.fetch_add(1, Ordering::Relaxed) as u64, id);
+                Ok(null())
+            });
+        }
+        assert_eq!((ops.tasks.len(), ops.count()), (BEGUN_AT_ONCE_MAX, 1000));
+        // What is given up before it is begun is gone.
+        for id in (500..1000).rev() {
+            ops.cancel(id);
+        }
+        assert_eq!((ops.count(), ops.bytes), (500, 500));
+        assert!(!ops.contains(999) && ops.contains(499));
+        for _ in 0..500 {
+            let (_, outcome) = poll_fn(|cx| ops.poll_next(now, cx)).await;
+            assert!(matches!(outcome, OpOutcome::Json(_)), "{outcome:?}");
+        }
+        assert_eq!((begun.load(Ordering::Relaxed), ops.count(), ops.bytes), (500, 0, 0));
     }
 
     #[tokio::test]

@@ -6,7 +6,8 @@ use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
 use mortise_model::{Folder, Limits, PluginId};
-use mortise_plugin::Services;
+use mortise_plugin::{InstanceLoss, Services};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmtime::component::{HasData, ResourceTable};
@@ -17,6 +18,9 @@ const ENTRY_BYTES_MAX: usize = 8 << 20;
 
 /// WASI resources that one instance may hold: streams, pollables, clocks' subscriptions.
 const RESOURCES_MAX: usize = 10_000;
+
+/// The same of one that sees folders: each may be a file that the host has open, with 16 MiB that wait to be written.
+const RESOURCES_WITH_FOLDERS_MAX: usize = 100;
 
 /// The most bytes that one `wasi:random` call gives; more is a trap.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
@@ -71,10 +75,11 @@ impl Shared {
         answers.into_iter().for_each(Answer::give);
     }
 
-    pub(crate) fn count_loss(&self, loss: &Loss) {
+    pub(crate) fn count_loss(&self, loss: &Loss, functions: BTreeSet<Arc<str>>, answered: bool) {
         let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
         *losses = (losses.0 + 1, Some(loss.reason.clone()));
-        self.services.count_loss(loss.code);
+        let Loss { code, reason } = loss.clone();
+        self.services.count_loss(InstanceLoss { code, reason, functions, answered });
     }
 
     pub(crate) fn losses(&self) -> (u64, Option<String>) {
@@ -99,7 +104,6 @@ impl State {
     /// A folder that was granted cannot be opened.
     pub(crate) fn new(shared: Arc<Shared>, turn_limit: TurnLimit) -> Result<Self, Loss> {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(RESOURCES_MAX);
         // The builder's defaults deny already: no files, no environment, no arguments, no network, empty stdin. Name
         // lookup and sockets are named here because a guest may open a socket by default, if to no address.
         let mut wasi = WasiCtxBuilder::new();
@@ -110,7 +114,10 @@ impl State {
             .stderr(LineLog::stderr(&shared))
             .max_random_size(RANDOM_BYTES_MAX)
             .envs(&shared.services.environment());
-        for folder in shared.services.folders().map_err(|failure| Loss { code: "folder", reason: failure.message })? {
+        let folders = shared.services.folders();
+        let folders = folders.map_err(|failure| Loss { code: "folder", reason: failure.message })?;
+        table.set_max_capacity(if folders.is_empty() { RESOURCES_MAX } else { RESOURCES_WITH_FOLDERS_MAX });
+        for folder in folders {
             let perms = if folder.access.is_writable() { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
             open(&mut wasi, folder, perms).map_err(|error| Loss {
                 code: "folder",

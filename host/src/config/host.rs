@@ -88,10 +88,25 @@ pub struct HostConfig {
     pub availability: &'static str,
     /// How long one heartbeat lasts, in whole seconds; a beat goes out every third of it.
     pub heartbeat_ttl: Duration,
+    /// The credentials file.
+    pub credentials_file: Option<PathBuf>,
     /// How it logs.
     pub log: LogConfig,
     /// To be logged once logging works.
     pub warnings: Vec<ConfigWarning>,
+}
+
+impl HostConfig {
+    /// Files and folders of the host itself, of which no plugin is given anything.
+    #[must_use]
+    pub fn own_paths(&self) -> Vec<PathBuf> {
+        let mut own = vec![self.capabilities_dir.clone(), self.state_dir.clone(), self.artifacts.dir.clone()];
+        own.extend(self.bundled_plugins.clone());
+        own.extend(self.policy.file.as_ref().map(|file| file.path().to_owned()));
+        own.extend(self.install.ca_files.iter().cloned());
+        own.extend(self.credentials_file.clone());
+        own
+    }
 }
 
 /// A resolved configuration and who said what.
@@ -203,6 +218,7 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
         docs_base_url: docs.value.trim_end_matches('/').to_owned(),
         availability: availability?,
         heartbeat_ttl: heartbeat_ttl?,
+        credentials_file: credentials.map(|credentials| credentials.path),
         log: log?,
         warnings: Vec::new(),
     })

@@ -26,6 +26,7 @@ fn column(page: &Value, key: &str) -> Value {
     page["lines"].as_array().unwrap().iter().map(|line| line[key].clone()).collect()
 }
 
+/// Limit: `log_line`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_is_read_from_where_it_was_left_and_outlives_its_generation() {
     let site = Site::on_nats();

@@ -1,8 +1,10 @@
 //! What plugins reach beyond the mesh, under permissions: the web, the host's environment, secrets, folders.
 
-use crate::bundle::Plugin;
+use crate::bundle::{Plugin, bundle};
 use crate::host::{Host, Site, Way};
+use crate::until;
 use futures_util::future::join_all;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -86,6 +88,7 @@ async fn serve(stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
                 seen.now.fetch_sub(1, Ordering::Relaxed);
                 ("200 OK".to_owned(), Vec::new())
             }
+            None if path == "/never" => std::future::pending().await,
             None => {
                 seen.requests.fetch_add(1, Ordering::Relaxed);
                 let told = json!({
@@ -200,15 +203,6 @@ async fn private_addresses_stay_closed_by_whatever_way() {
         assert!(code == "invalid_request" && message.contains(reason), "{code} {message}");
         assert!(!message.contains("secret"), "{message}");
     }
-    for name in ["host", "content-length", "Connection"] {
-        let params = json!({"url": server.url("/echo"), "headers": {name: "x"}});
-        // Told whether or not the address may be reached.
-        let error = host.fail("fetch", params).await;
-        assert!(
-            ["invalid_request", "address_not_allowed"].contains(&error["data"]["code"].as_str().unwrap()),
-            "{error}"
-        );
-    }
     assert_eq!(server.requests(), 0);
     host.stop().await;
 }
@@ -238,9 +232,23 @@ async fn each_step_of_a_redirect_is_a_request_of_its_own() {
     assert_eq!((&elsewhere["method"], &elsewhere["authorization"]), (&json!("GET"), &Value::Null));
     let itself = fetch(&host, json!({"url": to("/echo"), "redirects": 0})).await;
     assert_eq!(itself["status"], 307);
+    for name in ["host", "content-length", "Connection"] {
+        let error = host.fail("fetch", json!({"url": server.url("/echo"), "headers": {name: "x"}})).await;
+        assert_eq!(error["data"]["code"], "invalid_request", "{error}");
+    }
+
+    // What the operator closes is closed, connections that are kept among it.
+    site.policy(&policy("10.0.0.0/8"));
+    host.signal(Signal::HUP);
+    until("the server is out of reach", async || {
+        host.ask(Way::Mesh, "fetch", json!({"url": server.url("/echo")})).await["error"]["data"]["code"]
+            == "address_not_allowed"
+    })
+    .await;
     host.stop().await;
 }
 
+/// Limit: `http_requests`, `http_requests_per_second`.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_are_few_at_once_bounded_in_size_and_in_rate() {
     let (site, server) = (Site::on_nats(), Server::start().await);
@@ -270,9 +278,24 @@ async fn requests_are_few_at_once_bounded_in_size_and_in_rate() {
     let told = refused[0]["error"]["message"].as_str().unwrap();
     assert_eq!(told, "more than 10 requests over HTTP a second (`limits.http_requests_per_second`)");
     assert!(stats(&host, "surfer").await["http"]["refused"].as_u64().unwrap() >= refused.len() as u64);
-    let late = json!({"url": "http://127.0.0.1:9/"});
-    let error = host.fail("neighbour.fetch", late).await;
-    assert_eq!(error["data"]["code"], "permission_denied", "{error}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_ends_with_the_call_that_made_it() {
+    let (site, server) = (Site::on_nats(), Server::start().await);
+    site.policy("profile = 'development'");
+    let host = site.start().await;
+    let asked = json!({"http": [server.origin()]});
+    let limits = json!({"call_timeout": "300ms", "http_requests": 1});
+    host.install(&surfer().with("permissions", asked).with("limits", limits)).await;
+    let error = host.fail("fetch", json!({"url": server.url("/never")})).await;
+    assert_eq!(error["data"]["code"], "deadline_exceeded", "{error}");
+    // Its place is free again.
+    until("the next request is sent", async || {
+        host.ask(Way::Mesh, "fetch", json!({"url": server.url("/echo")})).await.get("result").is_some()
+    })
+    .await;
     host.stop().await;
 }
 
@@ -328,6 +351,14 @@ async fn variables_and_secrets_are_read_by_name_once_they_are_granted() {
     assert_eq!(event["params"]["secret"], "[secret token]", "{event}");
     let logs = host.succeed("get_plugin_logs", json!({"plugin_id": "surfer", "level": "info"})).await;
     assert_eq!(logs["lines"][0]["text"], "the secret is [secret token].", "{logs}");
+    let teller = surfer().with("config", json!({"start": "tell"}));
+    let refusal = host.refuse("install_plugin_from_bundle", bundle(&teller.tarball())).await;
+    assert!(refusal["message"].as_str().unwrap().contains("[secret token]"), "{refusal}");
+    let once = json!({"plugin_id": "surfer", "permission": "secret:brief", "once": true});
+    host.result(Way::Control, "grant_plugin_permission", once).await;
+    assert_eq!(length("brief").await, 0);
+    let error = host.fail("secret", json!({"name": "brief"})).await;
+    assert_eq!(error["data"]["code"], "permission_denied", "it was for a single time");
     assert!(!host.log().contains("t0ken"), "a secret is in no log");
     host.stop().await;
 }
@@ -386,6 +417,19 @@ async fn folders_are_seen_as_they_were_granted_and_nothing_beyond() {
         assert_eq!(reply["error"]["data"]["code"], "io", "{denied}: {reply}");
     }
     assert_eq!(std::fs::read_to_string(root.join("data/a.txt")).unwrap(), "read me");
+
+    let revoke = json!({"plugin_id": "reader", "permission": format!("files.ro:{}", path("data"))});
+    let revoked = host.result(Way::Control, "revoke_plugin_permission", revoke).await;
+    let hint = "the instance that runs keeps the folders that it has: `mortise deploy reload reader`";
+    assert_eq!(revoked["hint"], hint, "{revoked}");
+    assert_eq!(read("/data/a.txt").await["result"], "read me");
+    host.succeed("reload_plugin", json!({"plugin_id": "reader"})).await;
+    assert_eq!(read("/data/a.txt").await["error"]["data"]["code"], "io");
+    let brief = json!({"plugin_id": "reader", "permission": "files.ro:/srv", "expires_in": "1h"});
+    let refused = host.result(Way::Control, "grant_plugin_permission", brief).await;
+    assert_eq!(refused["code"], "invalid_argument", "{refused}");
+    grant(&host, "reader", &format!("files.ro:{}", path("data"))).await;
+    host.succeed("reload_plugin", json!({"plugin_id": "reader"})).await;
 
     // What serves goes on when its successor cannot have what it was granted.
     std::fs::remove_dir_all(root.join("writable")).unwrap();

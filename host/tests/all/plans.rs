@@ -49,7 +49,8 @@ async fn a_plan_tells_what_an_install_would_change_and_changes_nothing() {
         (&json!("versioned"), &json!("install"), &json!("wasm"), &json!(digest_of(&archive)))
     );
     assert_eq!(first["version"], json!({"from": null, "to": "1.0.0"}));
-    let functions = json!({"added": ["count", "version", "version_later"], "removed": [], "changed": []});
+    let functions =
+        json!({"added": ["count", "keep", "kept", "version", "version_later"], "removed": [], "changed": []});
     assert_eq!((&first["functions"], &first["breaking"]), (&functions, &json!(false)));
     assert_eq!(first["events"]["added"], json!(["ticked"]));
     assert_eq!(first["routines"]["added"], json!(["tick"]));

@@ -172,3 +172,25 @@ async fn calls_that_wait_overlap_and_hold_nobody_up() {
     }
     host.stop().await;
 }
+
+/// Limit: `drain_timeout`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_was_replaced_has_no_longer_for_its_calls_than_its_manifest_says() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    host.install(&Plugin::of("slow", "behave").with("limits", json!({"drain_timeout": "100ms"}))).await;
+    let long = host.ask(Way::Mesh, "never", json!({}));
+    let reload = async {
+        // The call is under way before its generation is replaced.
+        until("the call has begun", async || {
+            let stats = host.succeed("list_plugins", json!({})).await;
+            stats["loaded"]["slow"]["health"]["running"] == 1
+        })
+        .await;
+        host.succeed("reload_plugin", json!({"plugin_id": "slow"})).await;
+        assert_eq!(host.call("echo", json!({"message": 1})).await, 1);
+    };
+    let (answer, ()) = tokio::join!(long, reload);
+    assert_eq!(answer["error"]["data"]["code"], "stopped", "{answer}");
+    host.stop().await;
+}

@@ -137,7 +137,7 @@ fn check(methods: &[Method]) -> Result<()> {
         let (role, span) = (method.marker.role, method.marker.span);
         let unique = match role {
             Role::Function | Role::Routine(_) | Role::Event => (role_word(role), method.name()),
-            Role::Init | Role::Start | Role::Stop | Role::SelfTest => (role_word(role), String::new()),
+            Role::Init | Role::Start | Role::Stop | Role::SelfTest | Role::Migrate => (role_word(role), String::new()),
         };
         // Two methods under opposite conditions may well share a name.
         if method.conditions.is_empty() && !taken.insert(unique.clone()) {
@@ -149,6 +149,9 @@ fn check(methods: &[Method]) -> Result<()> {
         }
         if role == Role::Init {
             check_init(method)?;
+        }
+        if role == Role::Migrate {
+            check_migrate(method)?;
         }
         if role == Role::Event && method.parameters.iter().any(|parameter| parameter.default.is_some()) {
             return Err(Error::new(span, "parameters of an event have no defaults"));
@@ -181,6 +184,17 @@ fn check_init(method: &Method) -> Result<()> {
     }
 }
 
+fn check_migrate(method: &Method) -> Result<()> {
+    let plain = !method.is_async && matches!(method.receiver, Access::None);
+    let names: Vec<&str> = method.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    if plain && names == ["from", "to"] && method.parameters.iter().all(|parameter| parameter.default.is_none()) {
+        Ok(())
+    } else {
+        let message = "expected `fn migrate(from: String, to: String) -> …`: there is no plugin yet";
+        Err(Error::new(method.ident.span(), message))
+    }
+}
+
 fn role_word(role: Role) -> &'static str {
     match role {
         Role::Function => "function",
@@ -190,6 +204,7 @@ fn role_word(role: Role) -> &'static str {
         Role::Start => "start hook",
         Role::Stop => "stop hook",
         Role::SelfTest => "self-test",
+        Role::Migrate => "migration",
     }
 }
 
@@ -211,6 +226,10 @@ fn implementation(plugin: &Ident, self_ty: &Type, methods: &[Method]) -> TokenSt
     };
     let create = create(methods);
     let described = methods.iter().map(describe);
+    let migrate = methods.iter().filter(|method| method.marker.role == Role::Migrate).map(|method| {
+        let (conditions, outcome) = (&method.conditions, method.migrate(plugin));
+        quote!(#(#conditions)* { return #outcome; })
+    });
     let arms = methods.iter().filter_map(|method| {
         let name = method.name();
         let pattern = match method.marker.role {
@@ -219,7 +238,7 @@ fn implementation(plugin: &Ident, self_ty: &Type, methods: &[Method]) -> TokenSt
             Role::Start => quote!((::tenon::__private::CallKind::Start, _)),
             Role::Stop => quote!((::tenon::__private::CallKind::Stop, _)),
             Role::SelfTest => quote!((::tenon::__private::CallKind::SelfTest, _)),
-            Role::Event | Role::Init => return None,
+            Role::Event | Role::Init | Role::Migrate => return None,
         };
         let enter = method.enter(plugin, shared);
         let conditions = &method.conditions;
@@ -247,6 +266,13 @@ fn implementation(plugin: &Ident, self_ty: &Type, methods: &[Method]) -> TokenSt
             fn describe(describer: &mut ::tenon::__private::Describer) {
                 #(#described)*
                 let _ = describer;
+            }
+
+            #[allow(unreachable_code, reason = "the plugin may migrate")]
+            fn migrate(__tenon_parameters: &str) -> ::tenon::__private::Outcome {
+                let _ = __tenon_parameters;
+                #(#migrate)*
+                ::tenon::__private::absent::<Self>(::tenon::__private::CallKind::Migrate, "")
             }
 
             fn enter(
@@ -303,7 +329,7 @@ fn describe(method: &Method) -> TokenStream {
                 );
             }
         }
-        Role::Init | Role::Start | Role::Stop | Role::SelfTest => return quote!(),
+        Role::Init | Role::Start | Role::Stop | Role::SelfTest | Role::Migrate => return quote!(),
     };
     let conditions = &method.conditions;
     quote!(#(#conditions)* #tell)
@@ -343,7 +369,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_told_in_its_own_words() {
-        let cases: [(ItemImpl, &str); 14] = [
+        let cases: [(ItemImpl, &str); 16] = [
             (
                 parse_quote!(impl Clone for A {}),
                 "`#[tenon::plugin]` goes on an inherent impl block: `impl Counter { … }`",
@@ -366,6 +392,14 @@ mod tests {
             ),
             (parse_quote!(impl A { #[function] fn f() {} #[function(name = "f")] fn g() {} }), "a second function `f`"),
             (parse_quote!(impl A { #[start] fn f(a: u8) {} }), "a start hook takes no parameters"),
+            (
+                parse_quote!(impl A { #[migrate] fn f(&self, from: String, to: String) {} }),
+                "expected `fn migrate(from: String, to: String) -> …`: there is no plugin yet",
+            ),
+            (
+                parse_quote!(impl A { #[migrate] fn f(to: String, from: String) {} }),
+                "expected `fn migrate(from: String, to: String) -> …`: there is no plugin yet",
+            ),
             (parse_quote!(impl A { #[function] fn f(); }), "only an event is declared without a body"),
             (parse_quote!(impl A { #[event] fn f(#[default = 1] a: u8); }), "parameters of an event have no defaults"),
             (

@@ -69,7 +69,11 @@ impl Method {
                     let default = options::take_default(&mut parameter.attrs)?;
                     parameter.attrs.retain(|attribute| !attribute.path().is_ident("doc"));
                     let ident = pattern.ident.clone();
-                    let name = ident.to_string().trim_start_matches("r#").to_owned();
+                    let mut name = ident.to_string().trim_start_matches("r#").to_owned();
+                    if marker.role == Role::Migrate {
+                        // One that is not used may say so.
+                        name = name.trim_start_matches('_').to_owned();
+                    }
                     let doc = if own_doc.is_empty() { options::argument_doc(&doc, &name) } else { own_doc };
                     parameters.push(Parameter { name, ident, ty: (*parameter.ty).clone(), default, doc });
                 }
@@ -151,9 +155,17 @@ impl Method {
         }
     }
 
-    /// Statements that bind every parameter. Hooks and routines take nothing; what the host passes them is not read.
+    /// The migration as an expression of type `Outcome`. It has no plugin: that is made of what is migrated here.
+    pub(crate) fn migrate(&self, plugin: &Ident) -> TokenStream {
+        let (ident, read) = (&self.ident, self.read_arguments(plugin));
+        let arguments = self.parameters.iter().map(|parameter| &parameter.ident);
+        let outcome = if self.returns_result { quote!(result) } else { quote!(value) };
+        quote!((|| { #read ::tenon::__private::#outcome(Self::#ident(#(#arguments),*)) })())
+    }
+
+    /// Statements that bind every parameter. Other hooks and routines take nothing; what the host passes them is not read.
     fn read_arguments(&self, plugin: &Ident) -> TokenStream {
-        if self.marker.role != Role::Function {
+        if !matches!(self.marker.role, Role::Function | Role::Migrate) {
             return quote!();
         }
         let function = format!("{plugin}.{}", self.name());

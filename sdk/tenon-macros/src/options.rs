@@ -16,10 +16,11 @@ pub(crate) enum Role {
     Start,
     Stop,
     SelfTest,
+    Migrate,
 }
 
 /// The attributes that mark a method.
-const MARKERS: [&str; 7] = ["function", "routine", "event", "init", "start", "stop", "self_test"];
+const MARKERS: [&str; 8] = ["function", "routine", "event", "init", "start", "stop", "self_test", "migrate"];
 
 /// A marked method's attribute.
 #[derive(Debug)]
@@ -89,6 +90,7 @@ impl Marker {
             "start" => Role::Start,
             "stop" => Role::Stop,
             "self_test" => Role::SelfTest,
+            "migrate" => Role::Migrate,
             _ => Role::Function,
         };
         Ok(Self { role, span, name, labels, tags })

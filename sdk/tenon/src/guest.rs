@@ -33,6 +33,12 @@ pub trait Plugin: Sized + 'static {
     /// Names everything the plugin brings.
     fn describe(describer: &mut Describer);
 
+    /// Migrates what another version kept. The plugin is not made yet.
+    ///
+    /// # Errors
+    /// `unknown_function` where it has nothing for that, or its own failure.
+    fn migrate(parameters: &str) -> Outcome;
+
     /// Enters a method.
     fn enter(this: &Self::Shared, kind: CallKind, name: &str, parameters: &str) -> Step;
 }
@@ -116,9 +122,15 @@ pub(crate) fn call<P: Plugin>(
     name: &str,
     parameters: &str,
 ) -> Option<Outcome> {
-    let step = context::enter(Some(context.clone()), || match slot.get() {
-        Ok(plugin) => P::enter(plugin, kind, name, parameters),
-        Err(error) => Step::Done(Err(error)),
+    let step = context::enter(Some(context.clone()), || {
+        // The plugin may be made of what is migrated here.
+        if kind == CallKind::Migrate {
+            return Step::Done(P::migrate(parameters));
+        }
+        match slot.get() {
+            Ok(plugin) => P::enter(plugin, kind, name, parameters),
+            Err(error) => Step::Done(Err(error)),
+        }
     });
     let outcome = match step {
         Step::Done(outcome) => Some(outcome),

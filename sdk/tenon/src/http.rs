@@ -111,8 +111,13 @@ impl Request {
                 return Ok(answer);
             };
             self.redirects -= 1;
-            // As browsers do it (RFC 9110, 15.4): only 307 and 308 repeat what was sent.
-            if !matches!(answer.status, 307 | 308) && self.method != "HEAD" {
+            // As browsers do it (RFC 9110, 15.4).
+            let is_changed = match answer.status {
+                303 => self.method != "HEAD",
+                301 | 302 => self.method == "POST",
+                _ => false,
+            };
+            if is_changed {
                 if self.method != "GET" {
                     self.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"));
                 }

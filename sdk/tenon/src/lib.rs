@@ -96,6 +96,7 @@ pub use serde_json::{self, Value, json};
 /// | `#[init]` | the constructor, `fn new() -> Self` or `fn new(config: Config) -> Result<Self, E>`; else `Default` |
 /// | `#[start]`, `#[stop]` | run once before the first and after the last call; a failing `start` refuses the plugin |
 /// | `#[self_test]` | run when a new version is to take over; a failure refuses it |
+/// | `#[migrate]` | `fn migrate(from: String, to: String) -> Result<()>`: brings what another version kept up to date, see [`state`] |
 ///
 /// Options of `#[function]` and `#[event]`: `name = "…"` where the name is no Rust identifier, `label("key", "value")`,
 /// `tag("…")`. `#[routine]` takes `name` too. Times are whole numbers of `ms`, `s`, `m` or `h`.

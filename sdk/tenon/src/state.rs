@@ -36,6 +36,34 @@
 //! are at most `limits.state`, 1 MiB where the manifest says nothing: what would take more changes nothing and fails with
 //! `state_full`.
 
+//! # Another version
+//!
+//! A new version that keeps things differently says how with `#[migrate]`, an associated function:
+//!
+//! ```
+//! # use tenon::{Result, state};
+//! # #[derive(Default)]
+//! # struct Counter;
+//! #[tenon::plugin]
+//! impl Counter {
+//!     #[migrate]
+//!     fn migrate(from: String, _to: String) -> Result<()> {
+//!         if from.starts_with("1.") {
+//!             let value: u64 = state::get("value")?.unwrap_or(0);
+//!             state::set("values", &[value])?;
+//!             state::delete("value")?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//! ```
+//!
+//! The host calls it before it starts a newer version with another `version` in its manifest, when something is kept: before
+//! the plugin is made, and once more where the version that serves has written meanwhile. It cannot wait. From its end until
+//! the new version serves, the old one may read and not write (`state_migrating`); from then on it may do neither
+//! (`state_migrated`). A failure refuses the new version, and nothing is changed. Going back to the version before brings back
+//! what that had kept when it was migrated.
+
 use crate::host::{self, Op};
 use crate::ops::OpFuture;
 use crate::{Error, Result};

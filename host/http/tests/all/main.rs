@@ -4,7 +4,7 @@
 mod server;
 
 use ipnet::IpNet;
-use mortise_http::{AddressClass, HttpClient, HttpError, Reach};
+use mortise_http::{AddressClass, HttpClient, HttpError, HttpRules, Reach};
 use mortise_model::{HttpRequest, HttpResponse};
 use server::{Authority, Server};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 
 fn client(networks: &[&str], ca_files: &[PathBuf]) -> HttpClient {
     let networks: Vec<IpNet> = networks.iter().map(|network| network.parse().unwrap()).collect();
-    HttpClient::new(Reach::Networks(networks), ca_files).unwrap()
+    HttpClient::new(&HttpRules::new(Reach::Networks(networks), ca_files).unwrap()).unwrap()
 }
 
 fn get(url: String) -> HttpRequest {
@@ -44,6 +44,17 @@ async fn one_connection_serves_one_request_after_the_other() {
         send(&client, get(server.url("http", "/echo"))).await.unwrap();
     }
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_post_of_nothing_says_so() {
+    let server = Server::http().await;
+    let client = client(&["127.0.0.1/32"], &[]);
+    for (method, length) in [("POST", "0"), ("PUT", "0"), ("GET", "none"), ("DELETE", "none")] {
+        let request = HttpRequest { method: method.to_owned(), ..get(server.url("http", "/length")) };
+        let answer = send(&client, request).await.unwrap();
+        assert_eq!(String::from_utf8(answer.body).unwrap(), length, "{method}");
+    }
 }
 
 #[tokio::test]

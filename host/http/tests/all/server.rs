@@ -82,6 +82,11 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<(
                     stream.write_all(&[&b"1000\r\n"[..], &[b'x'; 0x1000], b"\r\n"].concat()).await?;
                 }
             }
+            None if path == "/length" => {
+                let length = head.lines().filter_map(|line| line.split_once(": "));
+                let length = length.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+                answer("", length.map_or("none", |(_, length)| length).as_bytes())
+            }
             None => answer("", format!("{method} {path}").as_bytes()),
         };
         stream.write_all(&answer).await?;

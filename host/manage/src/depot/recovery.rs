@@ -5,8 +5,8 @@ use super::{Depot, DepotError};
 use crate::refusal::chain;
 use jiff::Timestamp;
 use mortise_delivery::{ArchiveFormat, ArchiveLimits, DeliveryError, GenerationFolder, ReadArchive, StagedPlugin};
-use mortise_model::{Description, Json, Manifest, PluginId};
-use mortise_plugin::{Announced, NameClaims};
+use mortise_model::{Description, Json, Limits, Manifest, PluginId};
+use mortise_plugin::{Announced, NameClaims, Quarantined};
 use mortise_store::{Desired, GenerationRecord, PluginRecord, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -163,10 +163,27 @@ impl Depot {
             let description = generation.description.as_ref().and_then(Description::from_json);
             let manifest = Manifest::parse_installed(generation.manifest.as_str().as_bytes(), &id);
             if let (Some(description), Ok(manifest)) = (description, manifest) {
-                announced.push(Announced { id, description, limits: manifest.limits });
+                // Calls wait for it on the terms that count without a policy, until it is loaded on its own.
+                let defaults = Limits::for_runtime(manifest.runtime);
+                let limits = manifest.limits_within(&defaults).unwrap_or(defaults);
+                announced.push(Announced { id, description, limits });
             }
         }
         Ok(announced)
+    }
+
+    /// Plugins in quarantine, with the functions that they had when they served last.
+    pub(crate) fn quarantined(&self) -> Result<Vec<Quarantined>, DepotError> {
+        let mut quarantined = Vec::new();
+        for (id, record) in self.store.plugins()? {
+            let (Desired::Quarantined { reason }, Some(number)) = (record.desired, record.current) else { continue };
+            let generation = self.store.generation(&id, number)?;
+            let description = generation.and_then(|generation| generation.description);
+            let description = description.as_ref().and_then(Description::from_json).unwrap_or_default();
+            let functions = description.functions.into_iter().map(|function| function.name).collect();
+            quarantined.push(Quarantined { id, reason, functions });
+        }
+        Ok(quarantined)
     }
 
     /// Who claimed which name when the host ended, without plugins that are not to be loaded again.

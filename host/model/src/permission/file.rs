@@ -29,6 +29,9 @@ impl FileAccess {
         if folder == "/" {
             return Err("nobody may have all of the machine's files");
         }
+        if ["/proc", "/sys", "/dev"].iter().any(|system| normal.starts_with(system)) {
+            return Err("what lies there is the system's, and the host's own process");
+        }
         if folder.contains(|c: char| c == '*' || c.is_control()) {
             return Err("it holds a character that no path may have; a folder opens all that lies below it");
         }
@@ -74,7 +77,21 @@ mod tests {
 
     #[test]
     fn a_path_that_is_not_plain_is_refused() {
-        for folder in ["", "srv", "/", "//", "/srv/", "/srv/../etc", "/srv/./a", "/srv//a", "/srv/*", "/srv\n"] {
+        for folder in [
+            "",
+            "srv",
+            "/",
+            "//",
+            "/srv/",
+            "/srv/../etc",
+            "/srv/./a",
+            "/srv//a",
+            "/srv/*",
+            "/srv\n",
+            "/proc",
+            "/proc/self",
+            "/dev/shm",
+        ] {
             assert!(FileAccess::new(folder, false).is_err(), "{folder}");
         }
     }

@@ -8,6 +8,10 @@ use url::Url;
 const METHODS_MAX: usize = 16;
 const METHOD_BYTES_MAX: usize = 20;
 
+/// The longest URL of a request, and the longest host in it, in bytes (RFC 9110, 4.1, and RFC 1035, 2.3.4).
+const URL_BYTES_MAX: usize = 8 << 10;
+const HOST_BYTES_MAX: usize = 255;
+
 /// The longest path that a permission may name, in bytes.
 const PATH_BYTES_MAX: usize = 1024;
 
@@ -66,12 +70,18 @@ impl HttpAccess {
     /// # Errors
     /// What is wrong with it.
     pub fn of_request(method: &str, url: &str) -> Result<Self, &'static str> {
+        if url.len() > URL_BYTES_MAX {
+            return Err("it has more than 8,192 bytes");
+        }
         let url = Url::parse(url).map_err(|_| "it is no URL")?;
         let scheme = Scheme::parse(url.scheme())?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err("it holds a user name or password; send them in a header");
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or("it has no host")?.to_owned();
+        if host.len() > HOST_BYTES_MAX {
+            return Err("no host has so long a name");
+        }
         let methods = parse_methods(method)?;
         if methods.len() != 1 {
             return Err("it has more than one method");
@@ -162,6 +172,9 @@ impl Host {
         }
         if name.contains(['@', '?', '#', '\\', '%']) || name.chars().any(char::is_whitespace) {
             return Err("its host is none");
+        }
+        if name.len() > HOST_BYTES_MAX {
+            return Err("no host has so long a name");
         }
         let url = Url::parse(&format!("http://{name}/")).map_err(|_| "its host is none")?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or("its host is none")?.to_owned();
@@ -374,8 +387,11 @@ mod tests {
             ("GET,HEAD", "https://a.test/"),
             ("get", "https://a.test/"),
             ("TRACE", "https://a.test/"),
+            ("GET", &format!("https://a.test/{}", "x".repeat(8 << 10))),
+            ("GET", &format!("https://{}.test/", "a.".repeat(130))),
         ] {
             assert!(HttpAccess::of_request(method, url).is_err(), "{method} {url}");
         }
+        assert_eq!(HttpAccess::parse(&format!("https://{}.test", "a.".repeat(130))), Err("no host has so long a name"));
     }
 }

@@ -31,8 +31,8 @@ pub(super) async fn vacate(
     drain(generation, None, stopping).await;
 }
 
-/// Ends a generation that serves no longer: its calls first, for at most `grace` and until the host stops, then its
-/// stop hook. What still runs then is answered by the instance's shutdown.
+/// Ends a generation that serves no longer: its calls first, for at most `grace` and `limits.drain_timeout` and until the
+/// host stops, then its stop hook. What still runs then is answered by the instance's shutdown.
 pub(super) async fn drain(
     generation: Arc<Generation>,
     grace: Option<Duration>,
@@ -40,7 +40,7 @@ pub(super) async fn drain(
 ) {
     generation.close();
     let patience = async {
-        match grace {
+        match grace.into_iter().chain(generation.services.limits().drain_timeout).min() {
             Some(grace) => tokio::time::sleep(grace).await,
             None => std::future::pending().await,
         }

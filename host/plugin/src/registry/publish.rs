@@ -64,7 +64,9 @@ impl RegistryTask {
     /// Derives routes and snapshot from the state. Returns what was left out, by plugin.
     pub(super) fn publish(&self) -> Vec<(PluginId, String)> {
         let offers: Vec<Offer<'_>> = self.offers().collect();
-        let Built { routes, left_out } = self.build(&offers, &self.ownership);
+        let mut built = self.build(&offers, &self.ownership);
+        self.answer_for_quarantined(&mut built);
+        let Built { routes, left_out } = built;
         self.routes.publish(routes);
         self.names.store(Arc::new(self.ownership.claims().clone()));
         self.publish_snapshot();
@@ -137,8 +139,13 @@ impl RegistryTask {
         self.emit("plugin_loaded", payload, passed);
     }
 
-    pub(super) fn announce_unloaded(&self, id: &PluginId, passed: &[Succession]) {
-        self.emit("plugin_unloaded", serde_json::json!({"plugin_id": id}), passed);
+    /// With the reason where nobody asked for it.
+    pub(super) fn announce_unloaded(&self, id: &PluginId, passed: &[Succession], reason: Option<&str>) {
+        let payload = match reason {
+            Some(reason) => serde_json::json!({"plugin_id": id, "reason": reason}),
+            None => serde_json::json!({"plugin_id": id}),
+        };
+        self.emit("plugin_unloaded", payload, passed);
     }
 
     fn emit(&self, event: &str, mut payload: serde_json::Value, passed: &[Succession]) {

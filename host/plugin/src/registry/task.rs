@@ -9,7 +9,7 @@ use crate::ownership::{NameClaims, Ownership};
 use crate::routines::Routines;
 use crate::services::Backend;
 use arc_swap::ArcSwap;
-use mortise_model::{PluginId, PluginState};
+use mortise_model::{FunctionName, PluginId, PluginState};
 use mortise_rpc::{ADVERTISEMENT_ENVELOPE_BYTES, Routes};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -30,6 +30,11 @@ pub(super) enum Stand {
     Failed {
         reason: String,
     },
+    /// Taken out of service. Its callers are told why.
+    Quarantined {
+        reason: String,
+        functions: Vec<FunctionName>,
+    },
 }
 
 impl Stand {
@@ -38,13 +43,14 @@ impl Stand {
             Self::Serving(_) => PluginState::Running,
             Self::Awaited(_) => PluginState::Preparing,
             Self::Failed { reason } => PluginState::Failed { reason: reason.clone() },
+            Self::Quarantined { reason, .. } => PluginState::Quarantined { reason: reason.clone() },
         }
     }
 
     pub(super) fn serving(&self) -> Option<&Serving> {
         match self {
             Self::Serving(serving) => Some(serving),
-            Self::Awaited(_) | Self::Failed { .. } => None,
+            Self::Awaited(_) | Self::Failed { .. } | Self::Quarantined { .. } => None,
         }
     }
 
@@ -53,7 +59,7 @@ impl Stand {
         match self {
             Self::Serving(serving) => Some(Offer::from(&serving.generation)),
             Self::Awaited(awaited) => Some(Offer::from(&awaited.room)),
-            Self::Failed { .. } => None,
+            Self::Failed { .. } | Self::Quarantined { .. } => None,
         }
     }
 }
@@ -132,7 +138,8 @@ impl RegistryTask {
                 Command::Check { generation, done } => drop(done.send(self.check(&generation))),
                 Command::Activate { generation, done } => drop(done.send(self.activate(generation))),
                 Command::Vacate { id, done } => drop(done.send(self.vacate(&id))),
-                Command::Remove { id, done } => drop(done.send(self.remove(&id))),
+                Command::Remove { id, done } => drop(done.send(self.take_out(&id, None))),
+                Command::Quarantine { plugin, done } => drop(done.send(self.quarantine(plugin))),
                 Command::Fail { id, reason, done } => {
                     self.fail(id, reason);
                     let _ = done.send(());
@@ -186,7 +193,7 @@ impl RegistryTask {
         match self.plugins.remove(&id) {
             Some(Stand::Serving(serving)) => old = Some(serving.generation),
             Some(Stand::Awaited(stand)) => awaited = Some(stand),
-            Some(Stand::Failed { .. }) | None => {}
+            Some(Stand::Failed { .. } | Stand::Quarantined { .. }) | None => {}
         }
         let routines = Routines::start(&generation, &trace.ticks);
         trace.ticks = routines.ticks().clone();
@@ -201,7 +208,7 @@ impl RegistryTask {
         }
         let warnings = self.publish();
         if replaced {
-            self.announce_unloaded(&id, &[]);
+            self.announce_unloaded(&id, &[], None);
         }
         self.announce_loaded(&generation, &passed);
         generation.services.activate();
@@ -220,8 +227,14 @@ impl RegistryTask {
         Ok(Activated { generation: number, incarnation, replaced, functions, passed, warnings })
     }
 
-    fn remove(&mut self, id: &PluginId) -> Option<Removed> {
+    /// Has a plugin serve no longer. What is put `instead` is told from then on.
+    pub(super) fn take_out(&mut self, id: &PluginId, instead: Option<Stand>) -> Option<Removed> {
         let stand = self.plugins.remove(id);
+        let reason = match &instead {
+            Some(Stand::Quarantined { reason, .. }) => Some(reason.clone()),
+            _ => None,
+        };
+        self.plugins.extend(instead.map(|instead| (id.clone(), instead)));
         self.order.retain(|other| other != id);
         // One that only failed may still claim names from before.
         let passed = self.ownership.claim(id, &[]);
@@ -230,16 +243,16 @@ impl RegistryTask {
             Some(Stand::Serving(serving)) => serving,
             Some(Stand::Awaited(awaited)) => {
                 if awaited.follows {
-                    self.announce_unloaded(id, &passed);
+                    self.announce_unloaded(id, &passed, reason.as_deref());
                 }
                 info!(plugin = %id, "plugin unloaded before it was loaded");
                 self.dismiss(awaited, Ending::Unloaded);
                 return Some(Removed { passed });
             }
-            Some(Stand::Failed { .. }) | None => return None,
+            Some(Stand::Failed { .. } | Stand::Quarantined { .. }) | None => return None,
         };
         drop(routines);
-        self.announce_unloaded(id, &passed);
+        self.announce_unloaded(id, &passed, reason.as_deref());
         info!(plugin = %id, generation = generation.package.generation, "plugin unloaded");
         self.forget_traces();
         let slots = &self.traces.entry(id.clone()).or_default().drain_slots;
@@ -250,10 +263,13 @@ impl RegistryTask {
         Some(Removed { passed })
     }
 
-    /// Remembers why a plugin does not run, or forgets it. One that serves goes on serving.
+    /// Remembers why a plugin does not run, or forgets it. One that serves goes on serving, and one in quarantine stays
+    /// there.
     fn fail(&mut self, id: PluginId, reason: Option<String>) {
         let before = match self.plugins.remove(&id) {
-            Some(serving @ Stand::Serving(_)) => return drop(self.plugins.insert(id, serving)),
+            Some(stays @ (Stand::Serving(_) | Stand::Quarantined { .. })) => {
+                return drop(self.plugins.insert(id, stays));
+            }
             Some(Stand::Awaited(awaited)) => Some(awaited),
             Some(Stand::Failed { .. }) | None => None,
         };
@@ -267,7 +283,7 @@ impl RegistryTask {
                 self.order.retain(|other| *other != id);
                 self.publish();
                 if awaited.follows {
-                    self.announce_unloaded(&id, &[]);
+                    self.announce_unloaded(&id, &[], None);
                 }
                 self.dismiss(awaited, reason.map_or(Ending::LookAgain, |reason| Ending::Failed { reason }));
             }
@@ -293,7 +309,7 @@ impl RegistryTask {
                         gone.push(id.clone());
                     }
                 }
-                Some(Stand::Failed { .. }) | None => {}
+                Some(Stand::Failed { .. } | Stand::Quarantined { .. }) | None => {}
             }
         }
         self.drains.close();
@@ -308,10 +324,10 @@ impl RegistryTask {
         // What runs longer is answered by its instance's shutdown.
         let _ = tokio::time::timeout_at(cut, calls).await;
         for id in gone {
-            self.announce_unloaded(&id, &[]);
+            self.announce_unloaded(&id, &[], None);
         }
         for (id, generation) in ending {
-            self.announce_unloaded(&id, &[]);
+            self.announce_unloaded(&id, &[], None);
             self.drain(generation, None, None);
         }
         self.drains.wait().await;

@@ -2,7 +2,8 @@
 
 use super::Services;
 use crate::state::check_key;
-use mortise_model::{Failure, Permission};
+use mortise_model::{Failure, Json, Permission};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,19 +16,19 @@ impl Services {
     ///
     /// # Errors
     /// `permission_denied` when the plugin is not granted `state`, `invalid_key` for one that is empty, longer than 256
-    /// bytes or holds a control character.
+    /// bytes or holds a control character, `state_migrated` once another version serves for which the state was migrated.
     pub async fn state_get(&self, key: &str) -> Result<Option<Arc<[u8]>>, Failure> {
         check_key(key)?;
         self.permit_now(&Permission::State, WHAT).await?;
         count(&self.account.state.reads);
-        Ok(self.state.get(key))
+        self.state.get(key)
     }
 
     /// Writes the value of a key: others see it at once, if the generation is active, and it is on disk a moment later.
     ///
     /// # Errors
     /// As [`state_get`](Self::state_get); `state_full` where the plugin's state would have more than `limits.state`, and
-    /// nothing is changed then.
+    /// nothing is changed then; `state_migrating` while a version that has migrated it is about to serve.
     pub async fn state_set(&self, key: &str, value: &[u8]) -> Result<(), Failure> {
         self.state_put(key, Some(value)).await
     }
@@ -35,7 +36,7 @@ impl Services {
     /// Removes a key. One that is not there is no error.
     ///
     /// # Errors
-    /// As [`state_get`](Self::state_get).
+    /// As [`state_set`](Self::state_set).
     pub async fn state_delete(&self, key: &str) -> Result<(), Failure> {
         self.state_put(key, None).await
     }
@@ -43,11 +44,11 @@ impl Services {
     /// The first `limit` keys that begin with `prefix` and come after `after`, in the order of their bytes; at most 1,000.
     ///
     /// # Errors
-    /// `permission_denied` when the plugin is not granted `state`.
+    /// As [`state_get`](Self::state_get), whatever the prefix.
     pub async fn state_keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, Failure> {
         self.permit_now(&Permission::State, WHAT).await?;
         count(&self.account.state.reads);
-        Ok(self.state.keys(prefix, after, limit))
+        self.state.keys(prefix, after, limit)
     }
 
     /// Waits until what was written before is on disk. Cancel safe.
@@ -61,11 +62,29 @@ impl Services {
         self.state.flush().await
     }
 
+    /// What the `migrate` hook is given: from which version to which, as a JSON object; none where there is nothing to
+    /// migrate. What an earlier run of the hook wrote is forgotten.
+    #[must_use]
+    pub fn migration(&self) -> Option<Json> {
+        let [from, to] = self.state.migration()?;
+        Some(Json::of(&json!({"from": from.as_ref(), "to": to.as_ref()})))
+    }
+
+    /// Notes that the `migrate` hook has run. Where what it had to migrate was changed meanwhile,
+    /// [`migration`](Self::migration) asks for it once more, and nothing changes then.
+    pub fn migrated(&self) {
+        self.state.migrated();
+    }
+
     async fn state_put(&self, key: &str, value: Option<&[u8]>) -> Result<(), Failure> {
         check_key(key)?;
         self.permit_now(&Permission::State, WHAT).await?;
         let put = self.state.put(key, value, self.limits().state);
-        count(if put.is_ok() { &self.account.state.writes } else { &self.account.state.refused });
+        match &put {
+            Ok(()) => count(&self.account.state.writes),
+            Err(failure) if failure.code == "state_full" => count(&self.account.state.refused),
+            Err(_) => {}
+        }
         put
     }
 }

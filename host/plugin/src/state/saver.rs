@@ -5,6 +5,7 @@ use mortise_model::{Failure, PluginId, chain};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -14,8 +15,9 @@ const GATHER: Duration = Duration::from_millis(50);
 /// How long others have the disk to themselves after each change, whoever waits.
 const GAP: Duration = Duration::from_millis(5);
 
-/// How long after a failure the next attempt is made.
+/// How long after a failure the next attempt is made; after each further one twice as long, up to a minute.
 const RETRY: Duration = Duration::from_secs(2);
+const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// The key-value of every plugin that is loaded, being prepared or not saved yet.
 pub(crate) struct States {
@@ -23,11 +25,13 @@ pub(crate) struct States {
     /// The std mutex is held for a look-up, and for a walk at each save.
     all: Mutex<HashMap<PluginId, Arc<KeyValue>>>,
     wake: Arc<Wake>,
+    /// The host waits for it.
+    hurry: Notify,
 }
 
 impl States {
     pub(crate) fn new(store: Arc<dyn StateStore>) -> Arc<Self> {
-        Arc::new(Self { store, all: Mutex::default(), wake: Arc::default() })
+        Arc::new(Self { store, all: Mutex::default(), wake: Arc::default(), hurry: Notify::new() })
     }
 
     /// A plugin's key-value, read if it is not in memory. To be called with the plugin's turn to change.
@@ -55,7 +59,9 @@ impl States {
             // The record has gone with all that was on disk; only what is in memory can come back.
             let Some(state) = all.get(plugin) else { return Ok(()) };
             state.live().gone = true;
-            let live = Live { clear: true, version: 1, ..Live::default() };
+            // Whoever waits for the disk waits in vain.
+            state.saved.send_modify(|saved| saved.failures += 1);
+            let live = Live { clear: Some(1), version: 1, ..Live::default() };
             let cleared = Arc::new(KeyValue::new(plugin.clone(), live, Arc::clone(&self.wake)));
             all.insert(plugin.clone(), Arc::clone(&cleared));
             cleared
@@ -66,6 +72,7 @@ impl States {
     /// Waits until everything that plugins have written is on disk. Cancel safe.
     pub(crate) async fn flush(&self) -> Result<(), Failure> {
         let all: Vec<_> = self.all().values().cloned().collect();
+        self.hurry.notify_one();
         for state in all {
             state.flush().await?;
         }
@@ -80,7 +87,7 @@ impl States {
                 () = sleep(GATHER) => {}
                 () = self.wake.urgent.notified() => {}
             }
-            let mut failing = false;
+            let (mut failing, mut pause) = (false, RETRY);
             while let Err(error) = self.save().await {
                 if !failing {
                     warn!(
@@ -89,7 +96,11 @@ impl States {
                     );
                 }
                 failing = true;
-                sleep(RETRY).await;
+                tokio::select! {
+                    () = sleep(pause) => {}
+                    () = self.hurry.notified() => {}
+                }
+                pause = (pause * 2).min(RETRY_MAX);
             }
             if failing {
                 info!("the state of plugins is saved again");

@@ -236,7 +236,7 @@ impl Backend for Events {
         self.changed.notify_waiters();
     }
 
-    async fn http(&self, _: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
+    async fn http(&self, _: &PluginId, _: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
         std::future::pending().await
     }
 

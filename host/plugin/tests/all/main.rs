@@ -3,12 +3,14 @@
 
 mod exclusive;
 mod fake;
+mod quarantine;
 mod services;
 mod state;
 mod waiting;
 
 use fake::{Plan, host, host_with, json, package, plugin, until};
-use mortise_plugin::{ActivateError, NameOwner, PrepareError, RegistryConfig};
+use mortise_model::Limits;
+use mortise_plugin::{ActivateError, NameOwner, Package, PrepareError, RegistryConfig};
 use mortise_rpc::{LocalCall, RpcCode};
 use std::task::Poll;
 use std::time::Duration;
@@ -135,6 +137,23 @@ async fn what_is_prepared_and_not_activated_ends_and_its_events_with_it() {
     assert!(host.events.names().is_empty(), "held until the swap");
     operation.activate(prepared).await.unwrap();
     assert_eq!(host.events.names(), ["plugin_loaded", "hello"]);
+}
+
+/// Limit: `routine_timeout`.
+#[tokio::test]
+async fn a_tick_is_due_within_its_own_limit() {
+    let host = host();
+    host.plan(Plan { holds: true, routines: vec![("tick", Duration::from_millis(1))], ..serving("a", &[]) });
+    let limits = Limits { routine_timeout: Duration::from_secs(7), ..Limits::default() };
+    let operation = host.registry.begin(&plugin("a")).await.unwrap();
+    let prepared = operation.prepare(Package { limits, ..package("a") }).await.unwrap();
+    operation.activate(prepared).await.unwrap();
+    let instance = host.instance(0);
+    until(&instance.submitted, |submitted| *submitted == 1).await;
+    let due = instance.held.lock().unwrap()[0].deadline;
+    let left = due.saturating_duration_since(tokio::time::Instant::now());
+    assert!(left > Duration::from_secs(1) && left <= Duration::from_secs(7), "{left:?}");
+    instance.release();
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ use std::time::Duration;
 fn on_disk(host: &Host) -> Vec<(String, String)> {
     let rows = host.disk.rows.lock().unwrap();
     let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+    // Without the host's own.
     rows.iter()
-        .filter(|((owner, _), _)| *owner == plugin("a"))
+        .filter(|((owner, key), _)| *owner == plugin("a") && !key.starts_with('\0'))
         .map(|((_, key), value)| (key.clone(), text(value)))
         .collect()
 }

@@ -8,9 +8,12 @@ use crate::guest::Guest;
 use crate::ledger::{Creditor, OpenCall};
 use crate::loss::{Loss, TurnLimit};
 use crate::outcome;
-use mortise_model::{Description, Failure};
+use mortise_model::{Description, Failure, cut, one_line};
 use std::sync::Arc;
 use tokio::time::Instant;
+
+/// How much of a plugin's own words is a reason, in bytes.
+const REASON_BYTES_MAX: usize = 1024;
 
 /// Why a fresh instance is of no use.
 #[derive(Debug)]
@@ -47,12 +50,16 @@ impl Driver {
         let described = described.map_err(|why| Refusal::of_hook("describe", why))?;
         let described = described.map_err(|failure| Refusal::Hook {
             hook: "describe",
-            failure: outcome::failed(failure, &self.shared.limits),
+            failure: self.shared.services.marked(outcome::failed(failure, &self.shared.limits)),
         })?;
         let description = describe::check(described).map_err(Refusal::Description)?;
 
         for hook in hooks {
-            let outcome = self.hook(&mut guest, *hook).await;
+            if *hook == Hook::Migrate {
+                self.migrate(&mut guest).await?;
+                continue;
+            }
+            let outcome = self.hook(&mut guest, *hook, "{}").await;
             let outcome = outcome.map_err(|why| Refusal::of_hook(hook.name(), why))?;
             outcome.map_err(|failure| Refusal::Hook { hook: hook.name(), failure })?;
         }
@@ -62,16 +69,30 @@ impl Driver {
         Ok((guest, description))
     }
 
-    async fn hook(&mut self, guest: &mut Guest, hook: Hook) -> Result<Result<(), Failure>, Break> {
+    /// Has what another version kept migrated, where the guest knows how.
+    async fn migrate(&mut self, guest: &mut Guest) -> Result<(), Refusal> {
+        let services = Arc::clone(&self.shared.services);
+        while let Some(versions) = services.migration() {
+            let outcome = self.hook(guest, Hook::Migrate, versions.as_str()).await;
+            match outcome.map_err(|why| Refusal::of_hook("migrate", why))? {
+                Ok(()) => services.migrated(),
+                Err(failure) if failure.code == "unknown_function" => break,
+                Err(failure) => return Err(Refusal::Hook { hook: "migrate", failure }),
+            }
+        }
+        Ok(())
+    }
+
+    async fn hook(&mut self, guest: &mut Guest, hook: Hook, parameters: &str) -> Result<Result<(), Failure>, Break> {
         self.now = Instant::now();
         let limit = self.hook_limit.unwrap_or_else(|| self.turn_limit());
         let call = OpenCall { creditor: Creditor::Hook { limit }, deadline: limit.end, trace: None, depth: 0 };
         let (kind, name) = (hook.kind(), hook.name());
-        self.hand_over(guest, call, Entry { kind, name, parameters: "{}", caller: None }).await?;
+        self.hand_over(guest, call, Entry { kind, name, parameters, caller: None }).await?;
         loop {
             let outcome = self.shared.ledger().take_hook();
             if let Some(outcome) = outcome {
-                return Ok(outcome);
+                return Ok(outcome.map_err(|failure| self.shared.services.marked(failure)));
             }
             self.step(guest).await?;
         }
@@ -82,15 +103,16 @@ impl Driver {
         // What follows is waiting.
         self.desk.settle_turn(Instant::now());
         tracing::warn!(plugin = %self.shared.plugin, code = loss.code, reason = loss.reason, "the instance was lost");
-        self.shared.count_loss(loss);
         let mut ledger = self.shared.ledger();
+        let (functions, answered) = (ledger.functions(), ledger.take_answered());
         ledger.fail_all(|_| loss.failure());
         // A hook's outcome concerned the instance that is gone.
         ledger.take_hook();
-        if ledger.take_answered() {
+        drop(ledger);
+        if answered {
             self.backoff.reset();
         }
-        drop(ledger);
+        self.shared.count_loss(loss, functions, answered);
         self.shared.give_answers();
         self.desk.forget_cancelled();
     }
@@ -123,21 +145,23 @@ impl Driver {
         if Instant::now() >= limit.end {
             return;
         }
-        let outcome = match self.hook(guest, Hook::Stop).await {
+        let outcome = match self.hook(guest, Hook::Stop, "{}").await {
             Ok(outcome) => outcome.map_err(|failure| failure.message),
             Err(Break::Lost(loss)) => Err(loss.reason),
             Err(Break::Stop) => Err("it took too long".to_owned()),
             Err(Break::Abandoned) => Ok(()),
         };
         if let Err(reason) = outcome {
+            self.shared.services.count_refusal("not_stopped");
             tracing::warn!(plugin = %self.shared.plugin, reason, "the stop hook failed");
         }
     }
 }
 
 /// A call that the driver itself makes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hook {
+    Migrate,
     Start,
     SelfTest,
     Stop,
@@ -146,6 +170,7 @@ pub(super) enum Hook {
 impl Hook {
     fn kind(self) -> wit::CallKind {
         match self {
+            Self::Migrate => wit::CallKind::Migrate,
             Self::Start => wit::CallKind::Start,
             Self::SelfTest => wit::CallKind::SelfTest,
             Self::Stop => wit::CallKind::Stop,
@@ -154,6 +179,7 @@ impl Hook {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Migrate => "migrate",
             Self::Start => "start",
             Self::SelfTest => "self_test",
             Self::Stop => "stop",
@@ -171,11 +197,13 @@ impl Refusal {
 
     /// The same as the loss of an instance that had served before.
     fn into_loss(self) -> Result<Loss, Break> {
-        match self {
-            Self::Instantiate(loss) => Ok(loss),
-            Self::Description(reason) => Ok(Loss { code: "trap", reason: format!("describe failed: {reason}") }),
-            Self::Hook { hook, failure } => Ok(Loss { code: "trap", reason: format!("{hook} failed: {failure}") }),
-            Self::Interrupted(why) => Err(why),
-        }
+        let reason = match self {
+            Self::Instantiate(loss) => return Ok(loss),
+            Self::Description(reason) => format!("describe failed: {reason}"),
+            Self::Hook { hook, failure } => format!("{hook} failed: {failure}"),
+            Self::Interrupted(why) => return Err(why),
+        };
+        // In the plugin's words, which may be many, and are told to whoever asks after it.
+        Ok(Loss { code: "trap", reason: cut(&one_line(&reason), REASON_BYTES_MAX).to_owned() })
     }
 }

@@ -77,6 +77,7 @@ async fn sixty_four_waiting_calls_overlap_in_one_instance() {
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
 }
 
+/// Limit: `concurrency`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_serial_plugin_has_one_call_under_way() {
     let plugin = load("behave", json!({"limits": {"concurrency": 1}})).await;
@@ -95,6 +96,7 @@ async fn a_serial_plugin_has_one_call_under_way() {
     assert!(waiting.iter_mut().all(|call| !call.is_answered()));
 }
 
+/// Limit: `queue`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_refuses_further_calls_and_serves_those_it_has() {
     let plugin = load("behave", json!({"limits": {"concurrency": 1, "queue": 2}})).await;

@@ -93,6 +93,7 @@ async fn parameters_that_would_fill_the_guest_are_their_callers_failure() {
     assert_eq!(plugin.instance.health().traps, 0);
 }
 
+/// Limit: `cpu_per_minute`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_used_up_its_processor_time_waits_and_its_neighbour_does_not() {
     let plugin = load("behave", json!({"limits": {"cpu_per_minute": "200ms"}})).await;

@@ -76,18 +76,21 @@ impl Folder {
         Ok((description, host))
     }
 
-    fn parts(&self) -> (Package, Arc<Services>, Arc<FakeHost>) {
-        let id = PluginId::new("under-test").unwrap();
-        let host = Arc::new(FakeHost::default());
-        let account = Arc::new(Account::new(id.clone()));
-        let package = Package {
-            id,
+    pub(crate) fn package(&self) -> Package {
+        Package {
+            id: PluginId::new("under-test").unwrap(),
             manifest: Arc::clone(&self.manifest),
             root: self.dir.path().to_owned(),
             tree: Digest::of(b"tree"),
             limits: self.manifest.limits.clone(),
             generation: 1,
-        };
+        }
+    }
+
+    fn parts(&self) -> (Package, Arc<Services>, Arc<FakeHost>) {
+        let package = self.package();
+        let host = Arc::new(FakeHost::default());
+        let account = Arc::new(Account::new(package.id.clone()));
         let (device, tenant) = (DeviceId::new("test-device").unwrap(), Tenant::new("default").unwrap());
         let authority = Arc::<FakeHost>::clone(&host);
         let services = Services::new(&package, device, tenant, Arc::<FakeHost>::clone(&host), authority, account);
@@ -233,7 +236,7 @@ impl Backend for FakeHost {
         self.events.lock().unwrap().push((event.to_string(), payload.to_value()));
     }
 
-    async fn http(&self, _: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
+    async fn http(&self, _: &PluginId, _: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
         std::future::pending().await
     }
 

@@ -62,6 +62,7 @@ async fn a_missing_file_is_named() {
     assert!(matches!(folder.prepare(&RUNTIME).await, Err(PrepareError::Read { path, .. }) if path == "plugin.wasm"));
 }
 
+/// Limit: `stack`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stack_that_cannot_be_enforced_is_refused() {
     let folder = Folder::of("raw", json!({"limits": {"stack": "512KiB"}}));

@@ -8,6 +8,7 @@ use crate::config::{HostFlags, env::ProcessEnvironment, resolve_host};
 use mortise_delivery::DiskError;
 use mortise_manage::{ControlError, DepotError, LockError};
 use mortise_runtime_wasm::WasmError;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 pub(in crate::cli) fn run(args: &RunArgs, _printer: &mut Printer) -> Result<ExitStatus, CommandError> {
     let resolution =
@@ -17,12 +18,22 @@ pub(in crate::cli) fn run(args: &RunArgs, _printer: &mut Printer) -> Result<Exit
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(crate::app::run_host(config));
     // Whatever still blocks a thread of the pool must not keep a stopped host from ending.
     runtime.shutdown_background();
     outcome.map_err(with_cure)?;
     Ok(ExitStatus::Success)
+}
+
+/// As many open files as the system lets the host have: connections of many plugins, and what they have open.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// What keeps a host from starting mostly has a cure, and only the room that it comes from knows it.

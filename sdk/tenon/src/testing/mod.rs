@@ -163,6 +163,15 @@ impl<P: Plugin> Host<P> {
         self.slot = Slot::new();
     }
 
+    /// Runs `#[migrate]`, as when version `to` takes over what version `from` kept. Before the first call, which makes the
+    /// plugin.
+    ///
+    /// # Errors
+    /// What refuses the plugin; `unknown_function` where it migrates nothing, which refuses none.
+    pub fn migrate(&mut self, from: &str, to: &str) -> Result<()> {
+        self.enter(CallKind::Migrate, "", &json!({"from": from, "to": to})).map(drop)
+    }
+
     /// Calls a function and waits for its outcome; the clock moves to whatever it waits for.
     ///
     /// # Errors

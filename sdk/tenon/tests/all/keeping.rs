@@ -54,6 +54,45 @@ impl Flushing {
     }
 }
 
+/// Made of what is migrated.
+struct Migrated {
+    names: Vec<String>,
+}
+
+#[tenon::plugin]
+impl Migrated {
+    #[init]
+    fn new() -> Result<Self> {
+        Ok(Self { names: state::get("names")?.unwrap_or_default() })
+    }
+
+    #[migrate]
+    fn migrate(from: String, to: String) -> Result<()> {
+        if from == "0" {
+            return Err(tenon::Error::new("too_old", format!("{to} knows nothing of {from}")));
+        }
+        let name: Option<String> = state::get("names")?;
+        state::set("names", &name.as_slice())
+    }
+
+    #[function]
+    fn names(&self) -> Vec<String> {
+        self.names.clone()
+    }
+}
+
+#[test]
+fn a_plugin_is_made_of_what_was_migrated() {
+    let mut host = tenon::testing::host::<Migrated>().state("names", &json!("Ann"));
+    let error = host.migrate("0", "2").expect_err("too old");
+    assert_eq!((error.code(), error.message()), ("too_old", "2 knows nothing of 0"));
+    assert_eq!(host.call("names", json!({})).expect_err("not migrated").code(), "invalid_json");
+    assert_eq!(host.migrate("1", "2"), Ok(()));
+    assert_eq!(host.call("names", json!({})), Ok(json!(["Ann"])));
+    let mut other = tenon::testing::host::<Keeper>();
+    assert_eq!(other.migrate("1", "2").expect_err("nothing to migrate").code(), "unknown_function");
+}
+
 #[test]
 fn fields_go_with_a_restart_and_state_stays() {
     let mut host = tenon::testing::host::<Keeper>().state("asked", &json!(10));
