@@ -107,7 +107,7 @@ impl Request {
         loop {
             let answer = self.exchange().await?;
             let next = answer.location().filter(|_| self.redirects > 0).and_then(|to| joined(&self.url, to));
-            let Some(next) = next.filter(|next| !(is_secure(&self.url) && !is_secure(next))) else {
+            let Some(next) = next.filter(|next| !is_secure(&self.url) || is_secure(next)) else {
                 return Ok(answer);
             };
             self.redirects -= 1;
