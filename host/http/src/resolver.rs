@@ -79,40 +79,47 @@ pub enum ResolveError {
 pub(crate) struct GuardedResolver {
     reach: Arc<Reach>,
     fixed: Arc<[(String, SocketAddr)]>,
+    look_ups: Arc<Semaphore>,
 }
 
 impl GuardedResolver {
     pub(crate) fn new(reach: Reach, fixed: &[(String, SocketAddr)]) -> Self {
-        Self { reach: Arc::new(reach), fixed: fixed.into() }
+        Self { reach: Arc::new(reach), fixed: fixed.into(), look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)) }
     }
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let reach = Arc::clone(&self.reach);
-        let fixed = Arc::clone(&self.fixed);
+        let (fixed, look_ups) = (Arc::clone(&self.fixed), Arc::clone(&self.look_ups));
         Box::pin(async move {
-            let addresses = look_up(name.as_str(), &fixed).await?;
+            let addresses = look_up(name.as_str(), &fixed, look_ups).await?;
             let addresses = admitted(name.as_str(), &addresses, &reach)?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
 }
 
-/// Look-ups under way at once: each holds a thread for as long as the system takes, whoever has given up waiting for it.
-static LOOK_UPS: Semaphore = Semaphore::const_new(16);
+/// Look-ups under way at once, all in all and of one client: each holds a thread for as long as the system takes, whoever
+/// has given up waiting for it.
+static LOOK_UPS: Semaphore = Semaphore::const_new(64);
+const LOOK_UPS_MAX: usize = 4;
 
-async fn look_up(host: &str, fixed: &[(String, SocketAddr)]) -> Result<Vec<SocketAddr>, ResolveError> {
+async fn look_up(
+    host: &str,
+    fixed: &[(String, SocketAddr)],
+    look_ups: Arc<Semaphore>,
+) -> Result<Vec<SocketAddr>, ResolveError> {
     let given = fixed.iter().filter(|(name, _)| name.eq_ignore_ascii_case(host));
     let given: Vec<SocketAddr> = given.map(|&(_, address)| address).collect();
     if !given.is_empty() {
         return Ok(given);
     }
-    // The semaphore is never closed.
-    let place = LOOK_UPS.acquire().await;
+    // The semaphores are never closed. Its own first: whoever waits for that keeps nobody else from one.
+    let places = (look_ups.acquire_owned().await, LOOK_UPS.acquire().await);
     let name = host.to_owned();
     let found = tokio::task::spawn_blocking(move || {
-        let _place = place;
+        let _places = places;
         // Port 0 stands for the URL's own.
         Ok((name.as_str(), 0).to_socket_addrs()?.take(ADDRESSES_MAX).collect())
     });

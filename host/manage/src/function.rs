@@ -213,7 +213,7 @@ const LOAD: [Parameter; 2] = [PLUGIN_ID, INSTALL_DEPENDENCIES];
 
 const PERMISSION: Parameter = required(
     "permission",
-    "`plugins:<function>`, `mesh.invoke:<device>/<function>`, `mesh.discover` or `state`, with `*` for any run of characters.",
+    "`plugins:<function>`, `mesh.invoke:<device>/<function>`, `mesh.discover`, `http:<scheme>://<host>`, `env:<name>`, `secret:<name>`, `files.ro:<folder>`, `files.rw:<folder>` or `state`.",
 );
 
 const GRANT: [Parameter; 5] = [

@@ -102,7 +102,7 @@ pub enum LimitError {
         /// Its name.
         name: &'static str,
     },
-    /// A manifest may lower a limit, never raise it.
+    /// More than its ceiling.
     #[error("`limits.{name}` may be at most {ceiling}, got {asked}")]
     Raised {
         /// Its name.

@@ -86,6 +86,11 @@ impl Redaction {
         }
     }
 
+    /// A failure whose message tells no secret.
+    pub(crate) fn failure(&self, failure: Failure) -> Failure {
+        Failure { message: self.text(&failure.message).into_owned(), ..failure }
+    }
+
     /// An outcome that tells no secret.
     pub(crate) fn outcome(&self, outcome: Result<Json, Failure>) -> Result<Json, Failure> {
         if !self.any.load(Ordering::Acquire) {
@@ -93,7 +98,7 @@ impl Redaction {
         }
         match outcome {
             Ok(json) => self.json(json),
-            Err(failure) => Err(Failure { message: self.text(&failure.message).into_owned(), ..failure }),
+            Err(failure) => Err(self.failure(failure)),
         }
     }
 }

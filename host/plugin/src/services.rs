@@ -208,7 +208,7 @@ impl Services {
     /// A failure in the plugin's words, as others may know it.
     #[must_use]
     pub fn marked(&self, failure: Failure) -> Failure {
-        Failure { message: self.account.redaction.text(&failure.message).into_owned(), ..failure }
+        self.account.redaction.failure(failure)
     }
 
     /// Counts an instance that was lost. Where they are too many the host takes the plugin out of service.
@@ -382,7 +382,7 @@ impl Services {
         let exchange = async {
             // The semaphore is never closed.
             let _place = self.http_places.acquire().await;
-            self.permit(&Permission::Http(access), &what).await?;
+            self.permit_now(&Permission::Http(access), &what).await?;
             self.account.http.sent.fetch_add(request.bytes() as u64, Ordering::Relaxed);
             let response = self.backend.http(&self.plugin, request, body_bytes_max).await?;
             self.account.http.received.fetch_add(response.bytes() as u64, Ordering::Relaxed);
@@ -397,7 +397,7 @@ impl Services {
     /// `invalid_name`, or `permission_denied` when the plugin is not granted it.
     pub async fn env(&self, name: &str) -> Result<Json, Failure> {
         let name = variable_name(name)?;
-        self.permit(&Permission::Env(name.clone()), &format!("read the environment variable `{name}`")).await?;
+        self.permit_now(&Permission::Env(name.clone()), &format!("read the environment variable `{name}`")).await?;
         Ok(Json::of(&self.backend.env(&name).into()))
     }
 
@@ -408,7 +408,7 @@ impl Services {
     /// `invalid_name`, `permission_denied` when the plugin is not granted it, or why it cannot be read.
     pub async fn secret(&self, name: &str) -> Result<Json, Failure> {
         let name = variable_name(name)?;
-        self.permit(&Permission::Secret(name.clone()), &format!("read the secret `{name}`")).await?;
+        self.permit_now(&Permission::Secret(name.clone()), &format!("read the secret `{name}`")).await?;
         let secret = self.backend.secret(&name).await?;
         if let Some(secret) = &secret {
             self.account.redaction.told(&name, secret);

@@ -48,6 +48,16 @@ pub enum PolicyError {
         #[source]
         source: Box<LimitError>,
     },
+    /// A limit that is what it is.
+    #[error("rule {rule} for plugins `{id}`: `limits.{name}` is the same for all of them")]
+    FixedLimit {
+        /// Which of `[[plugin]]`, from 1.
+        rule: usize,
+        /// Its pattern.
+        id: String,
+        /// Of the limit.
+        name: &'static str,
+    },
     /// A plugin that may not be installed is given something.
     #[error("rule {rule} for plugins `{id}` admits none of them, and so its `grant`, `max` and `limits` mean nothing")]
     NotInstalled {
@@ -112,7 +122,7 @@ impl PolicyError {
             Self::Pattern { .. } => "policy_pattern",
             Self::BeyondMax { .. } => "policy_max",
             Self::NeverCounts { .. } => "policy_order",
-            Self::Limit { .. } => "policy_limit",
+            Self::Limit { .. } | Self::FixedLimit { .. } => "policy_limit",
         }
     }
 
@@ -135,6 +145,7 @@ impl PolicyError {
             Self::Syntax { .. } => "docs/permissions.md lists every key of a policy",
             Self::RootsWithoutFolders => "leave the roots out, or add `folder` to the sources",
             Self::NotInstalled { .. } => "leave them out",
+            Self::FixedLimit { .. } => "leave it out",
             Self::Pattern { .. } => "write names, with `*` for any run of characters",
             Self::BeyondMax { .. } => "take it out of `grant`, or add it to `max`",
             Self::NeverCounts { .. } => "write the narrower rule first",

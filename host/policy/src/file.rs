@@ -5,7 +5,7 @@ use crate::{
     SourceKind, WhenDenied, opens,
 };
 use ipnet::IpNet;
-use mortise_model::{Digest, LimitError, Limits, Permission, Permissions, RuntimeKind, glob};
+use mortise_model::{Digest, Limits, Permission, Permissions, RuntimeKind, glob};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -227,8 +227,7 @@ fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
         }
         if limits.contains_key("stack") {
             // One engine has one size of it.
-            let source = Box::new(LimitError::Unsupported { name: "stack".to_owned() });
-            return Err(PolicyError::Limit { rule: number, id, source });
+            return Err(PolicyError::FixedLimit { rule: number, id, name: "stack" });
         }
         for kind in RuntimeKind::ALL {
             if let Err(source) = Limits::MOST.given(&Limits::for_runtime(kind), &limits) {

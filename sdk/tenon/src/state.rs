@@ -35,7 +35,7 @@
 //! A key has 1 to 256 bytes and no control characters (`invalid_key`). Keys and values together, with 64 bytes for each,
 //! are at most `limits.state`, 1 MiB where the manifest says nothing: what would take more changes nothing and fails with
 //! `state_full`.
-
+//!
 //! # Another version
 //!
 //! A new version that keeps things differently says how with `#[migrate]`, an associated function:

@@ -161,6 +161,9 @@ impl StateView {
         let mut phase = self.phase();
         let mut live = self.state.live();
         phase.check(&live)?;
+        if value.is_none() && phase.get(&live, key).is_none() {
+            return Ok(());
+        }
         let before = phase.get(&live, key).map_or(0, |value| counted(key, value));
         let after = value.map_or(0, |value| counted(key, value));
         let bytes = (phase.bytes(&live) + after).saturating_sub(before);
@@ -176,10 +179,10 @@ impl StateView {
                 overlay.entries.get(key).map_or(0, |entry| counted(key, entry.as_deref().unwrap_or_default()));
             (overlay.own, overlay.own - replaced + counted(key, value.unwrap_or_default()))
         });
-        // Every key may be replaced by another one, and no more.
+        // Every key may go or be replaced by another one, and no more.
         if let Some((before, after)) = own
             && after > before
-            && after as u64 > limit.0.saturating_mul(2)
+            && after as u64 > limit.0.max(live.bytes as u64).saturating_mul(2)
         {
             let message =
                 format!("what the plugin writes before it serves is more than twice `limits.state` ({limit})");

@@ -191,7 +191,7 @@ pub struct GrantArgs {
     /// Plugin id.
     pub plugin_id: String,
 
-    /// plugins:<function>, mesh.invoke:<device>/<function>, mesh.discover or state, with * for any run of characters
+    /// plugins:<function>, mesh.invoke:<device>/<function>, mesh.discover, http:<scheme>://<host>, env:<name>, secret:<name>, files.ro:<folder>, files.rw:<folder> or state
     pub permission: String,
 
     /// For how long, such as 30m or 24h [default: until it is revoked]
