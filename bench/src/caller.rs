@@ -115,6 +115,15 @@ impl Caller {
         reply.get("result").cloned().with_context(|| format!("`{}` failed: {reply}", call.method))
     }
 
+    /// One call of a host function that must succeed.
+    pub(crate) fn succeed(&mut self, call: &Call) -> anyhow::Result<()> {
+        let result = self.call(call)?;
+        if result.get("status").and_then(|status| status.as_str()) != Some("success") {
+            bail!("`{}` failed: {result}", call.method);
+        }
+        Ok(())
+    }
+
     /// Calls one by one, the next when `pace` has passed since the last was due, for as long as `span`.
     pub(crate) fn pace(&mut self, call: &Call, pace: Duration, span: Duration) -> anyhow::Result<Sample> {
         let mut sample = Sample::default();

@@ -5,7 +5,6 @@ use crate::caller::{Call, Caller};
 use crate::host::{Surroundings, bundle};
 use crate::sample::Sample;
 use crate::table::{Table, time};
-use anyhow::bail;
 use serde_json::json;
 use std::time::Instant;
 
@@ -24,12 +23,12 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
         let install = host.call("install_plugin_from_bundle", json!({"bundle_b64": bundle}).to_string());
         let hello = host.call("hello_world", r#"{"name":"bench"}"#);
         cold.measure(&mut caller, &install, &hello)?;
-        succeed(&mut caller, &host.call("uninstall_plugin", r#"{"plugin_id":"hello-world"}"#))?;
+        caller.succeed(&host.call("uninstall_plugin", r#"{"plugin_id":"hello-world"}"#))?;
         cached.measure(&mut caller, &install, &hello)?;
         let again = host.call("reload_plugin", r#"{"plugin_id":"hello-world"}"#);
         for _ in 0..10 {
             let begin = Instant::now();
-            succeed(&mut caller, &again)?;
+            caller.succeed(&again)?;
             reload.add(begin.elapsed(), true);
         }
     }
@@ -57,18 +56,10 @@ struct Steps {
 impl Steps {
     fn measure(&mut self, caller: &mut Caller, install: &Call, call: &Call) -> anyhow::Result<()> {
         let begin = Instant::now();
-        succeed(caller, install)?;
+        caller.succeed(install)?;
         self.replied.add(begin.elapsed(), true);
         caller.call(call)?;
         self.answered.add(begin.elapsed(), true);
         Ok(())
     }
-}
-
-fn succeed(caller: &mut Caller, call: &Call) -> anyhow::Result<()> {
-    let result = caller.call(call)?;
-    if result.get("status").and_then(|status| status.as_str()) != Some("success") {
-        bail!("`{}` failed: {result}", call.method);
-    }
-    Ok(())
 }

@@ -4,11 +4,11 @@
 //! and the broker. What slows it down is not the host's.
 
 use crate::arguments::Plan;
-use crate::caller::{Call, Caller};
+use crate::caller::Caller;
 use crate::host::{Host, Surroundings, bundle};
 use crate::sample::Sample;
 use crate::table::{Table, ratio, time};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::json;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -156,7 +156,7 @@ impl Scene<'_> {
             measured
         })?;
         // Whatever it left behind ends with its instance.
-        succeed(noisy, &self.host.call("reload_plugin", r#"{"plugin_id":"hostile"}"#))?;
+        noisy.succeed(&self.host.call("reload_plugin", r#"{"plugin_id":"hostile"}"#))?;
         Ok(measured)
     }
 
@@ -171,8 +171,8 @@ impl Scene<'_> {
             }
             Noise::Installs => {
                 let params = json!({"bundle_b64": self.bundle}).to_string();
-                succeed(noisy, &self.host.call("install_plugin_from_bundle", params))?;
-                succeed(noisy, &self.host.call("uninstall_plugin", r#"{"plugin_id":"hello-world"}"#))?;
+                noisy.succeed(&self.host.call("install_plugin_from_bundle", params))?;
+                noisy.succeed(&self.host.call("uninstall_plugin", r#"{"plugin_id":"hello-world"}"#))?;
                 clear(&self.compiled)
             }
         }
@@ -183,14 +183,6 @@ impl Scene<'_> {
 fn clear(folder: &Path) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(folder).with_context(|| format!("failed to read {}", folder.display()))? {
         std::fs::remove_file(entry?.path())?;
-    }
-    Ok(())
-}
-
-fn succeed(caller: &mut Caller, call: &Call) -> anyhow::Result<()> {
-    let result = caller.call(call)?;
-    if result.get("status").and_then(|status| status.as_str()) != Some("success") {
-        bail!("`{}` failed: {result}", call.method);
     }
     Ok(())
 }

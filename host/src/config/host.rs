@@ -182,7 +182,13 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
     } else {
         shown_switch(r, "auto_load", "", false, &[&env::DC_PLUGIN_AUTO_LOAD], true)
     };
-    let bundled_plugins = resolve_bundled(flags, r);
+    let bundled_plugins = resolve_existing(
+        r,
+        "bundled_plugins",
+        "--bundled-plugins",
+        flags.bundled_plugins.as_deref(),
+        &env::MORTISE_BUNDLED_PLUGINS,
+    );
     let install = install::resolve(flags, r);
     let policy = policy::resolve(flags, r);
     let surroundings = surroundings::resolve(flags, r);
@@ -318,11 +324,17 @@ pub(super) fn resolve_folders(
     (capabilities.map(|folder| folder.value), state.map(|folder| folder.value))
 }
 
-/// A folder that has to be there: without it the setting would have no effect.
-fn resolve_bundled(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<PathBuf> {
-    let given = r.text("--bundled-plugins", flags.bundled_plugins.as_deref(), &[&env::MORTISE_BUNDLED_PLUGINS])?;
+/// A folder that has to be there: without it the setting would have no effect. Shown.
+pub(super) fn resolve_existing(
+    r: &mut Resolver<'_>,
+    name: &'static str,
+    flag: &'static str,
+    given: Option<&str>,
+    variable: &EnvVar,
+) -> Option<PathBuf> {
+    let given = r.text(flag, given, &[variable])?;
     let folder = r.path(given)?;
-    r.show("bundled_plugins", folder.value.display(), &folder.origin);
+    r.show(name, folder.value.display(), &folder.origin);
     if folder.value.is_dir() {
         return Some(folder.value);
     }
