@@ -11,6 +11,7 @@ use mortise_manage::{
     StateLock, Surroundings,
 };
 use mortise_mesh::{Mesh, MeshError, NatsMesh, Subjects, ZenohMesh};
+use mortise_model::RuntimeKind;
 use mortise_plugin::{Registry, RegistryConfig, RegistryParts};
 use mortise_rpc::{Client, DeviceCard, Dispatcher, Endpoint, EndpointParts, Outbox, Peers, Routes};
 use mortise_runtime_wasm::{CacheConfig, WasmConfig, WasmRuntime};
@@ -199,6 +200,8 @@ impl App {
         let hashes = Arc::new(CompiledCode(depot.clone()));
         let cache = Some(CacheConfig { dir: config.state_dir.join("cache"), hashes });
         let wasm = WasmRuntime::new(WasmConfig { cache, ..WasmConfig::default() })?;
+        let runners_dir = config.runners_dir.clone().unwrap_or_else(runners_beside_the_program);
+        let python = wasm.with_runner(RuntimeKind::Python, runners_dir)?;
         let authority = Authority::open(config.policy.policy.clone(), depot.clone())?;
         let backend = HostBackend::new(BackendParts {
             dispatcher: dispatcher.clone(),
@@ -212,7 +215,7 @@ impl App {
             device: card.id.clone(),
             tenant: card.tenant.clone(),
             routes: routes.clone(),
-            runtimes: vec![wasm],
+            runtimes: vec![wasm, python],
             backend: Arc::new(backend),
             authority: Arc::new(authority.clone()),
             states: Arc::new(depot.clone()),
@@ -339,6 +342,13 @@ impl App {
         };
         tokio::join!(depart, keep);
     }
+}
+
+/// Where a release has its runners.
+pub(crate) fn runners_beside_the_program() -> PathBuf {
+    // A program that cannot tell where it lies has none; then the folder is one that is not there.
+    let program = std::env::current_exe().unwrap_or_default();
+    program.parent().unwrap_or(&program).join("runners")
 }
 
 /// Follows the policy file, if there is one.

@@ -286,7 +286,7 @@ fn prepare_refusal(id: &PluginId, error: &PrepareError, verb: Verb) -> Refusal {
     let message = format!("{}: {}", verb.failed(id.as_str()), chain(error));
     let refusal = Refusal::new(prepare_code(error), message).with("plugin_id", id.as_str()).detail(chain(error));
     match error {
-        PrepareError::Code { hint: Some(hint), .. } => refusal.hint(hint.clone()),
+        PrepareError::Code { hint: Some(hint), .. } | PrepareError::Runner { hint, .. } => refusal.hint(hint.clone()),
         PrepareError::Refused(error) => refusal.hint(activate_hint(error)),
         _ => refusal.hint(prepare_hint(error)),
     }
@@ -311,6 +311,7 @@ pub(crate) fn stopping(error: &ActivateError) -> Refusal {
 fn prepare_code(error: &PrepareError) -> &'static str {
     match error {
         PrepareError::NoRuntime(_) => "no_runtime",
+        PrepareError::Runner { .. } => "no_runner",
         PrepareError::Read { .. } | PrepareError::State(_) => "disk",
         PrepareError::Code { .. } => "invalid_code",
         PrepareError::Description(_) => "invalid_description",
@@ -323,7 +324,8 @@ fn prepare_code(error: &PrepareError) -> &'static str {
 
 fn prepare_hint(error: &PrepareError) -> &'static str {
     match error {
-        PrepareError::NoRuntime(_) => "this host runs plugins of type `wasm`: build the plugin as a component",
+        PrepareError::NoRuntime(_) => "this host runs plugins of type `wasm` and `python`: write it in one of them",
+        PrepareError::Runner { .. } => "give the host the runners of its release",
         PrepareError::Read { .. } => "see that the file is in the plugin's folder and can be read",
         PrepareError::State(_) => "see that the host's state folder can be read, and try again",
         PrepareError::Code { .. } => "build the plugin against the world that this host serves",

@@ -36,6 +36,12 @@ impl Json {
         self.0.get()
     }
 
+    /// The text alone.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        Box::<str>::from(self.0).into()
+    }
+
     /// The text as serde_json has it.
     #[must_use]
     pub fn as_raw(&self) -> &RawValue {

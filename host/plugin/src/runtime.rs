@@ -41,6 +41,16 @@ pub enum PrepareError {
     /// No runtime of this host runs such plugins.
     #[error("no runtime for plugins of type `{}` on this host", .0.name())]
     NoRuntime(RuntimeKind),
+    /// What interprets plugins of that kind is not there, or of no use. `hint` is the cure.
+    #[error("no runner for plugins of type `{kind}`: {reason}")]
+    Runner {
+        /// Of the plugin.
+        kind: RuntimeKind,
+        /// One line.
+        reason: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// A file of the plugin cannot be read.
     #[error("failed to read `{path}`")]
     Read {

@@ -7,6 +7,7 @@ wasmtime::component::bindgen!({
     world: "plugin",
     imports: {
         "mortise:plugin/host.start-op": trappable,
+        "mortise:plugin/host.perform": async,
         "mortise:plugin/host.state-get": async,
         "mortise:plugin/host.state-set": async,
         "mortise:plugin/host.state-delete": async,

@@ -11,6 +11,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::engine::compatibility;
 use crate::{CodeHashError, CodeHashes, WasmError};
 use mortise_model::Digest;
 use std::collections::{HashMap, HashSet};
@@ -27,12 +28,10 @@ const CACHE_BYTES_MAX: u64 = 1 << 30;
 
 const PARTIAL_PREFIX: &str = ".partial-";
 
-/// The folder of compiled code, for one engine.
+/// The folder of compiled code.
 #[derive(Debug)]
 pub(crate) struct CodeCache {
     dir: PathBuf,
-    /// Code compiled by another version, with other settings or for another CPU has another name.
-    engine: u64,
     hashes: Arc<dyn CodeHashes>,
     /// What `hashes` holds.
     known: Mutex<HashMap<String, Digest>>,
@@ -47,25 +46,24 @@ pub(crate) struct CodeCache {
 
 impl CodeCache {
     /// Opens the folder, creates it where needed, bars it to others and sweeps it.
-    pub(crate) fn open(dir: PathBuf, engine: u64, hashes: Arc<dyn CodeHashes>) -> Result<Self, WasmError> {
-        Self::open_bounded(dir, engine, hashes, CACHE_BYTES_MAX)
+    pub(crate) fn open(dir: PathBuf, hashes: Arc<dyn CodeHashes>) -> Result<Self, WasmError> {
+        Self::open_bounded(dir, hashes, CACHE_BYTES_MAX)
     }
 
-    fn open_bounded(dir: PathBuf, engine: u64, hashes: Arc<dyn CodeHashes>, bytes_max: u64) -> Result<Self, WasmError> {
+    fn open_bounded(dir: PathBuf, hashes: Arc<dyn CodeHashes>, bytes_max: u64) -> Result<Self, WasmError> {
         let failed = |source| WasmError::CacheDir { path: dir.clone(), source };
         private_dir(&dir).map_err(failed)?;
         let known: HashMap<String, Digest> = hashes.all().map_err(WasmError::CodeHashes)?.into_iter().collect();
         let bytes = sweep(&dir, bytes_max, &known.values().copied().collect()).map_err(failed)?;
         let known = Mutex::new(known);
-        let cache =
-            Self { dir, engine, hashes, known, verified: Mutex::default(), bytes_max, bytes: Mutex::new(bytes) };
+        let cache = Self { dir, hashes, known, verified: Mutex::default(), bytes_max, bytes: Mutex::new(bytes) };
         cache.forget_lost();
         Ok(cache)
     }
 
     /// The compiled form of the code with that digest. Blocks on the disk.
     pub(crate) fn load(&self, engine: &Engine, code: Digest) -> Option<Component> {
-        let key = self.key(code);
+        let key = key(engine, code);
         let compiled = self.known().get(&key).copied()?;
         let path = self.compiled(compiled);
         if !path.exists() {
@@ -92,12 +90,12 @@ impl CodeCache {
             Ok(compiled) => compiled,
             Err(error) => return tracing::warn!(%error, "compiled code cannot be serialised"),
         };
-        if let Err(error) = self.write(code, &compiled) {
+        if let Err(error) = self.write(key(component.engine(), code), &compiled) {
             tracing::warn!(%error, dir = %self.dir.display(), "compiled code cannot be cached");
         }
     }
 
-    fn write(&self, code: Digest, compiled: &[u8]) -> Result<(), CodeHashError> {
+    fn write(&self, key: String, compiled: &[u8]) -> Result<(), CodeHashError> {
         let size = compiled.len() as u64;
         if size > self.bytes_max {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has {size} bytes")).into());
@@ -114,7 +112,6 @@ impl CodeCache {
         *bytes = bytes.saturating_add(size);
         write_atomically(&self.dir, &self.compiled(digest), compiled)?;
         // Last: without it the file is not looked at, and swept at the next start.
-        let key = self.key(code);
         self.hashes.put(&key, digest)?;
         self.known().insert(key, digest);
         self.verified().insert(digest);
@@ -165,18 +162,21 @@ impl CodeCache {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn key(&self, code: Digest) -> String {
-        format!("{}-{:016x}", code.hex(), self.engine)
-    }
-
     fn compiled(&self, compiled: Digest) -> PathBuf {
         self.dir.join(format!("{}.cwasm", compiled.hex()))
     }
 }
 
+/// Code compiled by another version, with other settings or for another CPU has another key.
+fn key(engine: &Engine, code: Digest) -> String {
+    format!("{}-{:016x}", code.hex(), compatibility(engine))
+}
+
 /// The one place where bytes become machine code.
-fn deserialise(engine: &Engine, path: &Path) -> Result<Component, String> {
-    // SAFETY: wasmtime asks for a file that it wrote itself and that nobody alters while it is mapped. Only
+pub(crate) fn deserialise(engine: &Engine, path: &Path) -> Result<Component, String> {
+    // SAFETY: wasmtime asks for a file that it wrote itself and that nobody alters while it is mapped. There are two kinds.
+    // A runner's compiled code is a part of the release, as this program is: the release's own list names its digest,
+    // which was compared, and whoever can write that folder could replace the program as well. In the cache only
     // `CodeCache::store` writes such files, from what `Component::serialize` gave, and notes the digest of their content
     // outside the folder; the content was compared with that digest in this process, so a file that somebody else put
     // there or altered does not come this far. The folder is closed to other users (0700), a file's name is taken by

@@ -9,7 +9,7 @@ use mortise_model::{ByteSize, Digest, one_line};
 use mortise_plugin::{Package, PrepareError};
 use std::collections::HashMap;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use wasmtime::component::{Component, Linker};
 
@@ -34,28 +34,45 @@ pub(crate) struct CodeStore {
     /// Code in use, by the digest of the component: a reload with the same code reads and hashes one file.
     in_use: Mutex<HashMap<Digest, Weak<Code>>>,
     linker: Linker<State>,
-    cache: Option<CodeCache>,
-    pool: CompilePool,
+    cache: Option<Arc<CodeCache>>,
+    pool: Arc<CompilePool>,
     engine: Arc<Engine>,
 }
 
 /// Why a component cannot be used.
 #[derive(Debug)]
-struct Unusable {
-    reason: String,
+pub(crate) struct Unusable {
+    pub(crate) reason: String,
     hint: Option<&'static str>,
 }
 
 impl CodeStore {
-    pub(crate) fn new(engine: Arc<Engine>, cache: Option<CodeCache>, pool: CompilePool) -> wasmtime::Result<Self> {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        cache: Option<Arc<CodeCache>>,
+        pool: Arc<CompilePool>,
+    ) -> wasmtime::Result<Self> {
         let linker = host::linker(engine.wasmtime())?;
         Ok(Self { in_use: Mutex::default(), linker, cache, pool, engine })
     }
 
-    /// The code of a package. Files are read on tokio's blocking pool, compilation has its own.
+    /// What the code is for.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The code that a package brings.
     pub(crate) async fn load(self: &Arc<Self>, package: &Package) -> Result<Arc<Code>, PrepareError> {
         let entry_point = package.manifest.entry_point.clone();
-        let path = package.root.join(&entry_point);
+        self.load_file(package.root.join(&entry_point), entry_point).await
+    }
+
+    /// The code in a file. Files are read on tokio's blocking pool, compilation has its own.
+    pub(crate) async fn load_file(
+        self: &Arc<Self>,
+        path: PathBuf,
+        entry_point: String,
+    ) -> Result<Arc<Code>, PrepareError> {
         let unusable = |Unusable { reason, hint }: Unusable| PrepareError::Code {
             path: entry_point.clone(),
             reason,
@@ -103,7 +120,7 @@ impl CodeStore {
         Ok(code)
     }
 
-    fn link(&self, component: &Component, digest: Digest) -> Result<Arc<Code>, Unusable> {
+    pub(crate) fn link(&self, component: &Component, digest: Digest) -> Result<Arc<Code>, Unusable> {
         check_exports(component)?;
         let linked = self.linker.instantiate_pre(component).map_err(|error| self.unknown_imports(component, &error))?;
         let plugin = PluginPre::new(linked)
@@ -205,6 +222,7 @@ fn said(error: &wasmtime::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineConfig;
 
     #[test]
     fn a_component_is_read_up_to_its_limit_and_no_further() {
@@ -222,8 +240,9 @@ mod tests {
 
     #[test]
     fn a_component_over_the_limit_is_refused_by_the_store() {
-        let engine = Arc::new(Engine::new(std::time::Duration::from_millis(1)).unwrap());
-        let store = CodeStore::new(engine, None, CompilePool::new(1).unwrap()).unwrap();
+        let config = EngineConfig::of_components(std::time::Duration::from_millis(1));
+        let engine = Arc::new(Engine::new(config).unwrap());
+        let store = CodeStore::new(engine, None, Arc::new(CompilePool::new(1).unwrap())).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         // A hole: as long as the limit, and nothing on the disk.
         file.as_file().set_len(CODE_BYTES_MAX + 1).unwrap();

@@ -1,6 +1,7 @@
 //! The engine, the thread that advances its epochs and the pool that compiles for it.
 
 use crate::WasmError;
+use mortise_model::ByteSize;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,11 +10,32 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use wasmtime::{Config, EngineWeak, InstanceAllocationStrategy};
 
-/// The stack of every guest of one engine, in bytes. It belongs to the engine, so a manifest cannot choose another.
-pub(crate) const STACK_BYTES: u64 = 1 << 20;
+/// What a guest's call may use of its stack on top of its own, for what the host does on its behalf.
+const HOST_STACK_BYTES: usize = 1 << 20;
 
-/// The stack that a guest's call runs on: its own, and as much for what the host does on its behalf.
-const ASYNC_STACK_BYTES: usize = 2 << 20;
+/// How an engine differs from another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EngineConfig {
+    /// The stack of every guest. It belongs to the engine, so a manifest cannot choose another.
+    pub(crate) stack: ByteSize,
+    /// Compiles for every processor of this architecture, not for this machine's alone, so that what is compiled here runs
+    /// elsewhere, and the other way about.
+    pub(crate) portable: bool,
+    /// How often turns are asked to let others run.
+    pub(crate) tick: Duration,
+}
+
+impl EngineConfig {
+    /// For components that plugins bring.
+    pub(crate) fn of_components(tick: Duration) -> Self {
+        Self { stack: ByteSize::mib(1), portable: false, tick }
+    }
+
+    /// For the runners of source plugins. An interpreter recurses as deep as the source that it reads.
+    pub(crate) fn of_runners(tick: Duration) -> Self {
+        Self { stack: ByteSize::mib(32), portable: true, tick }
+    }
+}
 
 /// Ticks without a turn after which the ticker goes to sleep.
 const IDLE_TICKS_MAX: u32 = 64;
@@ -26,12 +48,19 @@ const COMPILE_NICE: i32 = 10;
 pub(crate) struct Engine {
     ticker: Ticker,
     engine: wasmtime::Engine,
-    compatibility: u64,
+    stack: ByteSize,
 }
 
 impl Engine {
-    pub(crate) fn new(tick: Duration) -> Result<Self, WasmError> {
+    pub(crate) fn new(config: EngineConfig) -> Result<Self, WasmError> {
+        let EngineConfig { stack, portable, tick } = config;
+        let stack_bytes = usize::try_from(stack.0).unwrap_or(usize::MAX);
         let mut config = Config::new();
+        if portable {
+            // Named, the target has no features but those that all of its processors have.
+            let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+            config.target(&target).map_err(|error| WasmError::Engine(error.into()))?;
+        }
         config
             .wasm_component_model(true)
             // Component-model async is unfinished, and the support for it alone costs a microsecond a call.
@@ -41,23 +70,20 @@ impl Engine {
             // cap the number of plugins.
             .allocation_strategy(InstanceAllocationStrategy::OnDemand)
             .memory_init_cow(true)
-            .max_wasm_stack(STACK_BYTES as usize)
-            .async_stack_size(ASYNC_STACK_BYTES);
+            .max_wasm_stack(stack_bytes)
+            .async_stack_size(stack_bytes.saturating_add(HOST_STACK_BYTES));
         let engine = wasmtime::Engine::new(&config).map_err(|error| WasmError::Engine(error.into()))?;
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        let compatibility = hasher.finish();
         let ticker = Ticker::start(engine.weak(), tick)?;
-        Ok(Self { ticker, engine, compatibility })
+        Ok(Self { ticker, engine, stack })
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.engine
     }
 
-    /// Tells compiled code of this engine from that of others: version, settings and CPU.
-    pub(crate) fn compatibility(&self) -> u64 {
-        self.compatibility
+    /// The stack of every guest.
+    pub(crate) fn stack(&self) -> ByteSize {
+        self.stack
     }
 
     /// Keeps the ticker awake while a turn runs: every poll of one gives a beat. Costs one relaxed load, except for the
@@ -75,6 +101,13 @@ impl Engine {
             }
         }
     }
+}
+
+/// Tells compiled code of one engine from that of others: version, settings and CPU.
+pub(crate) fn compatibility(engine: &wasmtime::Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
 }
 
 #[derive(Debug, Default)]
@@ -209,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_ticker_sleeps_when_nothing_runs_and_wakes_at_a_beat() {
-        let engine = Engine::new(Duration::from_millis(1)).unwrap();
+        let engine = Engine::new(EngineConfig::of_components(Duration::from_millis(1))).unwrap();
         let asleep = || engine.ticker.shared.asleep.load(Ordering::SeqCst);
         wait_for("the ticker never slept", asleep);
         engine.beat();

@@ -2,7 +2,6 @@
 //! lost, and so does dropping a turn's future halfway.
 
 use crate::bindings::Plugin;
-use crate::bindings::mortise::plugin::host::{HttpResponse, OpValue};
 use crate::bindings::mortise::plugin::types as wit;
 use crate::code::Code;
 use crate::engine::Engine;
@@ -50,7 +49,7 @@ impl Guest {
         engine: Arc<Engine>,
         limit: TurnLimit,
     ) -> Result<Self, Loss> {
-        let state = if shared.services.wants_folders() {
+        let state = if shared.has_folders() {
             // A folder may lie on a disk that does not answer.
             let state = tokio::task::spawn_blocking(move || State::new(shared, limit));
             state.await.map_err(|error| Loss { code: "folder", reason: error.to_string() })?
@@ -67,7 +66,7 @@ impl Guest {
     /// To be called before each of the entries below: its limit begins now.
     pub(crate) fn begin_turn(&mut self, limit: TurnLimit) {
         let state = self.store.data_mut();
-        state.turn_limit = limit;
+        state.host.turn_limit = limit;
         state.limiter.forget_refusal();
         self.store.set_epoch_deadline(FIRST_YIELD_TICKS);
     }
@@ -100,25 +99,7 @@ impl Guest {
 
     pub(crate) async fn deliver(&mut self, op: u64, outcome: OpOutcome) -> Result<(), Loss> {
         let exports = self.plugin.mortise_plugin_guest();
-        let store = &mut self.store;
-        let delivered = match outcome {
-            OpOutcome::Done => exports.call_deliver(store, op, Ok(OpValue::Done)).await,
-            OpOutcome::Json(json) => {
-                let text = json.as_str().to_owned();
-                exports.call_deliver(store, op, Ok(OpValue::Json(&text))).await
-            }
-            OpOutcome::Http(response) => {
-                let headers: Vec<(&str, &[u8])> =
-                    response.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
-                let response =
-                    HttpResponse { status: response.status, headers: &headers, body: response.body.as_slice() };
-                exports.call_deliver(store, op, Ok(OpValue::Http(response))).await
-            }
-            OpOutcome::Failed(failure) => {
-                let failure = outcome::to_guest(failure);
-                exports.call_deliver(store, op, Err(&failure)).await
-            }
-        };
+        let delivered = exports.call_deliver(&mut self.store, op, &outcome::of_op(outcome)).await;
         self.entered(delivered)
     }
 
@@ -140,7 +121,7 @@ fn store(engine: Arc<Engine>, state: State) -> Store<State> {
     store.set_epoch_deadline(FIRST_YIELD_TICKS);
     store.epoch_deadline_callback(move |store| {
         engine.beat();
-        if Instant::now() >= store.data().turn_limit.end {
+        if Instant::now() >= store.data().host.turn_limit.end {
             return Ok(UpdateDeadline::Interrupt);
         }
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
@@ -151,6 +132,7 @@ fn store(engine: Arc<Engine>, state: State) -> Store<State> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineConfig;
     use std::time::Duration;
     use wasmtime::component::{Component, Linker};
 
@@ -176,7 +158,7 @@ mod tests {
             (canon lift (core func $i "run") (memory (core memory $i "memory")))))"#;
 
     async fn lifted(count: u32) -> wasmtime::Result<usize> {
-        let engine = Arc::new(Engine::new(Duration::from_millis(1)).unwrap());
+        let engine = Arc::new(Engine::new(EngineConfig::of_components(Duration::from_millis(1))).unwrap());
         let component = Component::new(engine.wasmtime(), wat::parse_str(REPEATER).unwrap())?;
         let span = Duration::from_secs(60);
         let limit = TurnLimit { name: "limits.turn", span, end: Instant::now() + span };

@@ -1,4 +1,5 @@
-//! Plugins that are WebAssembly components of the world `mortise:plugin/plugin@0.1.0` (`wit/0.1.0`).
+//! Plugins that run in WebAssembly: components of the world `mortise:plugin/plugin@0.1.0` (`wit/0.1.0`), and source that a
+//! component of the same world interprets (`runner`).
 //!
 //! One way through the room: [`WasmRuntime`] has the component compiled or takes it from the cache (`code`), and
 //! starts one `driver` task per generation. The driver owns the queue, the turns, the deadlines and the ops; a `guest`
@@ -25,8 +26,10 @@ mod loss;
 mod ops;
 mod outcome;
 mod processor;
+mod runner;
 mod runtime;
 mod view;
 
 pub use code_hashes::{CodeHashError, CodeHashes};
+pub use runner::{RunnerError, compile_runners};
 pub use runtime::{CacheConfig, WasmConfig, WasmError, WasmRuntime};

@@ -1,6 +1,5 @@
 //! Why an instance was lost.
 
-use crate::engine::STACK_BYTES;
 use crate::view::State;
 use mortise_model::{ByteSize, Failure, one_line};
 use wasmtime::{Trap, WasmBacktrace};
@@ -26,8 +25,8 @@ impl Loss {
             tracing::debug!(plugin = %state.host.shared.plugin, backtrace = %trace, "the guest trapped");
         }
         let mut reason = match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => return Self::turn_limit(&state.turn_limit),
-            trap => reason(error, trap),
+            Some(Trap::Interrupt) => return Self::turn_limit(&state.host.turn_limit),
+            trap => reason(error, trap, state.host.shared.limits.stack),
         };
         // A guest that is refused memory usually traps on purpose; the limit is the real reason.
         if let Some(refusal) = state.limiter.refusal() {
@@ -52,10 +51,10 @@ pub(crate) struct TurnLimit {
     pub(crate) end: tokio::time::Instant,
 }
 
-fn reason(error: &wasmtime::Error, trap: Option<&Trap>) -> String {
+fn reason(error: &wasmtime::Error, trap: Option<&Trap>, stack: ByteSize) -> String {
     match trap {
         Some(Trap::StackOverflow) => {
-            format!("stack limit of {} reached, as deep recursion causes it", ByteSize(STACK_BYTES))
+            format!("stack limit of {stack} reached, as deep recursion causes it")
         }
         // Compiled languages keep a part of their stack at the low end of their memory.
         Some(Trap::MemoryOutOfBounds) => "out of bounds memory access, as deep recursion causes it".to_owned(),
@@ -76,11 +75,12 @@ mod tests {
 
     #[test]
     fn reasons_are_one_line_and_name_the_limit() {
-        let of_trap = |trap: Trap| reason(&wasmtime::Error::from(trap), Some(&trap));
+        let stack = ByteSize::mib(1);
+        let of_trap = |trap: Trap| reason(&wasmtime::Error::from(trap), Some(&trap), stack);
         assert_eq!(of_trap(Trap::StackOverflow), "stack limit of 1MiB reached, as deep recursion causes it");
         assert_eq!(of_trap(Trap::UnreachableCodeReached), "wasm `unreachable` instruction executed");
-        assert_eq!(reason(&wasmtime::Error::from(wasmtime_wasi::I32Exit(3)), None), "the plugin called exit(3)");
+        assert_eq!(reason(&wasmtime::Error::from(wasmtime_wasi::I32Exit(3)), None, stack), "the plugin called exit(3)");
         let chain = wasmtime::Error::msg("two\n  lines").context("outer");
-        assert_eq!(reason(&chain, None), "two lines");
+        assert_eq!(reason(&chain, None, stack), "two lines");
     }
 }

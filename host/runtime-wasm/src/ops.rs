@@ -156,15 +156,15 @@ impl Ops {
     }
 
     /// Starts an invocation that holds so many bytes: now, or after many others. To be called within a tokio runtime.
-    pub(crate) fn invoke<T: Into<OpOutcome>>(
+    pub(crate) fn invoke(
         &mut self,
         id: u64,
         bytes: usize,
-        invocation: impl Future<Output = Result<T, Failure>> + Send + 'static,
+        invocation: impl Future<Output = OpOutcome> + Send + 'static,
     ) {
         let held = Arc::clone(&self.results_bytes);
         let invocation = async move {
-            let outcome = invocation.await.map_or_else(OpOutcome::Failed, Into::into);
+            let outcome = invocation.await;
             // From here on the task ends without a pause: what it adds is taken away by joining it.
             let size = outcome.bytes();
             if held.fetch_add(size, Ordering::Relaxed).saturating_add(size) > RESULTS_BYTES_MAX {
@@ -338,14 +338,14 @@ mod tests {
     async fn nothing_is_delivered_for_a_cancelled_op_whose_id_may_be_used_again() {
         let (mut ops, now) = (Ops::default(), Instant::now());
         // The first has its answer already when it is cancelled.
-        ops.invoke(1, 0, std::future::ready(Err::<Json, _>(Failure::new("old", "old"))));
+        ops.invoke(1, 0, std::future::ready(OpOutcome::Failed(Failure::new("old", "old"))));
         tokio::task::yield_now().await;
         ops.sleep(2, now);
         ops.finished(3, OpOutcome::Done);
         for id in 1..=3 {
             ops.cancel(id);
         }
-        ops.invoke(1, 0, std::future::ready(Ok(null())));
+        ops.invoke(1, 0, std::future::ready(OpOutcome::Json(null())));
         let (id, outcome) = poll_fn(|cx| ops.poll_next(now, cx)).await;
         assert!(matches!((id, outcome), (1, OpOutcome::Json(_))));
         assert_eq!((next(&mut ops, now), ops.count()), (None, 0));
@@ -355,7 +355,7 @@ mod tests {
     #[tokio::test]
     async fn a_cancelled_invocation_counts_until_it_is_gone() {
         let (mut ops, now) = (Ops::default(), Instant::now());
-        ops.invoke(1, OPS_BYTES_MAX, std::future::pending::<Result<Json, _>>());
+        ops.invoke(1, OPS_BYTES_MAX, std::future::pending());
         ops.cancel(1);
         assert_eq!((ops.contains(1), ops.count(), ops.has_room_for(1)), (false, 1, false));
         tokio::task::yield_now().await;
@@ -371,7 +371,7 @@ mod tests {
             let begun = Arc::clone(&begun);
             ops.invoke(id, 1, async move {
                 assert_eq!(begun.fetch_add(1, Ordering::Relaxed) as u64, id);
-                Ok(null())
+                OpOutcome::Json(null())
             });
         }
         assert_eq!((ops.tasks.len(), ops.count()), (BEGUN_AT_ONCE_MAX, 1000));
@@ -393,7 +393,7 @@ mod tests {
         let mut ops = Ops::default();
         let half = format!("\"{}\"", "x".repeat(RESULTS_BYTES_MAX / 2 - 2));
         for id in 0..3 {
-            ops.invoke(id, 0, std::future::ready(Ok(Json::new(half.clone()).unwrap())));
+            ops.invoke(id, 0, std::future::ready(OpOutcome::Json(Json::new(half.clone()).unwrap())));
         }
         let mut refused = 0;
         // The tasks run while this one waits.
@@ -411,7 +411,7 @@ mod tests {
         for id in 0..10 {
             ops.finished(id, OpOutcome::Done);
             ops.sleep(id + 10, now);
-            ops.invoke(id + 20, 0, std::future::ready(Ok(null())));
+            ops.invoke(id + 20, 0, std::future::ready(OpOutcome::Json(null())));
         }
         // The tasks run while this one waits.
         tokio::time::sleep(Duration::from_millis(1)).await;

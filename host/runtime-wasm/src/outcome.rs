@@ -1,7 +1,9 @@
 //! A guest's outcome, judged: valid JSON within its limit, or a failure.
 
+use crate::bindings::mortise::plugin::host::{self, OpValue};
 use crate::bindings::mortise::plugin::types as wit;
-use mortise_model::{Failure, Json, Limits};
+use crate::ops::OpOutcome;
+use mortise_model::{Failure, HttpResponse, Json, Limits};
 use std::borrow::Cow;
 
 /// The longest code that a guest may give its failures, in bytes.
@@ -34,6 +36,18 @@ pub(crate) fn failed(failure: wit::Failure, limits: &Limits) -> Failure {
 /// The way back: a failure of ours as the guest reads it.
 pub(crate) fn to_guest(failure: Failure) -> wit::Failure {
     wit::Failure { code: failure.code.into_owned(), message: failure.message, retryable: failure.retryable }
+}
+
+/// How an op ended, as the guest reads it.
+pub(crate) fn of_op(outcome: OpOutcome) -> host::OpOutcome {
+    match outcome {
+        OpOutcome::Done => Ok(OpValue::Done),
+        OpOutcome::Json(json) => Ok(OpValue::Json(json.into_string())),
+        OpOutcome::Http(HttpResponse { status, headers, body }) => {
+            Ok(OpValue::Http(host::HttpResponse { status, headers, body }))
+        }
+        OpOutcome::Failed(failure) => Err(to_guest(failure)),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The runtime of type `wasm`.
+//! The runtimes of type `wasm`, and of those types whose source a runner interprets.
 
 use crate::backlog::{Backlog, QUEUE_BYTES_MAX};
 use crate::cache::CodeCache;
@@ -6,11 +6,12 @@ use crate::code::CodeStore;
 use crate::code_hashes::{CodeHashError, CodeHashes};
 use crate::desk::{Desk, Message};
 use crate::driver::{Driver, Refusal};
-use crate::engine::{CompilePool, Engine, STACK_BYTES};
+use crate::engine::{CompilePool, Engine, EngineConfig};
 use crate::instance::WasmInstance;
+use crate::runner::Runner;
 use crate::view::Shared;
 use async_trait::async_trait;
-use mortise_model::{ByteSize, Description, RuntimeKind};
+use mortise_model::{Description, RuntimeKind};
 use mortise_plugin::{Instance, Package, PrepareError, Runtime, Services};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -107,16 +108,21 @@ impl WasmError {
     }
 }
 
-/// Runs components of the world `mortise:plugin/plugin@0.1.0`.
+/// Runs components of the world `mortise:plugin/plugin@0.1.0`: those that plugins bring, or a runner's.
 ///
-/// Each generation has one instance and one task. Its `limits.stack` is that of the engine, 1 MiB: a plugin that asks
-/// for another is refused, because one engine has one stack size.
+/// Each generation has one instance and one task. Its `limits.stack` is that of the engine, 1 MiB for components and 32 MiB
+/// for runners: a plugin that asks for another is refused, because one engine has one stack size.
 pub struct WasmRuntime {
+    /// None: the plugin's entry point is the code.
+    runner: Option<Runner>,
     code: Arc<CodeStore>,
     instances: Arc<Semaphore>,
     instances_max: usize,
     drivers: TaskTracker,
     engine: Arc<Engine>,
+    cache: Option<Arc<CodeCache>>,
+    pool: Arc<CompilePool>,
+    tick: Duration,
 }
 
 impl WasmRuntime {
@@ -125,19 +131,41 @@ impl WasmRuntime {
     /// # Errors
     /// [`WasmError`] when the machine or the cache folder does not allow it.
     pub fn new(config: WasmConfig) -> Result<Arc<Self>, WasmError> {
-        let engine = Arc::new(Engine::new(config.tick)?);
-        let cache = config.cache.map(|cache| CodeCache::open(cache.dir, engine.compatibility(), cache.hashes));
-        let cache = cache.transpose()?;
-        let pool = CompilePool::new(config.compile_threads)?;
-        let code = CodeStore::new(Arc::clone(&engine), cache, pool).map_err(|error| WasmError::Engine(error.into()))?;
+        let engine = Arc::new(Engine::new(EngineConfig::of_components(config.tick))?);
+        let cache = config.cache.map(|cache| CodeCache::open(cache.dir, cache.hashes)).transpose()?.map(Arc::new);
+        let pool = Arc::new(CompilePool::new(config.compile_threads)?);
         // More permits than tokio can count are no limit.
         let instances_max = config.instances_max.min(Semaphore::MAX_PERMITS);
         Ok(Arc::new(Self {
-            code: Arc::new(code),
+            runner: None,
+            code: code_store(&engine, cache.as_ref(), &pool)?,
             instances: Arc::new(Semaphore::new(instances_max)),
             instances_max,
             drivers: TaskTracker::new(),
             engine,
+            cache,
+            pool,
+            tick: config.tick,
+        }))
+    }
+
+    /// A runtime beside this one, for plugins whose source the runner of `kind` in the folder interprets. They share the
+    /// cache, the compile threads and `instances_max`. The runner is looked for when the first plugin is prepared.
+    ///
+    /// # Errors
+    /// [`WasmError`] when the machine does not allow it.
+    pub fn with_runner(&self, kind: RuntimeKind, runners_dir: PathBuf) -> Result<Arc<Self>, WasmError> {
+        let engine = Arc::new(Engine::new(EngineConfig::of_runners(self.tick))?);
+        Ok(Arc::new(Self {
+            runner: Some(Runner::new(kind, runners_dir)),
+            code: code_store(&engine, self.cache.as_ref(), &self.pool)?,
+            instances: Arc::clone(&self.instances),
+            instances_max: self.instances_max,
+            drivers: self.drivers.clone(),
+            engine,
+            cache: self.cache.clone(),
+            pool: Arc::clone(&self.pool),
+            tick: self.tick,
         }))
     }
 
@@ -149,19 +177,23 @@ impl WasmRuntime {
         purpose: Purpose,
     ) -> Result<WasmInstance, PrepareError> {
         let limits = services.limits();
-        if limits.stack != ByteSize(STACK_BYTES) {
-            let (asked, given) = (limits.stack, ByteSize(STACK_BYTES));
+        let (asked, given) = (limits.stack, self.engine.stack());
+        if asked != given {
+            let kind = self.kind();
             return Err(PrepareError::Unsupported {
-                what: format!("`limits.stack` of {asked} (every plugin has {given})"),
+                what: format!("`limits.stack` of {asked} (every plugin of type `{kind}` has {given})"),
             });
         }
         let permit = Arc::clone(&self.instances).try_acquire_owned().map_err(|_| PrepareError::Limit {
             limit: "instances_max",
             reason: format!("{} instances are at work", self.instances_max),
         })?;
-        let code = self.code.load(package).await?;
+        let (code, source) = match &self.runner {
+            None => (self.code.load(package).await?, None),
+            Some(runner) => (runner.code(&self.code).await?, Some(package.root.clone())),
+        };
 
-        let shared = Arc::new(Shared::new(services));
+        let shared = Arc::new(Shared::new(services, source));
         let backlog = Arc::new(Backlog::new(shared.limits.queue, QUEUE_BYTES_MAX));
         #[expect(clippy::disallowed_methods, reason = "its limit is the backlog, which refuses what is beyond")]
         let (inbox, receiver) = mpsc::unbounded_channel::<Message>();
@@ -204,7 +236,7 @@ enum Purpose {
 #[async_trait]
 impl Runtime for WasmRuntime {
     fn kind(&self) -> RuntimeKind {
-        RuntimeKind::Wasm
+        self.runner.as_ref().map_or(RuntimeKind::Wasm, |runner| runner.kind)
     }
 
     async fn prepare(&self, package: &Package, services: Arc<Services>) -> Result<Arc<dyn Instance>, PrepareError> {
@@ -219,6 +251,15 @@ impl Runtime for WasmRuntime {
         let _ = ended.changed().await;
         Ok(description)
     }
+}
+
+fn code_store(
+    engine: &Arc<Engine>,
+    cache: Option<&Arc<CodeCache>>,
+    pool: &Arc<CompilePool>,
+) -> Result<Arc<CodeStore>, WasmError> {
+    let code = CodeStore::new(Arc::clone(engine), cache.cloned(), Arc::clone(pool));
+    Ok(Arc::new(code.map_err(|error| WasmError::Engine(error.into()))?))
 }
 
 fn refused(refusal: Refusal, package: &Package) -> PrepareError {

@@ -5,9 +5,10 @@ use crate::ledger::{Answer, Ledger};
 use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
-use mortise_model::{Folder, Limits, PluginId};
+use mortise_model::{Limits, PluginId};
 use mortise_plugin::{InstanceLoss, Services};
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmtime::component::{HasData, ResourceTable};
@@ -22,6 +23,9 @@ const RESOURCES_MAX: usize = 10_000;
 /// The same of one that sees folders: each may be a file that the host has open, with 16 MiB that wait to be written.
 const RESOURCES_WITH_FOLDERS_MAX: usize = 100;
 
+/// Where a runner sees the plugin's folder.
+const SOURCE: &str = "/plugin";
+
 /// The most bytes that one `wasi:random` call gives; more is a trap.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
@@ -30,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) plugin: PluginId,
     pub(crate) limits: Limits,
     pub(crate) services: Arc<Services>,
+    /// The plugin's folder, where a runner reads its source.
+    source: Option<PathBuf>,
     /// The driver and the guest's `complete` run in one task; the std mutex is contended by health snapshots only.
     ledger: Mutex<Ledger>,
     /// How many instances were lost, and why the last one was.
@@ -47,15 +53,21 @@ pub(crate) struct Usage {
 }
 
 impl Shared {
-    pub(crate) fn new(services: Arc<Services>) -> Self {
+    pub(crate) fn new(services: Arc<Services>, source: Option<PathBuf>) -> Self {
         Self {
             plugin: services.plugin().clone(),
             limits: services.limits().clone(),
             services,
+            source,
             ledger: Mutex::default(),
             losses: Mutex::default(),
             usage: Arc::default(),
         }
+    }
+
+    /// Whether an instance sees any folder of this machine.
+    pub(crate) fn has_folders(&self) -> bool {
+        self.source.is_some() || self.services.wants_folders()
     }
 
     /// How many bytes a guest is given at once, as parameters or as an op's result. It copies them into its own memory,
@@ -90,8 +102,6 @@ impl Shared {
 /// The data of one instance's store.
 pub(crate) struct State {
     pub(crate) limiter: Limiter,
-    /// Bounds the turn under way.
-    pub(crate) turn_limit: TurnLimit,
     pub(crate) host: HostView,
     wasi: WasiCtx,
     table: ResourceTable,
@@ -116,18 +126,21 @@ impl State {
             .envs(&shared.services.environment());
         let folders = shared.services.folders();
         let folders = folders.map_err(|failure| Loss { code: "folder", reason: failure.message })?;
-        table.set_max_capacity(if folders.is_empty() { RESOURCES_MAX } else { RESOURCES_WITH_FOLDERS_MAX });
-        for folder in folders {
+        table.set_max_capacity(if shared.has_folders() { RESOURCES_WITH_FOLDERS_MAX } else { RESOURCES_MAX });
+        let source = shared.source.iter().map(|folder| (folder.as_path(), SOURCE, FsPerms::ReadOnly));
+        let granted = folders.iter().map(|folder| {
             let perms = if folder.access.is_writable() { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-            open(&mut wasi, folder, perms).map_err(|error| Loss {
+            (folder.access.folder(), folder.seen_as.as_str(), perms)
+        });
+        for (folder, seen_as, perms) in source.chain(granted) {
+            open(&mut wasi, folder, seen_as, perms).map_err(|error| Loss {
                 code: "folder",
-                reason: format!("folder `{}` cannot be opened: {error:#}", folder.access.folder().display()),
+                reason: format!("folder `{}` cannot be opened: {error:#}", folder.display()),
             })?;
         }
         Ok(Self {
             limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
-            turn_limit,
-            host: HostView { shared, ops: Ops::default() },
+            host: HostView { shared, ops: Ops::default(), turn_limit },
             wasi: wasi.build(),
             table,
         })
@@ -136,17 +149,17 @@ impl State {
 
 /// Opens a folder that was looked at a moment ago: a link that somebody put there since is not followed.
 #[cfg(target_os = "linux")]
-fn open(wasi: &mut WasiCtxBuilder, folder: &Folder, perms: FsPerms) -> wasmtime::Result<()> {
+fn open(wasi: &mut WasiCtxBuilder, folder: &Path, seen_as: &str, perms: FsPerms) -> wasmtime::Result<()> {
     use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
     use std::os::fd::AsRawFd as _;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = openat2(CWD, folder.access.folder(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
-    wasi.preopened_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()), &folder.seen_as, perms).map(drop)
+    let opened = openat2(CWD, folder, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    wasi.preopened_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()), seen_as, perms).map(drop)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open(wasi: &mut WasiCtxBuilder, folder: &Folder, perms: FsPerms) -> wasmtime::Result<()> {
-    wasi.preopened_dir(folder.access.folder(), &folder.seen_as, perms).map(drop)
+fn open(wasi: &mut WasiCtxBuilder, folder: &Path, seen_as: &str, perms: FsPerms) -> wasmtime::Result<()> {
+    wasi.preopened_dir(folder, seen_as, perms).map(drop)
 }
 
 impl WasiView for State {
@@ -159,6 +172,8 @@ impl WasiView for State {
 pub(crate) struct HostView {
     pub(crate) shared: Arc<Shared>,
     pub(crate) ops: Ops,
+    /// Bounds the turn under way.
+    pub(crate) turn_limit: TurnLimit,
 }
 
 /// Tells wasmtime how a host function gets from the store's data to its view.

@@ -55,6 +55,7 @@ fn perform(command: Command, printer: &mut Printer) -> Result<ExitStatus, Comman
         Command::New(args) => commands::new::run(&args, printer),
         Command::Pack(args) => commands::pack::run(&args, printer),
         Command::Artifact(args) => commands::artifact::run(&args, printer),
+        Command::Runners(args) => commands::runners::run(&args, printer),
         Command::Config(args) => commands::config::run(&args, printer),
     }
 }

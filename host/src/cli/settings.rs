@@ -35,6 +35,7 @@ impl From<&RunArgs> for HostFlags {
             probation: args.probation.clone(),
             policy: args.policy.clone(),
             secrets_dir: args.secrets_dir.clone(),
+            runners_dir: args.runners_dir.clone(),
             availability: args.availability.clone(),
             heartbeat_ttl: args.heartbeat_ttl.clone(),
             log_level: args.log.log_level.clone(),

@@ -130,6 +130,9 @@ env_table! {
     /// is the secret `<name>` where the folder has none of that name.
     MORTISE_SECRETS_DIR: "path, `~` allowed", "none";
 
+    /// Folder of the runners that interpret Python plugins (`--runners-dir`): those of this release.
+    MORTISE_RUNNERS_DIR: "path, `~` allowed", "`runners` beside the program";
+
     /// Whether published plugins are served over HTTP (`--artifact-serve`). There is no authentication.
     DC_PLUGIN_ARTIFACT_SERVE: "boolean", "`false`";
     /// Folder of the published plugins.

@@ -51,6 +51,7 @@ pub struct HostFlags {
     pub probation: Option<String>,
     pub policy: Option<String>,
     pub secrets_dir: Option<String>,
+    pub runners_dir: Option<String>,
     pub availability: Option<String>,
     pub heartbeat_ttl: Option<String>,
     pub log_level: Option<String>,
@@ -78,6 +79,8 @@ pub struct HostConfig {
     pub install: InstallConfig,
     /// What plugins may do, and who may call what.
     pub policy: PolicyConfig,
+    /// Runners of source plugins; absolute. None: beside the program.
+    pub runners_dir: Option<PathBuf>,
     /// What plugins may be granted to read of the host's surroundings.
     pub surroundings: Surroundings,
     /// Published plugins.
@@ -102,6 +105,7 @@ impl HostConfig {
     pub fn own_paths(&self) -> Vec<PathBuf> {
         let mut own = vec![self.capabilities_dir.clone(), self.state_dir.clone(), self.artifacts.dir.clone()];
         own.extend(self.bundled_plugins.clone());
+        own.extend(self.runners_dir.clone());
         own.extend(self.policy.file.as_ref().map(|file| file.path().to_owned()));
         own.extend(self.install.ca_files.iter().cloned());
         own.extend(self.credentials_file.clone());
@@ -191,6 +195,8 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
     );
     let install = install::resolve(flags, r);
     let policy = policy::resolve(flags, r);
+    let given = flags.runners_dir.as_deref();
+    let runners_dir = resolve_existing(r, "runners_dir", "--runners-dir", given, &env::MORTISE_RUNNERS_DIR);
     let surroundings = surroundings::resolve(flags, r);
     let serve = artifact::resolve_serve(flags.artifact_serve, r);
     let artifacts = artifact::resolve(artifact::Place::default(), serve, capabilities_dir.as_deref(), r);
@@ -219,6 +225,7 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
         bundled_plugins,
         install: install?,
         policy: policy?,
+        runners_dir,
         surroundings,
         artifacts: artifacts?,
         docs_base_url: docs.value.trim_end_matches('/').to_owned(),

@@ -73,11 +73,7 @@ impl Fixture {
 
     /// As after a restart: nothing is verified yet.
     fn open(&self) -> CodeCache {
-        self.open_for(1)
-    }
-
-    fn open_for(&self, engine: u64) -> CodeCache {
-        CodeCache::open(self.folder(), engine, Arc::clone(&self.hashes) as Arc<dyn CodeHashes>).unwrap()
+        CodeCache::open(self.folder(), Arc::clone(&self.hashes) as Arc<dyn CodeHashes>).unwrap()
     }
 
     fn folder(&self) -> PathBuf {
@@ -146,7 +142,7 @@ fn without_its_hash_a_compiled_file_is_a_miss_and_removed() {
     assert!(!fixture.hit());
     assert_eq!(fixture.files(), 0);
     // A store that is full costs compilations and nothing else.
-    let cache = CodeCache::open(fixture.folder(), 1, Arc::new(Full)).unwrap();
+    let cache = CodeCache::open(fixture.folder(), Arc::new(Full)).unwrap();
     cache.store(fixture.code, &component(engine, 0));
     assert!(cache.load(engine, fixture.code).is_none());
 }
@@ -162,8 +158,8 @@ fn a_hash_without_its_file_is_forgotten() {
 #[test]
 fn another_engines_code_is_not_found() {
     let fixture = Fixture::new();
-    let other = fixture.open_for(2);
-    assert!(other.load(&fixture.engine, fixture.code).is_none());
+    let other = Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
+    assert!(fixture.open().load(&other, fixture.code).is_none());
     assert!(fixture.hit());
 }
 
@@ -218,7 +214,7 @@ fn the_folder_never_holds_more_than_it_may_while_the_cache_is_in_use() {
     let hashes = Arc::<Hashes>::default();
     let open = || {
         let hashes = Arc::clone(&hashes) as Arc<dyn CodeHashes>;
-        CodeCache::open_bounded(dir.path().join("cache"), 1, hashes, bytes_max).unwrap()
+        CodeCache::open_bounded(dir.path().join("cache"), hashes, bytes_max).unwrap()
     };
     let cache = open();
     let code = |number: u32| Digest::of(&number.to_le_bytes());
@@ -244,7 +240,7 @@ fn code_that_alone_is_too_much_is_not_kept_and_drives_nothing_out() {
     let fixture = Fixture::new();
     let held = fs::metadata(fixture.file()).unwrap().len();
     let hashes = Arc::clone(&fixture.hashes) as Arc<dyn CodeHashes>;
-    let cache = CodeCache::open_bounded(fixture.folder(), 1, hashes, held).unwrap();
+    let cache = CodeCache::open_bounded(fixture.folder(), hashes, held).unwrap();
     cache.store(Digest::of(b"large"), &component(&fixture.engine, 1));
     assert!(cache.load(&fixture.engine, Digest::of(b"large")).is_none());
     assert!(cache.load(&fixture.engine, fixture.code).is_some());

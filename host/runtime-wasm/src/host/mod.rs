@@ -2,6 +2,7 @@
 
 pub(crate) mod plugin;
 pub(crate) mod stdio;
+mod work;
 
 use crate::bindings::Plugin;
 use crate::view::{HasHostView, State};

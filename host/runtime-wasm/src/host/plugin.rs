@@ -1,16 +1,17 @@
-//! `mortise:plugin/host`: every function returns at once; what takes time is an op. Only a grant for a single time takes
-//! a function to the disk, which has to say that it is used up.
+//! `mortise:plugin/host`: every function but `perform` returns at once; what takes time is an op. Only a grant for a single
+//! time takes a function to the disk, which has to say that it is used up.
 
-use crate::bindings::mortise::plugin::host::{Host, HttpRequest, Invocation, Level, Op, PluginIdentity};
+use super::work::Work;
+use crate::bindings::mortise::plugin::host::{Host, Level, Op, OpOutcome as OpOutcomeOfGuest, PluginIdentity};
 use crate::bindings::mortise::plugin::types::{self, Failure};
+use crate::loss::TurnLimit;
 use crate::ops::{OPS_BYTES_MAX, OPS_MAX, OpOutcome, REFUSALS_MAX};
 use crate::outcome;
 use crate::view::HostView;
 use mortise_model::{Json, cut};
-use mortise_rpc::TraceContext;
 use rand::Rng as _;
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
@@ -18,7 +19,10 @@ use tokio::time::Instant;
 const RANDOM_BYTES_MAX: u32 = 65_536;
 
 /// How much of a name a failure repeats, in bytes.
-const NAME_BYTES_MAX: usize = 256;
+pub(super) const NAME_BYTES_MAX: usize = 256;
+
+/// Which part of a turn is left for the guest where it waits too long within one: a tenth.
+const TURN_RESERVE: u32 = 10;
 
 /// Where the monotonic clock of guests begins: some moment of this process.
 static CLOCK_START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
@@ -131,33 +135,36 @@ impl Host for HostView {
             self.refuse(id, too_many_ops(format!("{OPS_MAX} ops are under way")));
             return Ok(());
         }
-        match op {
+        let work = match op {
             Op::Sleep(ns) => {
                 let now = Instant::now();
                 // A sleep of centuries ends when the instance does.
                 let until = now.checked_add(Duration::from_nanos(ns)).unwrap_or(now + Duration::from_secs(1 << 32));
                 self.ops.sleep(id, until);
+                return Ok(());
             }
-            Op::Invoke(invocation) => self.invoke(id, invocation),
-            Op::Discover => {
-                let services = Arc::clone(&self.shared.services);
-                self.start(id, 0, async move { services.discover().await });
-            }
-            Op::Http(request) => self.request(id, request),
-            Op::Env(name) => {
-                let services = Arc::clone(&self.shared.services);
-                self.start(id, name.len(), async move { services.env(&name).await });
-            }
-            Op::Secret(name) => {
-                let services = Arc::clone(&self.shared.services);
-                self.start(id, name.len(), async move { services.secret(&name).await });
-            }
-            Op::StateFlush => {
-                let services = Arc::clone(&self.shared.services);
-                self.ops.invoke(id, 0, async move { services.state_flush().await });
-            }
+            op => self.work(op),
+        };
+        match work {
+            Ok(Work { bytes, .. }) if !self.ops.has_room_for(bytes) => self.refuse(id, over_budget()),
+            Ok(Work { bytes, outcome }) => self.ops.invoke(id, bytes, outcome),
+            Err(failure) => self.refuse(id, failure),
         }
         Ok(())
+    }
+
+    async fn perform(&mut self, op: Op) -> OpOutcomeOfGuest {
+        let TurnLimit { name, span, end } = self.turn_limit;
+        let late = || {
+            let message = format!("it took longer than the turn of its instance may (`{name}`, {span:?})");
+            OpOutcome::Failed(mortise_model::Failure::retryable("timeout", message))
+        };
+        // The guest is left the time to make something of it.
+        let until = end - span / TURN_RESERVE;
+        outcome::of_op(match self.work(op) {
+            Ok(Work { outcome, .. }) => tokio::time::timeout_at(until, outcome).await.unwrap_or_else(|_| late()),
+            Err(failure) => OpOutcome::Failed(self.refused(failure)),
+        })
     }
 
     fn cancel_op(&mut self, id: u64) {
@@ -171,95 +178,19 @@ impl Host for HostView {
     }
 }
 
-/// On what terms an op is made, by what it says and by the call on whose behalf it is made.
-struct Terms {
-    /// Of no use after this.
-    deadline: Instant,
-    trace: Option<Arc<TraceContext>>,
-    depth: u8,
-}
-
 impl HostView {
-    fn invoke(&mut self, id: u64, invocation: Invocation) {
-        let Invocation { device, function, parameters, timeout_ns, on_behalf_of } = invocation;
-        let bytes = parameters.len() + function.len() + device.as_ref().map_or(0, String::len);
-        let limit = self.shared.limits.result;
-        if bytes as u64 > limit.0 {
-            let message = format!("the invocation has {bytes} bytes, more than `limits.result` ({limit})");
-            return self.refuse(id, mortise_model::Failure::new("params_too_large", message));
-        }
-        if !self.ops.has_room_for(bytes) {
-            return self.refuse(id, over_budget());
-        }
-        let params = match Json::new(parameters) {
-            Ok(params) if params.is_object() => params,
-            _ => {
-                let message = format!("the parameters of `{}` are no JSON object", cut(&function, NAME_BYTES_MAX));
-                return self.refuse(id, mortise_model::Failure::new("invalid_params", message));
-            }
-        };
-        let Terms { deadline, trace, depth } = self.terms(timeout_ns, on_behalf_of);
-        let services = Arc::clone(&self.shared.services);
-        let invocation = mortise_plugin::Invocation { device, function, params, deadline, trace, depth };
-        self.start(id, bytes, async move { services.invoke(invocation).await });
-    }
-
-    fn request(&mut self, id: u64, request: HttpRequest) {
-        let HttpRequest { method, url, headers, body, timeout_ns, on_behalf_of } = request;
-        let request = mortise_model::HttpRequest { method, url, headers, body };
-        let (bytes, bytes_max) = (request.bytes(), self.shared.entry_bytes_max());
-        if bytes > bytes_max {
-            let message = format!("the request has {bytes} bytes, and this plugin can send {bytes_max} at once");
-            return self.refuse(id, mortise_model::Failure::new("request_too_large", message));
-        }
-        // While it is under way both lie in the host.
-        if !self.ops.has_room_for(bytes) {
-            return self.refuse(id, over_budget());
-        }
-        // One that no call waits for ends as well.
-        let latest = Instant::now() + self.shared.limits.call_timeout;
-        let deadline = self.terms(timeout_ns, on_behalf_of).deadline.min(latest);
-        let services = Arc::clone(&self.shared.services);
-        self.ops.invoke(id, bytes, async move { services.http(request, deadline, bytes_max).await });
-    }
-
-    fn terms(&self, timeout_ns: Option<u64>, on_behalf_of: Option<u64>) -> Terms {
-        let timeout = timeout_ns.map_or(self.shared.limits.call_timeout, Duration::from_nanos);
-        let now = Instant::now();
-        let deadline = now.checked_add(timeout).unwrap_or(now + self.shared.limits.call_timeout);
-        let ledger = self.shared.ledger();
-        match on_behalf_of.and_then(|call| ledger.under_way(call)) {
-            Some(call) => Terms { deadline: deadline.min(call.deadline), trace: call.trace.clone(), depth: call.depth },
-            // Plugins that call each other in a circle are stopped even if they do not say for whom they call.
-            None => Terms { deadline, trace: None, depth: ledger.depth_max() },
-        }
-    }
-
-    /// Starts an op that ends with a value, unless that is more than the guest can be given.
-    fn start(
-        &mut self,
-        id: u64,
-        bytes: usize,
-        op: impl Future<Output = Result<Json, mortise_model::Failure>> + Send + 'static,
-    ) {
-        let bytes_max = self.shared.entry_bytes_max();
-        self.ops.invoke(id, bytes, async move {
-            let json = op.await?;
-            let size = json.as_str().len();
-            if size > bytes_max {
-                let message = format!("the result has {size} bytes, and this plugin can be given {bytes_max} at once");
-                return Err(mortise_model::Failure::new("result_too_large", message));
-            }
-            Ok(json)
-        });
-    }
-
     /// An op that ends before it has begun.
     fn refuse(&mut self, id: u64, failure: mortise_model::Failure) {
+        let failure = self.refused(failure);
+        self.ops.finished(id, OpOutcome::Failed(failure));
+    }
+
+    /// Counts what was refused.
+    fn refused(&self, failure: mortise_model::Failure) -> mortise_model::Failure {
         if let Cow::Borrowed(code) = failure.code {
             self.shared.services.count_refusal(code);
         }
-        self.ops.finished(id, OpOutcome::Failed(failure));
+        failure
     }
 }
 
@@ -274,6 +205,7 @@ fn too_many_ops(message: String) -> mortise_model::Failure {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::bindings::mortise::plugin::host::{HttpRequest as GuestRequest, Invocation, OpValue};
     use crate::ops::Ops;
     use crate::view::Shared;
     use async_trait::async_trait;
@@ -284,6 +216,7 @@ pub(crate) mod tests {
     use mortise_plugin::{Account, Asker, Authority, Backend, Denied, Leave, Package, Services};
     use std::future::poll_fn;
     use std::path::PathBuf;
+    use std::sync::Arc;
 
     struct Deaf;
 
@@ -337,7 +270,9 @@ pub(crate) mod tests {
         let package = Package { id, manifest, root: PathBuf::new(), tree: Digest::of(b""), limits, generation: 1 };
         let (device, tenant) = (DeviceId::new("d").unwrap(), Tenant::new("default").unwrap());
         let services = Services::new(&package, device, tenant, Arc::new(Deaf), Arc::new(Deaf), account);
-        HostView { shared: Arc::new(Shared::new(Arc::new(services))), ops: Ops::default() }
+        let span = Duration::from_secs(5);
+        let turn_limit = TurnLimit { name: "limits.turn", span, end: Instant::now() + span };
+        HostView { shared: Arc::new(Shared::new(Arc::new(services), None)), ops: Ops::default(), turn_limit }
     }
 
     fn invocation(bytes: usize) -> Op {
@@ -397,7 +332,7 @@ pub(crate) mod tests {
     async fn requests_are_limited_one_by_one_and_together() {
         let mut view = view();
         let request = |bytes: usize| {
-            Op::Http(super::HttpRequest {
+            Op::Http(GuestRequest {
                 method: "POST".to_owned(),
                 url: "https://a.test/".to_owned(),
                 headers: Vec::new(),
@@ -413,6 +348,22 @@ pub(crate) mod tests {
         }
         assert_eq!(refused(&mut view).await, "too_many_ops");
         assert_eq!(view.ops.count(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_the_guest_stands_still_for_ends_before_its_turn_does() {
+        let mut view = view();
+        assert!(matches!(view.perform(Op::Sleep(1_000_000)).await, Ok(OpValue::Done)));
+        let span = Duration::from_millis(200);
+        for op in [Op::Sleep(u64::MAX), invocation(1)] {
+            let began = Instant::now();
+            view.turn_limit = TurnLimit { name: "limits.turn", span, end: began + span };
+            let failure = view.perform(op).await.unwrap_err();
+            assert_eq!((failure.code.as_str(), failure.retryable), ("timeout", true), "{}", failure.message);
+            assert!(began.elapsed() >= span / 10 * 9);
+        }
+        assert_eq!(view.perform(invocation(1 << 20)).await.unwrap_err().code, "params_too_large");
+        assert_eq!(view.ops.count(), 0);
     }
 
     #[tokio::test]

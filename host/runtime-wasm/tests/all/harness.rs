@@ -59,6 +59,18 @@ impl Folder {
         Self { dir, manifest: Arc::new(manifest) }
     }
 
+    /// A plugin that is source.
+    pub(crate) fn of_source(source: &str, limits: Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("capability.py"), source).unwrap();
+        let manifest = json!({
+            "id": "under-test", "version": "1", "entry_point": "capability.py", "class_name": "C", "limits": limits,
+        });
+        let id = PluginId::new("under-test").unwrap();
+        let manifest = Manifest::parse_installed(manifest.to_string().as_bytes(), &id).unwrap();
+        Self { dir, manifest: Arc::new(manifest) }
+    }
+
     pub(crate) fn of(guest_name: &str, manifest: Value) -> Self {
         Self::new(&std::fs::read(guest(guest_name)).unwrap(), manifest)
     }

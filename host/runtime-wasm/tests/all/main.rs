@@ -13,4 +13,5 @@ mod loading;
 mod log;
 mod losses;
 mod ops;
+mod runners;
 mod wasi;

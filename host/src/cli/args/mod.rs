@@ -5,6 +5,7 @@ mod artifact;
 mod author;
 mod deploy;
 mod run;
+mod runners;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ pub use artifact::{ArtifactArgs, ArtifactCommand, ListArgs, PublishArgs, ServeAr
 pub use author::{NewArgs, PackArgs, ValidateArgs};
 pub use deploy::{ConnectionArgs, DeployArgs, DeployCommand, GrantArgs, InstallArgs, InvokeArgs, PluginLogsArgs};
 pub use run::{ConfigArgs, ConfigCommand, LogArgs, RunArgs};
+pub use runners::{CompileArgs, RunnersArgs, RunnersCommand};
 
 use super::output::OutputFormat;
 use clap::{Parser, Subcommand};
@@ -54,6 +56,8 @@ pub enum Command {
     Pack(PackArgs),
     /// Publish plugins for hosts to fetch, and serve them.
     Artifact(ArtifactArgs),
+    /// Prepare the runners that interpret source plugins.
+    Runners(RunnersArgs),
     /// Show what the configuration amounts to.
     Config(Box<ConfigArgs>),
 }
@@ -69,6 +73,7 @@ impl Cli {
             Command::New(args) => args.json,
             Command::Pack(args) => args.json,
             Command::Artifact(args) => args.json(),
+            Command::Runners(args) => args.json(),
             Command::Config(args) => args.command.json(),
         };
         if json { OutputFormat::Json } else { OutputFormat::Text }

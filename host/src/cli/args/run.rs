@@ -69,6 +69,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", help_heading = "Plugins")]
     pub secrets_dir: Option<String>,
 
+    /// Folder of the runners that interpret Python plugins [env: MORTISE_RUNNERS_DIR] [default: `runners` beside the program]
+    #[arg(long, value_name = "DIR", help_heading = "Plugins")]
+    pub runners_dir: Option<String>,
+
     /// Serve published plugins over HTTP, without authentication, at DC_PLUGIN_ARTIFACT_HOST and DC_PLUGIN_ARTIFACT_PORT [env: DC_PLUGIN_ARTIFACT_SERVE] [default: off; 127.0.0.1:8790]
     #[arg(long, help_heading = "Plugins")]
     pub artifact_serve: bool,

@@ -6,6 +6,7 @@ pub(super) mod deploy;
 pub(super) mod new;
 pub(super) mod pack;
 pub(super) mod run;
+pub(super) mod runners;
 pub(super) mod validate;
 
 use super::output::CommandError;

@@ -1,0 +1,242 @@
+//! Runners: interpreters of source plugins, each a component of our own world that reads its plugin's files.
+//!
+//! ```text
+//! <dir>/runners.json                   which files belong together, with their digests
+//! <dir>/python.wasm                    the runner
+//! <dir>/python-x86_64-linux.cwasm      compiled for every processor of that architecture
+//! ```
+//!
+//! The folder is the operator's, as the host's own binary is: whoever can write there can have the host run anything. Digests
+//! tell a folder that is incomplete or mixed from one that is whole.
+
+mod index;
+
+use crate::cache::deserialise;
+use crate::code::{Code, CodeStore};
+use crate::engine::{Engine, EngineConfig, compatibility};
+use index::{Artifact, Compiled, Index, Listed};
+use mortise_model::{Digest, RuntimeKind};
+use mortise_plugin::PrepareError;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use wasmtime::component::Component;
+
+/// Which runtimes have one.
+const KINDS: [RuntimeKind; 1] = [RuntimeKind::Python];
+
+/// The cure for whatever is wrong with the folder.
+const HINT: &str =
+    "`--runners-dir` names the folder of the runners of this release; from a checkout, `cargo xtask runners` builds it";
+
+/// Why runners cannot be used or compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// A file cannot be read or written.
+    #[error("failed to access `{}`", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The list of runners says nothing of use.
+    #[error("`{}` is no list of runners: {reason}", path.display())]
+    Index {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The folder belongs to another release.
+    #[error("the runners in `{}` are of release {found}, and this host is {expected}", dir.display())]
+    Release {
+        /// The folder.
+        dir: PathBuf,
+        /// What the list says.
+        found: String,
+        /// This host's own.
+        expected: &'static str,
+    },
+    /// The list names none of that kind.
+    #[error("`{}` has no runner for plugins of type `{kind}`", dir.display())]
+    Missing {
+        /// The folder.
+        dir: PathBuf,
+        /// Of the plugins.
+        kind: RuntimeKind,
+    },
+    /// A file is not what the list says.
+    #[error("`{}` has digest {found}, and the list of runners says {expected}", path.display())]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// As listed.
+        expected: Digest,
+        /// As read.
+        found: Digest,
+    },
+    /// The runner is no component that this host can run.
+    #[error("the runner `{}` cannot be compiled: {reason}", path.display())]
+    Code {
+        /// The runner.
+        path: PathBuf,
+        /// One line.
+        reason: String,
+    },
+    /// The machine cannot compile.
+    #[error(transparent)]
+    Engine(#[from] crate::WasmError),
+}
+
+impl RunnerError {
+    /// A stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::File { .. } | Self::Missing { .. } | Self::Release { .. } => "no_runner",
+            Self::Index { .. } | Self::Digest { .. } | Self::Code { .. } => "bad_runner",
+            Self::Engine(error) => error.code(),
+        }
+    }
+
+    /// The cure, as one line.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Engine(error) => error.hint(),
+            _ => HINT.to_owned(),
+        }
+    }
+
+    fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        |source| Self::File { path: path.to_owned(), source }
+    }
+}
+
+/// The runner of one kind of plugins, read when the first of them is prepared and kept from then on.
+pub(crate) struct Runner {
+    pub(crate) kind: RuntimeKind,
+    dir: PathBuf,
+    code: Mutex<Option<Arc<Code>>>,
+}
+
+impl Runner {
+    pub(crate) fn new(kind: RuntimeKind, dir: PathBuf) -> Self {
+        Self { kind, dir, code: Mutex::default() }
+    }
+
+    /// Its code: compiled when it was built, or else here, which takes as long as it takes.
+    pub(crate) async fn code(&self, store: &Arc<CodeStore>) -> Result<Arc<Code>, PrepareError> {
+        let mut kept = self.code.lock().await;
+        if let Some(code) = &*kept {
+            return Ok(Arc::clone(code));
+        }
+        let (kind, dir, of_store) = (self.kind, self.dir.clone(), Arc::clone(store));
+        let found = tokio::task::spawn_blocking(move || find(kind, &dir, &of_store)).await;
+        let found = found.map_err(|error| io::Error::other(error).into()).and_then(|found| found);
+        let code = match found.map_err(|error| self.unusable(&error))? {
+            Found::Code(code) => code,
+            Found::Component(path) => {
+                tracing::warn!(
+                    runner = kind.name(),
+                    "no code was compiled for this release and architecture: compiling takes a while, once"
+                );
+                let name = path.display().to_string();
+                store.load_file(path, name).await?
+            }
+        };
+        *kept = Some(Arc::clone(&code));
+        Ok(code)
+    }
+
+    fn unusable(&self, error: &RunnerError) -> PrepareError {
+        let reason = match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        PrepareError::Runner { kind: self.kind, reason, hint: error.hint() }
+    }
+}
+
+impl From<io::Error> for RunnerError {
+    fn from(source: io::Error) -> Self {
+        Self::File { path: PathBuf::new(), source }
+    }
+}
+
+enum Found {
+    Code(Arc<Code>),
+    /// What has to be compiled.
+    Component(PathBuf),
+}
+
+/// Blocks on the disk.
+fn find(kind: RuntimeKind, dir: &Path, store: &CodeStore) -> Result<Found, RunnerError> {
+    let listed = Index::read(dir)?.runner(dir, kind)?;
+    let engine = store.engine().wasmtime();
+    let key = format!("{:016x}", compatibility(engine));
+    if let Some(compiled) = listed.compiled.iter().find(|compiled| compiled.engine == key) {
+        let path = checked(dir, &compiled.artifact)?;
+        let code = deserialise(engine, &path)
+            .and_then(|component| store.link(&component, compiled.artifact.digest).map_err(|error| error.reason));
+        match code {
+            Ok(code) => return Ok(Found::Code(code)),
+            Err(reason) => tracing::warn!(path = %path.display(), reason, "the runner's compiled code is unusable"),
+        }
+    }
+    Ok(Found::Component(checked(dir, &listed.component)?))
+}
+
+/// The path of a file whose content is what the list says.
+fn checked(dir: &Path, artifact: &Artifact) -> Result<PathBuf, RunnerError> {
+    let path = dir.join(&artifact.file);
+    let found = Digest::of(&fs::read(&path).map_err(RunnerError::file(&path))?);
+    if found == artifact.digest {
+        Ok(path)
+    } else {
+        Err(RunnerError::Digest { path, expected: artifact.digest, found })
+    }
+}
+
+/// Compiles every runner in `dir` for all processors of this machine's architecture, and lists them for [`release`]. Takes a
+/// quarter of a minute of processor time for each, and blocks. What was listed before stays usable until the new list is there.
+///
+/// # Errors
+/// [`RunnerError`]; nothing is listed then.
+///
+/// [`release`]: index::RELEASE
+pub fn compile_runners(dir: &Path) -> Result<Vec<PathBuf>, RunnerError> {
+    let engine = Engine::new(EngineConfig::of_runners(Duration::from_millis(1)))?;
+    let (mut index, mut written) = (Index::default(), Vec::new());
+    for kind in KINDS {
+        let file = format!("{}.wasm", kind.name());
+        let path = dir.join(&file);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            read => read.map_err(RunnerError::file(&path))?,
+        };
+        let compiled = Component::from_binary(engine.wasmtime(), &bytes).and_then(|component| component.serialize());
+        let compiled = compiled.map_err(|error| RunnerError::Code {
+            path: path.clone(),
+            reason: mortise_model::one_line(&format!("{error:#}")),
+        })?;
+        let name = format!("{}-{}-linux.cwasm", kind.name(), std::env::consts::ARCH);
+        written.push(index::write_file(dir, &name, &compiled)?);
+        let component = Artifact { file, digest: Digest::of(&bytes) };
+        let compiled = Compiled {
+            artifact: Artifact { file: name, digest: Digest::of(&compiled) },
+            engine: format!("{:016x}", compatibility(engine.wasmtime())),
+        };
+        index.runners.insert(kind.name().to_owned(), Listed { component, compiled: vec![compiled] });
+    }
+    if index.runners.is_empty() {
+        return Err(RunnerError::Missing { dir: dir.to_owned(), kind: RuntimeKind::Python });
+    }
+    written.push(index.write(dir)?);
+    Ok(written)
+}
