@@ -229,6 +229,8 @@ impl App {
             bundle_bytes_max: config.install.plugin_bytes_max.0,
             digest_required: config.install.require_digest,
             source_roots: config.install.source_roots.clone(),
+            install_dependencies: config.install.dependencies,
+            dependencies: config.install.pip.clone(),
             artifacts_served: config.artifacts.serve,
             probation: ProbationConfig { window: config.install.probation, ..ProbationConfig::default() },
             docs_base_url: config.docs_base_url.clone(),

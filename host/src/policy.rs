@@ -158,6 +158,7 @@ mod tests {
         let page = include_str!("../../docs/permissions.md");
         let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let policy = Policy::parse(example, &function_names()).unwrap();
+        assert!(policy.dependencies().install && policy.dependencies().index.is_some());
         assert!(policy.requires_digest() && policy.offers("grant_plugin_permission"));
     }
 }

@@ -7,6 +7,7 @@
 mod archive_store;
 mod bundle;
 mod commit;
+mod dependencies;
 mod disk;
 mod error;
 mod fetch;
@@ -26,6 +27,7 @@ mod working_copy;
 pub use archive_store::{ArchiveStore, ArchiveStoreError, CorruptArchive, OpenArchive, ReadArchive};
 pub use bundle::{BundleError, check_digest, decode_base64};
 pub use commit::{CommitError, Committed, IfExists};
+pub use dependencies::{DependencyConfig, DependencyError, Lock, Package};
 pub use disk::DiskError;
 pub use error::DeliveryError;
 pub use fetch::{

@@ -1,8 +1,9 @@
 //! A plugin on its way in: unpacked or copied, checked, not yet in place.
 
 use crate::commit::{CommitError, Committed, IfExists, commit};
+use crate::dependencies::DependencyError;
 use crate::folder::{self, FolderError};
-use crate::tree::{Found, Selection, TreeError, TreeSize, walk};
+use crate::tree::{Found, Selection, Tree, TreeError, TreeSize, walk};
 use crate::unpack::{ArchiveError, ArchiveFormat, ArchiveLimits, Sink, unpack};
 use crate::{Staging, TreeLimits};
 use mortise_model::{Digest, Manifest, ManifestError, PluginId};
@@ -19,6 +20,9 @@ pub enum StageError {
     /// See [`FolderError`].
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// See [`DependencyError`].
+    #[error(transparent)]
+    Dependencies(#[from] DependencyError),
     /// Neither file nor link (wire contract 10.3, `install_plugin`).
     #[error("Source path is not a directory: {}", path.display())]
     SourceNotAFolder {
@@ -40,6 +44,7 @@ impl StageError {
         match self {
             Self::Archive(error) => error.code(),
             Self::Folder(error) => error.code(),
+            Self::Dependencies(error) => error.code(),
             Self::SourceNotAFolder { .. } => "not_a_folder",
             Self::SourceNoManifest { .. } => "missing_manifest",
         }
@@ -51,6 +56,7 @@ impl StageError {
         match self {
             Self::Archive(error) => error.hint(),
             Self::Folder(error) => error.hint(),
+            Self::Dependencies(error) => error.hint(),
             Self::SourceNotAFolder { .. } => "name the plugin's folder itself, not a file or a link".to_owned(),
             Self::SourceNoManifest { .. } => "put a manifest.json at the top of the plugin's folder".to_owned(),
         }
@@ -136,6 +142,12 @@ impl StagedPlugin {
         let (manifest, tree) = folder::read(&root, Selection::Everything, limits, &parse)?;
         let (id, manifest) = (manifest.id.clone(), Arc::new(manifest));
         Ok(Self { id, manifest, tree: tree.digest, size: tree.size, root, guard })
+    }
+
+    /// The same after files were added.
+    pub(crate) fn checked_again(self, limits: &TreeLimits) -> Result<Self, FolderError> {
+        let tree = Tree::read(&self.root, Selection::Everything, limits)?;
+        Ok(Self { tree: tree.digest, size: tree.size, ..self })
     }
 
     /// Where its files are, until it is committed or dropped.

@@ -1,7 +1,8 @@
 //! The ways in which a plugin arrives. Each ends in a staged plugin; what becomes of it is `install.rs`'s and `plan.rs`'s
 //! business.
 
-use crate::depot::{ArchivePin, Depot, DepotError, check_dependencies};
+use crate::dependencies::Dependencies;
+use crate::depot::{ArchivePin, Depot, DepotError};
 use crate::download::StagingPlace;
 use crate::install::disk_refusal;
 use crate::manager::Manager;
@@ -9,7 +10,8 @@ use crate::refusal::Refusal;
 use crate::signature::Arguments;
 use crate::upload::Take;
 use mortise_delivery::{
-    ArchiveFormat, ArchiveLimits, DeliveryError, StagedPlugin, TreeLimits, check_digest, decode_base64, redacted_url,
+    ArchiveFormat, ArchiveLimits, DeliveryError, Lock, Package, StagedPlugin, TreeLimits, check_digest, decode_base64,
+    redacted_url,
 };
 use mortise_model::{Digest, PluginId};
 use mortise_policy::SourceKind;
@@ -23,6 +25,8 @@ pub(crate) struct Candidate {
     pub(crate) plugin: StagedPlugin,
     pub(crate) source: Source,
     pub(crate) archive: Option<Archive>,
+    /// What was installed of other people's for it.
+    pub(crate) dependencies: Vec<Package>,
 }
 
 /// A candidate, in the place where it was unpacked. Whoever gives the place back lets another one be unpacked beside it.
@@ -52,18 +56,17 @@ struct Wanted {
     format: String,
     /// What its name says of its format.
     name: Option<String>,
-    /// Whether what it declares as dependencies is to be installed.
-    dependencies: bool,
+    dependencies: Dependencies,
 }
 
 impl Wanted {
-    fn of(arguments: &Arguments) -> Result<Self, Refusal> {
+    fn of(arguments: &Arguments, manager: &Manager) -> Result<Self, Refusal> {
         Ok(Self {
             id: plugin_id(arguments)?,
             digest: arguments.optional_text("digest")?.map(str::to_owned),
             format: arguments.optional_text("format")?.unwrap_or("auto").to_owned(),
             name: None,
-            dependencies: arguments.optional_flag("install_dependencies")? == Some(true),
+            dependencies: manager.dependencies(arguments.optional_flag("install_dependencies")?),
         })
     }
 
@@ -81,7 +84,7 @@ impl Wanted {
 impl Manager {
     /// From `bundle_b64`.
     pub(crate) async fn arrive_in_bundle(&self, arguments: &mut Arguments) -> Result<Arrived<'_>, Refusal> {
-        let wanted = Wanted::of(arguments)?;
+        let wanted = Wanted::of(arguments, self)?;
         let bundle = arguments.take_text("bundle_b64")?;
         let bytes_max = self.config.bundle_bytes_max;
         self.admit_source(SourceKind::Bundle)?;
@@ -97,7 +100,7 @@ impl Manager {
 
     /// From `url`.
     pub(crate) async fn arrive_from_url(&self, arguments: &Arguments) -> Result<Arrived<'_>, Refusal> {
-        let mut wanted = Wanted::of(arguments)?;
+        let mut wanted = Wanted::of(arguments, self)?;
         let url = arguments.text("url")?;
         self.admit_source(SourceKind::Url)?;
         let shown = redacted_url(url);
@@ -121,7 +124,7 @@ impl Manager {
         let object = Arguments::of(arguments.take_object("object")?);
         let (bucket, name) = (object.text("bucket")?.to_owned(), object.text("name")?.to_owned());
         self.admit_source(SourceKind::Object)?;
-        let wanted = Wanted { name: Some(name.clone()), ..Wanted::of(arguments)? };
+        let wanted = Wanted { name: Some(name.clone()), ..Wanted::of(arguments, self)? };
         let (found, place) = self.archive_in_mesh(&bucket, &name, wanted.pinned()?).await?;
         let staged = self.on_disk(move |depot| {
             let (bytes, _) = found.read()?;
@@ -139,6 +142,7 @@ impl Manager {
         let id = plugin_id(arguments)?;
         let source = PathBuf::from(arguments.text("source_path")?);
         self.admit_source(SourceKind::Folder)?;
+        let dependencies = self.dependencies(None);
         let roots = [&self.config.source_roots, self.authority.policy().source_roots()].concat();
         let place = self.staging_place().await;
         let staged = self.on_disk(move |depot| {
@@ -151,8 +155,10 @@ impl Manager {
                 },
             };
             let plugin = StagedPlugin::from_folder(&source, id.as_ref(), &TreeLimits::default(), depot.staging())?;
+            let plugin = dependencies.install(plugin)?;
             let source = Source::Folder { path: source.display().to_string() };
-            Ok(Ok(Candidate { plugin, source, archive: None }))
+            let dependencies = installed(&plugin);
+            Ok(Ok(Candidate { plugin, source, archive: None, dependencies }))
         });
         let candidate = staged.await.map_err(|error| disk_refusal(&error))??;
         Ok(Arrived { candidate, place })
@@ -162,7 +168,7 @@ impl Manager {
     pub(crate) async fn arrive_by_upload(&self, arguments: &Arguments, take: Take) -> Result<Arrived<'_>, Refusal> {
         self.admit_source(SourceKind::Upload)?;
         let bundle = self.uploaded(arguments, take).await?;
-        let wanted = Wanted { digest: Some(bundle.digest.to_string()), ..Wanted::of(arguments)? };
+        let wanted = Wanted { digest: Some(bundle.digest.to_string()), ..Wanted::of(arguments, self)? };
         let place = self.staging_place().await;
         let staged = self.on_disk(move |depot| {
             let bytes = bundle.read().map_err(DeliveryError::from)?;
@@ -243,10 +249,15 @@ fn stage(
     let format = ArchiveFormat::detect(&wanted.format, wanted.name.as_deref(), bytes);
     let limits = ArchiveLimits::default();
     let plugin = StagedPlugin::from_archive(bytes, format, wanted.id.as_ref(), &limits, depot.staging())?;
-    check_dependencies(wanted.dependencies, &plugin.manifest)?;
+    let plugin = wanted.dependencies.install(plugin)?;
     // Last: what is not accepted is not kept.
     let archive = Archive { pin: depot.keep_archive(bytes)?, bytes: bytes.len() as u64 };
-    Ok(Candidate { plugin, source, archive: Some(archive) })
+    let dependencies = installed(&plugin);
+    Ok(Candidate { plugin, source, archive: Some(archive), dependencies })
+}
+
+fn installed(plugin: &StagedPlugin) -> Vec<Package> {
+    Lock::read(plugin.root()).map(|lock| lock.packages).unwrap_or_default()
 }
 
 fn plugin_id(arguments: &Arguments) -> Result<Option<PluginId>, Refusal> {

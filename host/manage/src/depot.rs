@@ -12,7 +12,6 @@ mod state;
 mod uninstall;
 
 pub use error::DepotError;
-pub(crate) use error::check_dependencies;
 pub use recovery::Recovered;
 pub(crate) use uninstall::Uninstalled;
 

@@ -91,7 +91,7 @@ impl Manager {
     /// Puts a candidate in place, and loads it if that was asked for.
     async fn install_arrived(&self, arrived: Arrived<'_>, placing: Placing) -> Result<Value, Refusal> {
         let Arrived { candidate, place } = arrived;
-        let Candidate { plugin, source, archive } = candidate;
+        let Candidate { plugin, source, archive, dependencies } = candidate;
         // Whoever waits for the plugin's turn keeps nobody else from unpacking.
         drop(place);
         let id = plugin.id.clone();
@@ -101,6 +101,10 @@ impl Manager {
         let mut reply = result?;
         if let Some(digest) = digest {
             insert(&mut reply, "digest", digest.to_string());
+        }
+        if !dependencies.is_empty() {
+            let pinned = dependencies.iter().map(|package| format!("{}=={}", package.name, package.version));
+            insert(&mut reply, "dependencies", pinned.collect::<Vec<_>>());
         }
         info!(plugin = %id, load = placing.load, "plugin installed");
         Ok(reply)

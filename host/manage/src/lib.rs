@@ -12,6 +12,7 @@ mod blocking;
 mod bundled;
 mod change;
 mod control;
+mod dependencies;
 mod depot;
 mod download;
 mod exclusive;

@@ -1,12 +1,14 @@
 //! `load_plugin`, `reload_plugin` and `unload_plugin` (wire contract 10.3).
 
 use crate::change::{ChangeError, Changed, Next, Verb, busy, change_refusal, depot_refusal, stopping};
-use crate::depot::{Depot, DepotError, ToLoad, check_dependencies};
+use crate::dependencies::Dependencies;
+use crate::depot::{Depot, DepotError, ToLoad};
 use crate::manager::Manager;
 use crate::object::insert;
 use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
 use crate::status::{conflicts, summary, warnings};
+use mortise_delivery::{DeliveryError, StageError, StagedPlugin, TreeLimits};
 use mortise_model::PluginId;
 use mortise_plugin::Operation;
 use mortise_store::{Desired, Source};
@@ -63,7 +65,7 @@ impl Manager {
 
     async fn load_from_folder(&self, arguments: &Arguments, verb: Verb) -> Result<Value, Refusal> {
         let given = arguments.text("plugin_id")?;
-        let dependencies = arguments.optional_flag("install_dependencies")? == Some(true);
+        let dependencies = self.dependencies(arguments.optional_flag("install_dependencies")?);
         let id = PluginId::new(given).map_err(|error| {
             Refusal::new("invalid_plugin_id", verb.failed(given))
                 .with("plugin_id", given)
@@ -72,9 +74,11 @@ impl Manager {
         })?;
         let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
         let wanted = id.clone();
-        let result = match self.on_disk(move |depot| next_to_load(depot, &wanted, dependencies)).await {
+        let result = match self.on_disk(move |depot| next_to_load(depot, &wanted, &dependencies)).await {
             // The caller's wish is at fault, and not the plugin.
-            Err(error @ DepotError::Dependencies { .. }) => return Err(depot_refusal(&id, &error, verb)),
+            Err(error @ DepotError::Delivery(DeliveryError::Stage(StageError::Dependencies(_)))) => {
+                return Err(depot_refusal(&id, &error, verb));
+            }
             Ok(next) => self.change(&operation, next).await,
             Err(error) => Err(error.into()),
         };
@@ -141,17 +145,16 @@ impl Manager {
 }
 
 /// What a load or reload makes serve: the working copy where somebody edited it, else what is recorded.
-pub(crate) fn next_to_load(depot: &Depot, id: &PluginId, dependencies: bool) -> Result<Next, DepotError> {
-    Ok(match depot.to_load(id)? {
-        ToLoad::Recorded(folder) => {
-            check_dependencies(dependencies, &folder.manifest)?;
-            Next::Kept(folder)
+pub(crate) fn next_to_load(depot: &Depot, id: &PluginId, dependencies: &Dependencies) -> Result<Next, DepotError> {
+    let staged = match depot.to_load(id)? {
+        ToLoad::Recorded(folder) if dependencies.are_asked_for() && !folder.manifest.python_dependencies.is_empty() => {
+            StagedPlugin::from_folder(&folder.path, Some(id), &TreeLimits::default(), depot.staging())?
         }
-        ToLoad::WorkingCopy(staged) => {
-            check_dependencies(dependencies, &staged.manifest)?;
-            Next::New { guard: depot.add(staged)?, source: Source::WorkingCopy, archive: None }
-        }
-    })
+        ToLoad::Recorded(folder) => return Ok(Next::Kept(folder)),
+        ToLoad::WorkingCopy(staged) => staged,
+    };
+    let staged = dependencies.install(staged)?;
+    Ok(Next::New { guard: depot.add(staged)?, source: Source::WorkingCopy, archive: None })
 }
 
 pub(crate) fn note_passed(reply: &mut Value, passed: &[mortise_plugin::Succession]) {

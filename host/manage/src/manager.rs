@@ -8,7 +8,7 @@ use crate::probation::{ProbationConfig, Probations};
 use crate::repeat::Repeats;
 use crate::told::OwnFolders;
 use mortise_artifact::ArtifactStore;
-use mortise_delivery::{FetchConfig, FetchError, Fetcher, UploadLimits, Uploads};
+use mortise_delivery::{DependencyConfig, FetchConfig, FetchError, Fetcher, UploadLimits, Uploads};
 use mortise_model::{IdError, PluginId};
 use mortise_plugin::Registry;
 use mortise_policy::Policy;
@@ -35,6 +35,10 @@ pub struct ManageConfig {
     /// The folders from which callers on the mesh may have plugins installed, beside those of the policy; the operator
     /// may from anywhere.
     pub source_roots: Vec<PathBuf>,
+    /// Whether dependencies of Python plugins are installed, whatever the policy says.
+    pub install_dependencies: bool,
+    /// How they are; the policy says from where and which.
+    pub dependencies: DependencyConfig,
     /// Whether the artifact store is served over HTTP.
     pub artifacts_served: bool,
     /// When a new version is taken back by itself.

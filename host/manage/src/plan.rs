@@ -41,7 +41,7 @@ struct Before {
 impl Manager {
     pub(crate) async fn plan_install(&self, origin: Origin, arguments: Arguments) -> Result<Value, Refusal> {
         let (Arrived { candidate, place }, if_exists) = self.arrive_to_plan(origin, arguments).await?;
-        let Candidate { plugin, source, archive } = candidate;
+        let Candidate { plugin, source, archive, dependencies: _ } = candidate;
         let id = plugin.id.clone();
         let (size, bytes) = (plugin.size, archive.as_ref().map(|archive| archive.bytes));
         let digest = archive.as_ref().map(|archive| archive.pin.digest.to_string());

@@ -1,6 +1,7 @@
 //! What is loaded at start.
 
 use crate::change::{ChangeError, Next, Proven, Verb, change_refusal};
+use crate::dependencies::Dependencies;
 use crate::lifecycle::next_to_load;
 use crate::manager::Manager;
 use crate::refusal::chain;
@@ -130,7 +131,7 @@ impl Manager {
                     }
                     Ok(Some(Next::Kept(folder)))
                 }
-                None => next_to_load(depot, &id, false).map(Some),
+                None => next_to_load(depot, &id, &Dependencies::NONE).map(Some),
             })
             .await?;
         Ok(next)

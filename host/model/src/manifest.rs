@@ -282,9 +282,6 @@ fn python_dependencies(
             warnings.push(ManifestWarning::UnknownKey(key));
         }
     }
-    if !requirements.is_empty() {
-        warnings.push(ManifestWarning::PythonDependencies(requirements.len()));
-    }
     Ok(requirements)
 }
 

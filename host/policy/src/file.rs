@@ -1,8 +1,8 @@
 //! A policy as it is written: TOML, every key known.
 
 use crate::{
-    CallerRule, HttpPolicy, InstallPolicy, MeshPolicy, POLICY_BYTES_MAX, PluginRule, Policy, PolicyError, Profile,
-    SourceKind, WhenDenied, opens,
+    CallerRule, DependencyPolicy, HttpPolicy, InstallPolicy, MeshPolicy, POLICY_BYTES_MAX, PluginRule, Policy,
+    PolicyError, Profile, SourceKind, WhenDenied, opens,
 };
 use ipnet::IpNet;
 use mortise_model::{Digest, Limits, Permission, Permissions, RuntimeKind, glob};
@@ -25,6 +25,8 @@ struct PolicyFile {
     mesh: MeshTable,
     #[serde(default)]
     http: HttpTable,
+    #[serde(default)]
+    dependencies: DependencyTable,
     #[serde(default)]
     plugin: Vec<PluginTable>,
 }
@@ -96,6 +98,16 @@ struct HttpTable {
     ca_files: Vec<PathBuf>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct DependencyTable {
+    #[serde(default)]
+    install: bool,
+    #[serde(default, deserialize_with = "index")]
+    index: Option<String>,
+    allow: Option<Vec<String>>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PluginTable {
@@ -136,6 +148,15 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<IpN
             .ok_or_else(|| D::Error::custom(format!("`{text}` is no network; write it like `192.168.1.0/24`")))
     };
     texts.iter().map(network).collect::<Result<_, _>>().map(Some)
+}
+
+/// The URL of a package index.
+fn index<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.split_once("://") {
+        Some(("https" | "http", rest)) if !rest.is_empty() => Ok(Some(text)),
+        _ => Err(D::Error::custom(format!("`{text}` is no URL of a package index, like `https://host/simple`"))),
+    }
 }
 
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
@@ -186,6 +207,11 @@ pub(crate) fn parse(text: &str, functions: &[&str]) -> Result<Policy, PolicyErro
                 (networks, _) => networks,
             },
             ca_files: file.http.ca_files,
+        },
+        dependencies: DependencyPolicy {
+            install: file.dependencies.install,
+            index: file.dependencies.index,
+            allow: file.dependencies.allow,
         },
         profile,
         mesh,

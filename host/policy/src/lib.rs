@@ -30,6 +30,7 @@ pub struct Policy {
     install: InstallPolicy,
     mesh: MeshPolicy,
     http: HttpPolicy,
+    dependencies: DependencyPolicy,
     /// The first that matches a plugin is the one that counts for it.
     plugins: Vec<PluginRule>,
 }
@@ -91,6 +92,17 @@ impl Default for HttpPolicy {
     fn default() -> Self {
         Self { networks: Some(Vec::new()), ca_files: Vec::new() }
     }
+}
+
+/// What is installed of other people's for Python plugins.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DependencyPolicy {
+    /// Whether anything is.
+    pub install: bool,
+    /// The URL of the package index; none for the one that this machine's pip is configured for.
+    pub index: Option<String>,
+    /// The packages that may be; none where all may.
+    pub allow: Option<Vec<String>>,
 }
 
 /// Who on the mesh may call which of the host's functions.
@@ -186,6 +198,12 @@ impl Policy {
     #[must_use]
     pub fn http(&self) -> &HttpPolicy {
         &self.http
+    }
+
+    /// What is installed of other people's for Python plugins.
+    #[must_use]
+    pub fn dependencies(&self) -> &DependencyPolicy {
+        &self.dependencies
     }
 
     /// Whether the plugin may be installed.

@@ -130,6 +130,11 @@ env_table! {
     /// is the secret `<name>` where the folder has none of that name.
     MORTISE_SECRETS_DIR: "path, `~` allowed", "none";
 
+    /// Whether what Python plugins declare in `dependencies.python` is installed, from wheels without native code; so may
+    /// the policy say. A caller's `install_dependencies: false` leaves it out.
+    DC_PLUGIN_INSTALL_DEPENDENCIES: "boolean", "`false`";
+    /// A Python with pip, which installs them; its `PIP_` variables and configuration files say from where.
+    MORTISE_PYTHON: "path, `~` allowed", "`python3` on `PATH`";
     /// Folder of the runners that interpret Python plugins (`--runners-dir`): those of this release.
     MORTISE_RUNNERS_DIR: "path, `~` allowed", "`runners` beside the program";
 
@@ -177,8 +182,6 @@ env_table! {
 
     /// Refused when true: containers are not built yet (`--enable-sidecars`).
     DC_PLUGIN_ENABLE_SIDECARS: "boolean", "`false`";
-    /// Refused when true: dependencies of Python plugins are not installed yet.
-    DC_PLUGIN_INSTALL_DEPENDENCIES: "boolean", "`false`";
 }
 
 /// Variables of the reference host that change nothing here, and why. `run` warns when one is set.

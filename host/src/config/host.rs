@@ -267,13 +267,6 @@ fn refuse_unbuilt(flags: &HostFlags, r: &mut Resolver<'_>) {
         sidecars,
     );
     refuse("--sidecar-network", flags.sidecar_network.is_some(), &[], "running sidecar containers", sidecars);
-    refuse(
-        "",
-        false,
-        &[&env::DC_PLUGIN_INSTALL_DEPENDENCIES],
-        "installing dependencies of Python plugins",
-        "unset the variable",
-    );
 }
 
 /// How a process logs, from the flags `--log-level` and `--log-format` and their variables.

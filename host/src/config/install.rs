@@ -4,11 +4,31 @@ use super::env;
 use super::error::{ConfigError, ConfigWarning};
 use super::host::{HostFlags, shown_switch};
 use super::setting::{Origin, Resolver, Sourced};
-use mortise_delivery::{FetchConfig, Fetcher, HostPattern};
+use mortise_delivery::{DependencyConfig, FetchConfig, Fetcher, HostPattern};
 use mortise_manage::{ProbationConfig, RETENTION};
 use mortise_model::{ByteSize, TimeSpan};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// What runs pip.
+const PYTHON_DEFAULT: &str = "python3";
+
+/// Variables that pip is given, beside its own: where it runs, and how it reaches an index. What else the host's environment
+/// has is none of its business.
+const PIP_VARIABLES: [&str; 12] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+];
 
 const PLUGIN_BYTES_MAX_DEFAULT: u64 = 10 << 20;
 /// No larger archive is sent or accepted, in bytes: in base64 it has to fit into one request of the control socket.
@@ -33,6 +53,10 @@ pub struct InstallConfig {
     pub allow_private: bool,
     /// PEM files of authorities that are trusted beside the system's when archives are fetched; absolute.
     pub ca_files: Vec<PathBuf>,
+    /// Whether dependencies of Python plugins are installed; the policy may say so as well.
+    pub dependencies: bool,
+    /// How they are.
+    pub pip: DependencyConfig,
     /// Earlier versions of each plugin that are kept for a rollback; 1 to 100.
     pub keep_versions: usize,
     /// How long a new version can be taken back for its failures. Zero: it never is.
@@ -82,6 +106,9 @@ pub(super) fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<Install
         &env::MORTISE_INSTALL_CA_FILES,
     );
     check_authorities(&ca_files, r);
+    let dependencies =
+        shown_switch(r, "install_dependencies", "", false, &[&env::DC_PLUGIN_INSTALL_DEPENDENCIES], false);
+    let pip = resolve_pip(r);
     let keep_versions = resolve_keep_versions(flags, r);
     let probation = resolve_probation(flags, r);
     Some(InstallConfig {
@@ -92,6 +119,8 @@ pub(super) fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<Install
         allow_http,
         allow_private,
         ca_files: ca_files.value,
+        dependencies,
+        pip: pip?,
         keep_versions: keep_versions?,
         probation: probation?,
     })
@@ -117,6 +146,20 @@ fn resolve_paths(
     let shown = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
     r.show(name, shown.join(":"), &origin);
     Sourced::new(paths, origin)
+}
+
+/// What installs dependencies.
+fn resolve_pip(r: &mut Resolver<'_>) -> Option<DependencyConfig> {
+    let python = match r.env(&[&env::MORTISE_PYTHON]) {
+        // A name is looked for on `PATH`, as the shell does.
+        Some(named) if !named.value.contains('/') => named.map(PathBuf::from),
+        Some(named) => r.path(named)?,
+        None => Sourced::new(PathBuf::from(PYTHON_DEFAULT), Origin::Default),
+    };
+    r.show("python", python.value.display(), &python.origin);
+    let own = |name: &str| PIP_VARIABLES.contains(&name) || name.starts_with("PIP_");
+    let environment = r.environment().all().into_iter().filter(|(name, _)| own(name)).collect();
+    Some(DependencyConfig { python: python.value, environment, index: None, allow: None })
 }
 
 /// Has each file read as a download would read it: a host that starts with one of no use would refuse its first install.

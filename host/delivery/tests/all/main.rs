@@ -3,6 +3,7 @@
 
 mod archive;
 mod archive_store;
+mod dependencies;
 mod faults;
 mod fetch;
 mod fetch_faults;

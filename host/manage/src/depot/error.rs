@@ -1,7 +1,6 @@
 //! Why the depot could not do what it was asked for.
 
 use mortise_delivery::{ArchiveStoreError, DeliveryError, GenerationError, StageError, WorkingCopyError};
-use mortise_model::Manifest;
 use mortise_store::StoreError;
 
 /// What is wrong with what is installed, or with the disk it lies on.
@@ -13,12 +12,6 @@ pub enum DepotError {
     /// See [`DeliveryError`].
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
-    /// The plugin declares dependencies, and they are wanted.
-    #[error("this host does not install dependencies: {}", declared.join(", "))]
-    Dependencies {
-        /// As the manifest has them.
-        declared: Vec<String>,
-    },
     /// A fault of the host's own.
     #[error("the host failed while it worked on the disk: {0}")]
     Internal(String),
@@ -31,7 +24,6 @@ impl DepotError {
         match self {
             Self::Store(error) => error.code(),
             Self::Delivery(error) => error.code(),
-            Self::Dependencies { .. } => "dependencies_unsupported",
             Self::Internal(_) => "internal",
         }
     }
@@ -42,17 +34,8 @@ impl DepotError {
         match self {
             Self::Store(error) => error.hint(),
             Self::Delivery(error) => error.hint(),
-            Self::Dependencies { .. } => "build them into the plugin, or leave `install_dependencies` out".to_owned(),
             Self::Internal(_) => "look for the cause in the host's log".to_owned(),
         }
-    }
-}
-
-/// Refuses to pass over dependencies that are wanted. A plugin that declares none has them all.
-pub(crate) fn check_dependencies(wanted: bool, manifest: &Manifest) -> Result<(), DepotError> {
-    match manifest.python_dependencies.as_slice() {
-        declared if wanted && !declared.is_empty() => Err(DepotError::Dependencies { declared: declared.to_vec() }),
-        _ => Ok(()),
     }
 }
 

@@ -33,9 +33,6 @@ pub enum ManifestWarning {
     /// It asks for more than plugins may have unless a policy says so.
     #[error("{0}, unless the host's policy raises it")]
     LimitRaised(LimitError),
-    /// Python dependencies, which nobody installs in this version.
-    #[error("declares {0} python dependencies (not installed by this version)")]
-    PythonDependencies(usize),
 }
 
 /// A manifest that cannot be used.

@@ -54,7 +54,7 @@ fn the_reference_hosts_manifests_are_valid() {
     assert_eq!(manifest.python_dependencies, ["requests>=2"]);
     assert_eq!(manifest.description, None);
     assert_eq!(manifest.limits.memory, ByteSize::mib(256));
-    assert_eq!(manifest.warnings, [ManifestWarning::PythonDependencies(1)]);
+    assert_eq!(manifest.warnings, []);
 
     let minimal = Manifest::parse(br#"{"class_name": "X"}"#, Some(&id("folder"))).unwrap();
     assert_eq!((minimal.id, minimal.entry_point.as_str()), (id("folder"), "capability.py"));

@@ -67,7 +67,9 @@ async fn a_missing_file_is_named() {
 async fn a_stack_that_cannot_be_enforced_is_refused() {
     let folder = Folder::of("raw", json!({"limits": {"stack": "512KiB"}}));
     match folder.prepare(&RUNTIME).await.map(|_| ()) {
-        Err(PrepareError::Unsupported { what }) => assert_eq!(what, "`limits.stack` of 512KiB (every plugin of type `wasm` has 1MiB)"),
+        Err(PrepareError::Unsupported { what }) => {
+            assert_eq!(what, "`limits.stack` of 512KiB (every plugin of type `wasm` has 1MiB)")
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -156,11 +156,10 @@ fn what_is_not_built_is_refused_with_a_cure_and_exit_2() {
     let mqtt = HostFlags { messaging_urls: vec!["mqtts://h".into()], ..HostFlags::default() };
     let none = HostFlags::default();
     let nats = [("NATS_URL", "nats://h"), ("DEVICE_CONNECT_ALLOW_INSECURE", "1")];
-    let cases: [(&HostFlags, &[(&str, &str)]); 8] = [
+    let cases: [(&HostFlags, &[(&str, &str)]); 7] = [
         (&sidecars, &[]),
         (&network, &[]),
         (&none, &[("DC_PLUGIN_ENABLE_SIDECARS", "on")]),
-        (&none, &[("DC_PLUGIN_INSTALL_DEPENDENCIES", "yes")]),
         (&mqtt, &[]),
         (&none, &[("MESSAGING_BACKEND", "mqtt")]),
         (&none, &nats),
