@@ -37,7 +37,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     if halves.contains(&Half::Zenoh) {
         packages::network_namespace()?;
     }
-    let python = python::environment(workspace)?;
+    let python = python::environment(workspace, python::INTEROP)?;
     guests::build(workspace, &guest_toolchain::find()?, &[])?;
     workspace.build_binaries(&["mortise"])?;
     for half in halves {

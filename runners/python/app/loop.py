@@ -52,7 +52,7 @@ class Loop(asyncio.base_events.BaseEventLoop):
             if due > now or now >= until:
                 break
         self._wake = due
-        return None if due == math.inf else max(0, round((due - now) * 1e9))
+        return None if due == math.inf else round(max(0.0, due - now) * 1e9)
 
     def is_settled(self) -> bool:
         """Whether nothing is due before the host turns it anyway, by what the last `turn` said."""

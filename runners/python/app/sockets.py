@@ -4,7 +4,6 @@ So `urllib`, `http.client`, `requests`, `urllib3` and whatever stands on them ru
 limits are the host's. A request is sent once it is written whole; the plugin stands still until its answer is there.
 """
 
-import errno
 import io
 import socket
 import ssl
@@ -21,7 +20,7 @@ class HttpSocket:
 
     def __init__(self, family=socket.AF_INET, type=socket.SOCK_STREAM, proto=0, fileno=None) -> None:
         if type != socket.SOCK_STREAM or fileno is not None:
-            raise OSError(errno.EPROTONOSUPPORT, _HINT)
+            raise OSError(_HINT)
         self.family, self.type, self.proto = family, type, proto
         self._timeout = socket.getdefaulttimeout()
         self._peer: tuple[str, int] | None = None
@@ -45,11 +44,11 @@ class HttpSocket:
     def sendall(self, data, _flags=0) -> None:
         """Takes a part of a request, and sends the request once it is whole."""
         if self._peer is None:
-            raise OSError(errno.ENOTCONN, _HINT)
+            raise OSError(_HINT)
         try:
             request = self._reader.feed(bytes(data))
         except ValueError as error:
-            raise OSError(errno.EPROTONOSUPPORT, f"{error}: {_HINT}") from None
+            raise OSError(f"{error}: {_HINT}") from None
         if request is not None:
             self._exchange(request)
 
@@ -74,7 +73,7 @@ class HttpSocket:
         if self._timed_out:
             raise TimeoutError("timed out")
         if not self._asked:
-            raise OSError(errno.EPROTONOSUPPORT, _HINT)
+            raise OSError(_HINT)
         taken = bytes(self._answers[:count])
         del self._answers[:count]
         return taken
@@ -126,7 +125,7 @@ class HttpSocket:
     detach = _decref_socketios = close
 
     def bind(self, *_args):
-        raise OSError(errno.EACCES, f"{_HINT}: nothing can connect to a plugin, which offers functions instead")
+        raise OSError(f"{_HINT}: nothing can connect to a plugin, which offers functions instead")
 
     listen = accept = bind
 
@@ -141,15 +140,15 @@ def as_os_error(failure: Failure) -> OSError:
     """What a client expects to be raised by a socket."""
     match failure.code:
         case "permission_denied" | "address_not_allowed":
-            return PermissionError(errno.EACCES, failure.message)
+            return PermissionError(failure.message)
         case "host_not_found":
             return socket.gaierror(socket.EAI_NONAME, failure.message)
         case "tls":
             return ssl.SSLCertVerificationError(1, failure.message)
         case "connection_failed":
-            return ConnectionError(errno.ECONNREFUSED, failure.message)
+            return ConnectionError(failure.message)
         case _:
-            return OSError(errno.EIO, failure.message)
+            return OSError(failure.message)
 
 
 def _getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
@@ -158,7 +157,7 @@ def _getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
 
 
 def _refuse(*_args, **_options):
-    raise OSError(errno.EPROTONOSUPPORT, _HINT)
+    raise OSError(_HINT)
 
 
 def install() -> None:

@@ -1,0 +1,146 @@
+//! `cargo xtask runners`: builds the components that run plugins in source form into `target/runners`.
+//!
+//! A runner is not the same twice, byte for byte, and takes a while. So one is kept under the user's cache folder for each
+//! fingerprint of what it is made from, and every checkout with the same sources has the same runner.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::Workspace;
+use crate::{command, environment, folder, python};
+
+/// What the runner of Python plugins is made with, relative to the repository.
+pub(crate) const REQUIREMENTS: &str = "runners/python/requirements.txt";
+
+/// What lies in it, relative to the repository.
+const APP: &str = "runners/python/app";
+
+/// The contract it is made for, relative to the repository.
+const WIT: &str = "wit/0.1.0";
+
+/// Its name in `target/runners`.
+const PYTHON: &str = "python.wasm";
+
+/// Changes whenever the same sources would make another runner.
+const RECIPE: &str = "1";
+
+/// `cargo xtask runners [--wasm-only]`.
+pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
+    match arguments {
+        [] => build(workspace).and_then(|()| compile(workspace)),
+        ["--wasm-only"] => build(workspace),
+        [other, ..] => bail!("`runners` has no option `{other}`"),
+    }
+}
+
+/// The folder to give to `mortise run --runners-dir`.
+pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
+    workspace.root.join("target/runners")
+}
+
+/// Makes sure that the runner is there and made from the sources as they are.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    let cache = environment::cache_folder()?;
+    let kept = cache.join(format!("runner-{}", fingerprint(workspace)?)).with_extension("wasm");
+    let _lock = folder::lock(&kept.with_extension("lock"))?;
+    if !kept.is_file() {
+        let unfinished = kept.with_extension("unfinished");
+        componentize(workspace, &unfinished)?;
+        folder::rename(&unfinished, &kept)?;
+    }
+    let installed = folder(workspace).join(PYTHON);
+    folder::install(&kept, &installed)?;
+    let size = std::fs::metadata(&installed)?.len();
+    eprintln!("  {:<24} {:>7.1} MiB", installed.strip_prefix(&workspace.root)?.display(), size as f64 / 1_048_576.0);
+    Ok(())
+}
+
+fn componentize(workspace: &Workspace, to: &Path) -> Result<()> {
+    let python = python::environment(workspace, REQUIREMENTS)?;
+    // componentize-py takes along every package that it finds in the environment in use, and looks for one in many places.
+    let empty = to.with_extension("environment");
+    folder::remove(&empty)?;
+    folder::create(&empty.join(format!("lib/python{}/site-packages", python::VERSION)))?;
+    let mut componentize = command::new(python.with_file_name("componentize-py"));
+    componentize
+        .args(["--quiet", "--world", "plugin", "--wit-path"])
+        .arg(workspace.root.join(WIT))
+        .args(["componentize", "--python-path"])
+        .arg(workspace.root.join(APP))
+        .args(["runner", "--output"])
+        .arg(to)
+        .env("VIRTUAL_ENV", &empty)
+        .env_remove("PYTHONPATH");
+    let made = command::run(&mut componentize);
+    folder::remove(&empty)?;
+    made
+}
+
+/// Has the host compile what [`build`] made, for every processor of this architecture.
+pub(crate) fn compile(workspace: &Workspace) -> Result<()> {
+    workspace.build_binaries(&["mortise"])?;
+    command::run(command::new(workspace.binary("mortise")).args(["runners", "compile"]).arg(folder(workspace)))
+}
+
+/// `cargo xtask test runners`: the runner is built, and its modules pass their tests on an ordinary Python.
+pub(crate) fn test(workspace: &Workspace) -> Result<()> {
+    build(workspace)?;
+    let mut suite = command::new(python::environment(workspace, python::INTEROP)?);
+    suite
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
+        .current_dir(workspace.root.join("runners/python/tests"))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command::run(&mut suite)
+}
+
+/// Of everything that makes the runner what it is.
+fn fingerprint(workspace: &Workspace) -> Result<String> {
+    let mut inputs = format!("{RECIPE}\n").into_bytes();
+    let mut files = vec![workspace.root.join(REQUIREMENTS)];
+    for input in [APP, WIT] {
+        files.extend(folder::files(&workspace.root.join(input))?.into_iter().filter(|file| !is_bytecode(file)));
+    }
+    for file in files {
+        let content = std::fs::read(&file).with_context(|| format!("failed to read `{}`", file.display()))?;
+        let name = file.strip_prefix(&workspace.root)?.to_string_lossy();
+        inputs.extend(format!("{name} {}\n", content.len()).into_bytes());
+        inputs.extend(content);
+    }
+    Ok(folder::fingerprint(&inputs))
+}
+
+/// What an ordinary Python leaves beside the sources when they are tested.
+fn is_bytecode(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "pyc")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_is_of_sources_and_contract_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| {
+            let file = root.path().join(name);
+            folder::create(file.parent().unwrap()).unwrap();
+            folder::write(&file, content.as_bytes()).unwrap();
+        };
+        let workspace = Workspace { root: root.path().to_owned(), target: root.path().join("target") };
+        write(REQUIREMENTS, "componentize-py==1");
+        write("runners/python/app/runner.py", "pass");
+        write("wit/0.1.0/guest.wit", "world");
+        let first = fingerprint(&workspace).unwrap();
+        write("runners/python/app/__pycache__/runner.pyc", "x");
+        write("runners/python/tests/test_runner.py", "x");
+        assert_eq!(fingerprint(&workspace).unwrap(), first);
+        let mut seen = vec![first];
+        for changed in [REQUIREMENTS, "runners/python/app/loop.py", "wit/0.1.0/guest.wit"] {
+            write(changed, "changed");
+            let next = fingerprint(&workspace).unwrap();
+            assert!(!seen.contains(&next), "`{changed}` makes no difference");
+            seen.push(next);
+        }
+    }
+}
