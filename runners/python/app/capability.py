@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import bridge
+from device_connect_edge.types import validate_event_name
 from failure import Failure
 from tenon.decorators import build_event_schema, build_function_schema, result_of
 
@@ -135,13 +136,13 @@ def _connect(plugin: object, members: Members) -> None:
     """Gives the object what its events go out by: the reference's loader sets the same attributes."""
 
     async def emit(name: str, payload: dict) -> None:
-        bridge.emit(_clean(name), payload)
+        callback(name, payload)
 
     async def dispatch(name: str, payload: dict) -> tuple[bool, dict]:
         return await _intercepted(members, name, payload)
 
     def callback(name: str, payload: dict) -> None:
-        bridge.emit(_clean(name), payload)
+        bridge.emit(validate_event_name(_clean(name)), payload)
 
     plugin._dispatch_internal_event = dispatch
     plugin._emit_event_internal = emit

@@ -71,8 +71,10 @@ def _resolved(hint: Any, names: "_Names") -> Any:
     origin = get_origin(hint)
     if origin is typing.Annotated:
         return _resolved(hint.__origin__, names)
+    if origin in (None, typing.Literal):
+        return hint
     arguments = getattr(hint, "__args__", ())
-    if origin in (None, typing.Literal) or not arguments:
+    if not arguments:
         return hint
     if isinstance(hint, types.GenericAlias):
         arguments = [ForwardRef(each) if isinstance(each, str) else each for each in arguments]
@@ -85,7 +87,7 @@ def _resolved(hint: Any, names: "_Names") -> Any:
 
 def _evaluate(text: str, names: "_Names") -> Any:
     tree = ast.fix_missing_locations(_Unions().visit(ast.parse(text, mode="eval")))
-    value = eval(compile(tree, "<annotation>", "eval"), {"__builtins__": {}, _EITHER: _either}, names)
+    value = eval(compile(tree, "<annotation>", "eval"), {_EITHER: _either}, names)
     if value is None:
         return type(None)
     if isinstance(value, tuple) or value in (typing.Generic, typing.Protocol, typing.ClassVar, typing.Final):
@@ -130,7 +132,8 @@ _ALIAS = getattr(typing, "TypeAliasType", ())
 def _has_union(value: Any) -> bool:
     if isinstance(value, types.UnionType):
         return True
-    return get_origin(value) is not typing.Literal and any(map(_has_union, getattr(value, "__args__", ())))
+    # Of what is no generic type, `__args__` may be anything.
+    return get_origin(value) not in (None, typing.Literal) and any(map(_has_union, getattr(value, "__args__", ())))
 
 
 def _globals(function: Callable) -> dict[str, Any]:
@@ -153,22 +156,21 @@ def _surroundings(function: Callable) -> dict[str, Any]:
 
 
 class _Names(dict):
-    """What names in an annotation stand for: what surrounds the function, then globals, then builtins."""
+    """What names in an annotation stand for: what surrounds the function, and then globals."""
 
     def __init__(self, module: dict[str, Any], surroundings: dict[str, Any] | None = None) -> None:
-        builtins = module.get("__builtins__", {})
-        super().__init__(builtins if isinstance(builtins, dict) else vars(builtins))
-        self.update(module)
-        self.update(surroundings or {})
+        super().__init__(module | (surroundings or {}))
         self._module = module
 
     def __getitem__(self, name: str) -> Any:
-        if name == _EITHER:
-            return _either
         value = super().__getitem__(name)
-        if IS_LAZY and _has_union(value) and self._module.get(name) is value:
+        if not (IS_LAZY and _has_union(value) and self._module.get(name) is value):
+            return value
+        try:
             return _assigned(self._module, name, value)
-        return value
+        except Exception:
+            # Without its source it is taken for what it is now.
+            return value
 
 
 def _assigned(module: dict[str, Any], name: str, value: Any) -> Any:
