@@ -4,6 +4,7 @@
 //! fingerprint of what it is made from, and every checkout with the same sources has the same runner.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -22,13 +23,20 @@ const WIT: &str = "wit/0.1.0";
 /// Its name in `target/runners`.
 const PYTHON: &str = "python.wasm";
 
+/// What the host writes beside the runners: which there are, and what was compiled for whom.
+const LIST: &str = "runners.json";
+
 /// Changes whenever the same sources would make another runner.
 const RECIPE: &str = "1";
 
 /// `cargo xtask runners [--wasm-only]`.
 pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     match arguments {
-        [] => build(workspace).and_then(|()| compile(workspace)),
+        [] => {
+            workspace.build_binaries(&["mortise"])?;
+            build(workspace)?;
+            compile(workspace)
+        }
         ["--wasm-only"] => build(workspace),
         [other, ..] => bail!("`runners` has no option `{other}`"),
     }
@@ -57,15 +65,12 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
 }
 
 fn componentize(workspace: &Workspace, to: &Path) -> Result<()> {
-    let python = python::environment(workspace, REQUIREMENTS)?;
     // componentize-py takes along every package that it finds in the environment in use, and looks for one in many places.
     let empty = to.with_extension("environment");
     folder::remove(&empty)?;
     folder::create(&empty.join(format!("lib/python{}/site-packages", python::VERSION)))?;
-    let mut componentize = command::new(python.with_file_name("componentize-py"));
+    let mut componentize = builder(workspace)?;
     componentize
-        .args(["--quiet", "--world", "plugin", "--wit-path"])
-        .arg(workspace.root.join(WIT))
         .args(["componentize", "--python-path"])
         .arg(workspace.root.join(APP))
         .args(["runner", "--output"])
@@ -77,19 +82,44 @@ fn componentize(workspace: &Workspace, to: &Path) -> Result<()> {
     made
 }
 
-/// Has the host compile what [`build`] made, for every processor of this architecture.
+/// componentize-py for the contract, ready for a command of its own.
+fn builder(workspace: &Workspace) -> Result<Command> {
+    let python = python::environment(workspace, REQUIREMENTS)?;
+    let mut builder = command::new(python.with_file_name("componentize-py"));
+    builder.args(["--quiet", "--world", "plugin", "--wit-path"]).arg(workspace.root.join(WIT));
+    Ok(builder)
+}
+
+/// Has the host's binary compile what [`build`] made, for every processor of this architecture. Done once for the two of
+/// them: it takes ten seconds or more.
 pub(crate) fn compile(workspace: &Workspace) -> Result<()> {
-    workspace.build_binaries(&["mortise"])?;
-    command::run(command::new(workspace.binary("mortise")).args(["runners", "compile"]).arg(folder(workspace)))
+    let runners = folder(workspace);
+    let binary = workspace.binary("mortise");
+    let mut pair = Vec::new();
+    for file in [&binary, &runners.join(PYTHON)] {
+        pair.extend(std::fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?);
+    }
+    let done = workspace.root.join("target/runners-compiled");
+    let key = folder::fingerprint(&pair);
+    if runners.join(LIST).is_file() && done.is_file() && folder::read(&done)? == key {
+        return Ok(());
+    }
+    command::run(command::new(&binary).args(["runners", "compile"]).arg(&runners))?;
+    folder::write(&done, key.as_bytes())
 }
 
 /// `cargo xtask test runners`: the runner is built, and its modules pass their tests on an ordinary Python.
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     build(workspace)?;
+    // The classes that the contract becomes in Python: the tests play the host with them.
+    let bindings = workspace.root.join("target/runner-bindings");
+    folder::remove(&bindings)?;
+    command::run(builder(workspace)?.arg("bindings").arg(&bindings))?;
     let mut suite = command::new(python::environment(workspace, python::INTEROP)?);
     suite
         .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
         .current_dir(workspace.root.join("runners/python/tests"))
+        .env("MORTISE_BINDINGS", bindings)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     command::run(&mut suite)
 }

@@ -112,6 +112,27 @@ class _Changed(importlib.abc.Loader):
         return getattr(self._loader, name)
 
 
+class StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Modules that are ready, for plugins that do not bring them: comes after what they bring."""
+
+    def __init__(self, package: str) -> None:
+        self._modules = {
+            name: sys.modules.pop(name) for name in list(sys.modules) if name == package or name.startswith(f"{package}.")
+        }
+
+    def find_spec(self, name, path=None, target=None):
+        module = self._modules.get(name)
+        if module is None:
+            return None
+        return importlib.util.spec_from_loader(name, self, origin="stand-in", is_package=hasattr(module, "__path__"))
+
+    def create_module(self, spec):
+        return self._modules[spec.name]
+
+    def exec_module(self, module) -> None:
+        pass
+
+
 class Absent(importlib.abc.MetaPathFinder):
     """Comes last, and says why a module is not there."""
 

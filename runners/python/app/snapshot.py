@@ -45,14 +45,14 @@ def prepare(app: str) -> frozenset[str]:
     import sockets
     import threads
 
-    library, last = imports.Packed(), imports.Packed()
+    importlib.import_module("aiohttp")
+    library = imports.Packed()
     library.pack(LIBRARY)
-    last.pack(stand_ins)
     # Built-in and frozen modules, then the library, then what the plugin brings, then what stands in for it.
     at = next(at for at, finder in enumerate(sys.meta_path) if getattr(finder, "__name__", "") == "PathFinder")
     sys.meta_path.insert(at, library)
     sys.meta_path.insert(0, imports.Seams({"httpcore": httpcore_seam.install}))
-    sys.meta_path.extend([last, imports.Absent()])
+    sys.meta_path.extend([imports.StandIns("aiohttp"), imports.Absent()])
     sockets.install()
     threads.install()
     # The collector would write to every object of the snapshot, and so copy its pages for each instance.
