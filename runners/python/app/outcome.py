@@ -9,11 +9,14 @@ from componentize_py_types import Err, Ok
 from failure import Failure
 from wit_world.imports import types as wit
 
+#: Made once: `json.dumps` with arguments makes an encoder each time.
+_encode = json.JSONEncoder(allow_nan=False).encode
+
 
 def of_result(result: Any) -> Ok[str] | Err[wit.Failure]:
     """The result as the reference writes it, or why it cannot be written. NaN is no JSON, and so an error here."""
     try:
-        return Ok(json.dumps(result, allow_nan=False))
+        return Ok(_encode(result))
     except Exception as error:
         return refusal("invalid_result", str(error))
 
@@ -28,7 +31,9 @@ def of_exception(error: BaseException, what: str) -> Err[wit.Failure]:
     code, retryable = ("error", False)
     if isinstance(error, Failure):
         code, retryable = str(error.code), bool(error.retryable)
-    elif not isinstance(error, Exception) and not message:
+    elif not message and isinstance(error, MemoryError):
+        message = "out of memory: the plugin has reached its `limits.memory`"
+    elif not message and not isinstance(error, Exception):
         # A cancelled task, or `sys.exit()`: the reference answers nothing at all.
         message = type(error).__name__
     return Err(wit.Failure(code=code, message=message, retryable=retryable))

@@ -25,7 +25,7 @@ _calls: Calls | None = None
 
 
 class Guest(exports.Guest):
-    """One plugin. Everything it is lies in this module, since the class is made anew for each entry."""
+    """The exports, for the one plugin of the instance."""
 
     def describe(self) -> wit.Description:
         global _calls
