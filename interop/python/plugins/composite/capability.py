@@ -21,19 +21,19 @@ class Composite:
         return "slept"
 
     @rpc()
-    async def result_of(self, device_id: str, function: str, params: dict) -> dict:
-        reply = await self.device.invoke(device_id, function, **params)
+    async def result_of(self, device_id: str, name: str, params: dict) -> dict:
+        reply = await self.device.invoke(device_id, name, **params)
         return {"result": reply["result"]} if "result" in reply else {"message": reply["error"]["message"], "code": reply["error"]["code"]}
 
     @rpc()
-    async def many(self, device_id: str, function: str, count: int) -> list:
-        replies = await asyncio.gather(*(self.device.invoke(device_id, function, value=each) for each in range(count)))
+    async def many(self, device_id: str, name: str, count: int) -> list:
+        replies = await asyncio.gather(*(self.device.invoke(device_id, name, value=each) for each in range(count)))
         return [reply["result"] for reply in replies]
 
     @rpc()
-    async def impatient(self, device_id: str, function: str) -> str:
+    async def impatient(self, device_id: str, name: str) -> str:
         try:
-            await self.device.invoke(device_id, function, timeout=0.1, seconds=5)
+            await self.device.invoke(device_id, name, timeout=0.1, seconds=5)
         except Exception as error:
             return type(error).__name__
         return "answered"

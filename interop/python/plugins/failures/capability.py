@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import sys
 
 from device_connect_edge.drivers import rpc
@@ -82,7 +83,11 @@ class Failures:
 
     @rpc()
     async def os_error(self):
-        open("/no/such/file")
+        try:
+            open("/no/such/file")
+        except OSError as error:
+            # Its number is another on WASI.
+            raise OSError(error.errno == errno.ENOENT, error.strerror, error.filename) from error
 
     @rpc()
     async def assertion(self):

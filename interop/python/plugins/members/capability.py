@@ -125,11 +125,11 @@ class Members(Base):
 
     @rpc()
     async def schemas(self) -> list:
-        return [build_function_schema(self.logged_inside), build_event_schema(self.happened)]
+        return [build_function_schema(self.logged_inside), build_event_schema(self.noticed)]
 
     @rpc()
     async def marks(self) -> list:
-        function, event = self.method_name, self.happened
+        function, event = self.method_name, self.noticed
         return [
             function._is_device_function, function._function_name, function._description, function._labels,
             function._arg_descriptions, event._is_device_event, event._event_name, event._event_description,
@@ -139,8 +139,8 @@ class Members(Base):
         ]  # fmt: skip
 
     @emit()
-    async def happened(self, a: int = 1):
-        """It happened."""
+    async def noticed(self, a: int = 1):
+        """It was noticed."""
 
     @periodic(interval=3600, name="odd")
     async def regular(self):

@@ -48,8 +48,8 @@ class Postponed:
         return a
 
     @emit()
-    async def measured(self, value: float, unit: str | None = None, tags: list[str] = []) -> None:
-        """A value was measured.
+    async def observed(self, value: float, unit: str | None = None, tags: list[str] = []) -> None:
+        """A value was observed.
 
         Args:
             value: The value
