@@ -89,6 +89,8 @@ class HttpSocket:
     def makefile(self, mode="r", buffering=None, **options):
         """A reader of the answer, or a writer of the request."""
         raw = socket.SocketIO(self, "rw" if "w" in mode and "r" in mode else mode.strip("bt") or "r")
+        if buffering == 0:
+            return raw
         buffered = io.BufferedWriter(raw) if "w" in mode else io.BufferedReader(raw)
         return buffered if "b" in mode else io.TextIOWrapper(buffered, **options)
 

@@ -10,22 +10,31 @@ _NO_THREADS = (
 _NO_PROCESSES = "plugins cannot start processes: do it in Python, or make it a plugin of type `docker`"
 
 
-def _start(_thread) -> None:
-    raise RuntimeError(_NO_THREADS)
+class ThreadPoolExecutor(concurrent.futures.Executor):
+    """Runs what it is given at once, in the thread there is."""
+
+    def __init__(self, max_workers=None, thread_name_prefix="", initializer=None, initargs=()) -> None:
+        self._shut_down = False
+        if initializer is not None:
+            initializer(*initargs)
+
+    def submit(self, fn, /, *args, **kwargs):
+        if self._shut_down:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future = concurrent.futures.Future()
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, wait=True, *, cancel_futures=False) -> None:
+        self._shut_down = True
 
 
-def _submit(_pool, function, /, *args, **kwargs):
-    future = concurrent.futures.Future()
-    future.set_running_or_notify_cancel()
-    try:
-        future.set_result(function(*args, **kwargs))
-    except Exception as error:
-        future.set_exception(error)
-    return future
-
-
-class _NoProcess(subprocess.Popen):
-    """So that its name stays a class, for annotations and subclasses."""
+class Popen(subprocess.Popen):
+    """Cannot be made, and stays a class, for annotations and subclasses."""
 
     def __init__(self, *_args, **_options) -> None:
         self.returncode = None
@@ -33,8 +42,12 @@ class _NoProcess(subprocess.Popen):
         raise OSError(_NO_PROCESSES)
 
 
+def _start(_thread) -> None:
+    raise RuntimeError(_NO_THREADS)
+
+
 def install() -> None:
-    """Pools of threads run what they are given at once, in the thread there is."""
+    """Puts them in the place of those of the library."""
     threading.Thread.start = _start
-    concurrent.futures.thread.ThreadPoolExecutor.submit = _submit
-    subprocess.Popen = _NoProcess
+    concurrent.futures.ThreadPoolExecutor = concurrent.futures.thread.ThreadPoolExecutor = ThreadPoolExecutor
+    subprocess.Popen = Popen
