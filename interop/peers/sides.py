@@ -124,10 +124,19 @@ class Reference:
         with (folder / "log").open("wb") as log:
             wire = self._transport.wire
             process = self._processes[device] = subprocess.Popen(
-                [sys.executable, PYTHON / "reference.py", device, wire.tenant, self._transport.urls[0], folder / "plugins"],
+                [
+                    sys.executable,
+                    PYTHON / "reference.py",
+                    device,
+                    wire.tenant,
+                    self._transport.urls[0],
+                    folder / "plugins",
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=environment(self._transport.client_environment | self._variables | {"PYTHONDONTWRITEBYTECODE": "1"}),
+                env=environment(
+                    self._transport.client_environment | self._variables | {"PYTHONDONTWRITEBYTECODE": "1"}
+                ),
             )
         side = Side(plugin, wire, device)
         described = json.loads(process.stdout.readline() or "{}")

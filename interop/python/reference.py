@@ -47,12 +47,13 @@ def described(driver, loaded):
         name: schema | {"labels": driver._get_functions()[f"{loaded.id}.{name}"]._labels or None}
         for name, schema in loaded.function_schemas.items()
     }
-    # The loader collects no events. Their schemas are made as those of functions, and their names are those on the wire.
+    # The loader collects no events. Their schemas are made as functions' are, and their names are those on the wire.
     events = {}
     for attribute in filter(lambda name: not name.startswith("_"), dir(loaded.instance)):
         with contextlib.suppress(Exception):
             member = getattr(loaded.instance, attribute)
-            if getattr(member, "_is_device_event", False) and is_valid_event_name(name := member._event_name.split("/")[-1]):
+            name = member._event_name.split("/")[-1] if getattr(member, "_is_device_event", False) else ""
+            if is_valid_event_name(name):
                 events[name] = {
                     "description": member._event_description,
                     "payload_schema": build_event_schema(member),

@@ -1,16 +1,17 @@
 """Plugins in Python, written to the reference's conventions, on the reference and on this host: the same in both.
 
-`python/recorded/<plugin>.json` says what the reference makes of a plugin and how its functions answer. Both have to agree
-with it, so that it cannot go stale: `INTEROP_RECORD=1` writes the files again from the reference.
+`python/recorded/<plugin>.json` says what the reference makes of a plugin and how its functions answer. Both have to
+agree with it, so that it cannot go stale: `INTEROP_RECORD=1` writes the files again from the reference.
 """
 
 import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
-from peers.host import CallError
+from peers.bundle import Bundle, tar_gz
 from peers.sides import PYTHON, Mortise, Reference
 from peers.waiting import wait_for
 from peers.web import Answer, WebServer
@@ -24,7 +25,10 @@ networks = ["127.0.0.1"]
 
 [[plugin]]
 id = "*"
-grant = ["plugins:*", "mesh.invoke:*", "mesh.discover", "http:http://127.0.0.1:*", "env:PLUGIN_GREETING", "env:PLUGIN_EMPTY"]
+grant = [
+    "plugins:*", "mesh.invoke:*", "mesh.discover", "http:http://127.0.0.1:*", "env:PLUGIN_GREETING", "env:PLUGIN_EMPTY",
+    "secret:api-token", "state",
+]
 """
 """What plugins on our host get of what they ask for. The reference asks nobody."""
 
@@ -41,7 +45,10 @@ def mortise(transport, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mortise")
     policy = folder / "policy.toml"
     policy.write_text(POLICY)
-    host = Mortise(transport, folder, VARIABLES, ["--policy", policy])
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    (secrets / "api-token").write_text("a secret of the operator")
+    host = Mortise(transport, folder, VARIABLES, ["--policy", policy, "--secrets-dir", secrets])
     yield host
     host.host.kill()
 
@@ -104,10 +111,7 @@ def record(side, calls):
 def test_routines_keep_their_cadence(serve):
     side = serve("routines")
     wait_for(lambda: min(map(len, side.call("ticks").values())) >= 8, 15, "every routine has run eight times")
-    gaps = {
-        name: [later - earlier for earlier, later in zip(began, began[1:], strict=False)]
-        for name, began in side.call("ticks").items()
-    }
+    gaps = {name: [later - earlier for earlier, later in pairwise(began)] for name, began in side.call("ticks").items()}
 
     def typical(name):
         return sorted(gaps[name])[len(gaps[name]) // 2]
@@ -117,7 +121,8 @@ def test_routines_keep_their_cadence(serve):
         assert 0.18 < typical(name) < 0.28, (name, gaps[name])
     assert 0.28 < typical("resting") < 0.38, gaps["resting"]
     assert 0.28 < typical("slow") < 0.38, gaps["slow"]
-    assert side.events(3) == [["ticked", {"count": count}] for count in (1, 2, 3)]
+    # What `start` emits goes out too, and first.
+    assert side.events(3) == [["begun", {}], ["ticked", {"count": 1}], ["ticked", {"count": 2}]]
 
 
 def test_functions_see_who_calls(serve):
@@ -214,3 +219,88 @@ def test_httpx(serve, site):
     assert side.call("httpx_sync", url=site.url("/ok", "127.0.0.1")) == [200, "fine"]
     assert side.call("httpx_error", url=site.url("/broken", "127.0.0.1")) == "HTTPStatusError 500"
     assert side.call("httpx_gather", url=site.url("/ok", "127.0.0.1"), count=8) == [200] * 8
+
+
+# What this host does where the reference does nothing, or does it wrong.
+
+
+@pytest.fixture
+def own(mortise):
+    side = mortise.open("with-tenon")
+    yield side
+    mortise.close(side)
+
+
+def test_own_decorators_take_more(own):
+    functions = own.described["functions"]
+    assert functions["bare"]["parameters"] == {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "string", "default": None}},
+        "required": ["a"],
+    }
+    assert own.call("bare", a=1) == [1, None]
+    assert own.call("not_async", a=4) == 5
+    # What cannot be advertised is left out, and the function stays (wire contract 11, C17).
+    assert functions["bad_label"]["labels"] == {"direction": "read", "modality": ["rgb"]}
+    assert functions["bad_label"]["parameters"]["properties"] == {"default": {"type": "string"}}
+    assert own.call("bad_label") == "object"
+    # Names that collide with the reference's own (wire contract 3.5).
+    assert own.request("reserved", {"function": "a", "function_name": "b"})["result"] == ["a", "b"]
+
+
+def test_failures_carry_a_code(own):
+    error = own.request("fail", {"retryable": True})["error"]
+    assert (error["code"], error["message"]) == (-32000, "the motor is stuck")
+    assert (error["data"]["code"], error["data"]["retryable"]) == ("stuck", True)
+    assert own.request("not_async", {"b": 1})["error"]["data"]["code"] == "error"
+    assert "not JSON compliant" in own.request("not_a_number")["error"]["message"]
+
+
+def test_leaving_ends_the_call_and_nothing_else(own):
+    for how in ("exit", "interrupt", "base"):
+        assert own.request("leave", {"how": how})["error"]["message"] in ("3", "left")
+        assert own.call("not_async") == 2
+
+
+def test_own_words_reach_the_host(own, site):
+    assert own.call("told", _dc_meta={"source_device": "robot-1"}) == ["K", True, "robot-1"]
+    assert own.call("remember", key="k", value={"a": [1]}) == [{"a": [1]}, ["k", "raw"], [0, 255], "gone", ["raw"]]
+    assert own.call("fetch", url=site.url("/ok", "127.0.0.1")) == [200, "plain", "fine"]
+    refused = own.request("fetch_strictly", {"url": site.url("/broken", "127.0.0.1")})["error"]
+    assert (refused["message"], refused["data"]["retryable"]) == ("the server answered with status 500", True)
+    denied = own.request("fetch_strictly", {"url": "https://example.com/"})["error"]
+    assert denied["data"]["code"] == "permission_denied" and "mortise deploy grant with-tenon" in denied["message"]
+    assert own.call("through_host", a=3) == [3, None]
+    assert isinstance(own.call("devices"), list)
+
+
+def test_own_before_emit_holds_back_and_replaces(own):
+    own.call("emit_levels", values=[-1, 1, 50, 101])
+    assert own.events(3) == [["level", {"value": 1}], ["level", {"value": 50}], ["level", {"value": 100, "was": 101}]]
+    assert own.further_events() == []
+
+
+def test_calls_of_one_plugin_overlap(own):
+    began = time.monotonic()
+    with ThreadPoolExecutor(20) as threads:
+        assert list(threads.map(lambda _: own.call("sleep", seconds=1), range(20))) == ["slept"] * 20
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    "source, told",
+    [
+        ("from device_connect_edge import DeviceRuntime", "there are CommissioningError, DeviceCapabilities"),
+        ("from device_connect_edge.drivers import rcp", "there are DeviceDriver, before_emit"),
+        ("import device_connect_edge.drivers.decorators as d\nd.rcp", "before_emit, build_event_schema"),
+        ("from device_connect_edge.messaging import create_client", "there are device_connect_edge.drivers"),
+    ],
+)
+def test_what_the_shim_lacks_is_told(mortise, source, told):
+    manifest = {"id": "lacking", "class_name": "Lacking"}
+    files = {
+        "manifest.json": json.dumps(manifest).encode(),
+        "capability.py": f"{source}\n\n\nclass Lacking:\n    def __init__(self, device=None):\n        pass\n".encode(),
+    }
+    answer = mortise.host.call("install_plugin_from_bundle", Bundle(tar_gz(files)).params(), limit=60)
+    assert told in json.dumps(answer), answer

@@ -28,11 +28,17 @@ class Members:
         self.routines: dict[str, Callable] = {}
         self.interceptors: list[Callable] = []
         self.subscriptions: dict[str, Callable] = {}
+        # What the reference does nothing with in plugins, and what does it here.
+        self.uncalled: dict[str, str] = {}
         for name, member in _callables(plugin):
             if getattr(member, "_intercepts", None):
                 self.interceptors.append(member)
             if getattr(member, "_subscribes_to", None):
                 self.subscriptions[name] = member
+            if getattr(member, "_is_internal_handler", False):
+                self.uncalled[name] = "tenon.before_emit"
+            if getattr(member, "_is_event_subscription", False):
+                self.uncalled[name] = "tenon.on"
             # Functions, events and routines are public, as in the reference.
             if name.startswith("_"):
                 continue
@@ -62,13 +68,13 @@ def describe(plugin: object) -> dict[str, list[dict]]:
     """
     members = _of(plugin)
     _connect(plugin, members)
-    _warn_of_what_is_not_called(plugin)
+    _warn_of_what_is_not_called(plugin, members)
     described = {
         "functions": [_function(name, member) for name, member in members.functions.items()],
         "events": [_event(name, member) for name, member in members.events.items()],
         "routines": [_routine(name, member) for name, member in members.routines.items()],
         "subscriptions": [
-            dict(zip(("name", "device", "event"), (name, *member._subscribes_to)))
+            {"name": name, "device": member._subscribes_to[0], "event": member._subscribes_to[1]}
             for name, member in members.subscriptions.items()
         ],
     }
@@ -98,7 +104,7 @@ async def tick(plugin: object, name: str) -> None:
 async def handle(plugin: object, name: str, payload: dict[str, Any], source: str | None = None) -> None:
     """An event of the device `source`: every method that asked for it gets the device's id, the name and the payload.
 
-    Raises: what the methods raised, once all have been called.
+    Raises: ExceptionGroup of what the methods raised, once all have been called.
     """
     failures = []
     for handler in _of(plugin).subscriptions.values():
@@ -109,7 +115,7 @@ async def handle(plugin: object, name: str, payload: dict[str, Any], source: str
             except Exception as error:
                 failures.append(error)
     if failures:
-        raise failures[0] if len(failures) == 1 else ExceptionGroup(f"{len(failures)} handlers of `{name}` failed", failures)
+        raise ExceptionGroup(f"handlers of `{name}` failed", failures)
 
 
 def _callables(plugin: object) -> Iterator[tuple[str, Callable]]:
@@ -170,12 +176,10 @@ async def _intercepted(members: Members, name: str, payload: dict) -> tuple[bool
     return goes_out, payload
 
 
-def _warn_of_what_is_not_called(plugin: object) -> None:
+def _warn_of_what_is_not_called(plugin: object, members: Members) -> None:
     """The reference takes declarations of plugins that it never acts on; so does this, and says so."""
-    for name, member in _callables(plugin):
-        for mark, decorator in (("_is_internal_handler", "before_emit"), ("_is_event_subscription", "on")):
-            if getattr(member, mark, False):
-                _log.warning("`%s` is never called, as on the reference host: use `tenon.%s`", name, decorator)
+    for name, cure in members.uncalled.items():
+        _log.warning("`%s` is never called, as on the reference host: use `%s`", name, cure)
     if not callable(getattr(plugin, "get_event_subscriptions", None)):
         return
     try:

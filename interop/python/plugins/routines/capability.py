@@ -8,6 +8,13 @@ class Routines:
     def __init__(self, device=None):
         self.began = {"steady": [], "resting": [], "failing": [], "slow": [], "plain": [], "unstarted": []}
 
+    async def start(self):
+        await self.begun()
+
+    @emit()
+    async def begun(self) -> None:
+        pass
+
     def _tick(self, name):
         self.began[name].append(time.monotonic())
 

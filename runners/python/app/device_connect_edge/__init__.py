@@ -1,5 +1,4 @@
-"""What plugins written for the reference host import of its package. It has what plugins use, and no device runtime: that is
-the host."""
+"""What plugins written for the reference host import of its package: what plugins use. Its runtime is the host."""
 
 from device_connect_edge._lacking import lacking
 from device_connect_edge.errors import (

@@ -37,9 +37,7 @@ class CommissioningError(DeviceConnectError):
 class FunctionInvocationError(DeviceConnectError):
     """A function failed."""
 
-    def __init__(
-        self, message: str, function_name: str | None = None, original_error: Exception | None = None
-    ) -> None:
+    def __init__(self, message: str, function_name: str | None = None, original_error: Exception | None = None) -> None:
         super().__init__(message)
         self.function_name = function_name
         self.original_error = original_error

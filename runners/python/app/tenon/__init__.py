@@ -15,6 +15,8 @@
             '''
             answer = await tenon.http.get(f"https://api.example.com/{sensor}")
             return {"value": answer.raise_for_status().json(), "unit": self.unit}
+
+Plugins written for the reference host import `device_connect_edge` instead, and may import both.
 """
 
 import logging

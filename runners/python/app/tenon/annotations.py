@@ -7,6 +7,7 @@ for, not when the function is made.
 """
 
 import ast
+import contextlib
 import inspect
 import linecache
 import sys
@@ -90,6 +91,8 @@ def _evaluate(text: str, names: "_Names") -> Any:
     value = eval(compile(tree, "<annotation>", "eval"), {_EITHER: _either}, names)
     if value is None:
         return type(None)
+    if isinstance(value, str):
+        return ForwardRef(value)
     if isinstance(value, tuple) or value in (typing.Generic, typing.Protocol, typing.ClassVar, typing.Final):
         raise TypeError(f"{value!r} is no type")
     return value
@@ -123,7 +126,7 @@ def _is_plain(side: Any) -> bool:
         return True
     if isinstance(side, (str, bytes, int, float, tuple, list, dict)):
         raise TypeError(f"unsupported operand for |: {side!r}")
-    return not IS_LAZY and isinstance(side, types.UnionType) or isinstance(side, _ALIAS)
+    return isinstance(side, _ALIAS) or (not IS_LAZY and isinstance(side, types.UnionType))
 
 
 _ALIAS = getattr(typing, "TypeAliasType", ())
@@ -146,12 +149,10 @@ def _surroundings(function: Callable) -> dict[str, Any]:
     """Names of the class and the functions in which the function is defined, as far as its annotations use them."""
     annotate = function.__annotate__
     found = {}
-    for name, cell in zip(annotate.__code__.co_freevars, annotate.__closure__ or ()):
-        try:
+    for name, cell in zip(annotate.__code__.co_freevars, annotate.__closure__ or (), strict=True):
+        # One that is not assigned yet cannot be used either.
+        with contextlib.suppress(ValueError):
             found |= cell.cell_contents if name == "__classdict__" else {name: cell.cell_contents}
-        except ValueError:
-            # Not assigned yet, so the annotation cannot use it.
-            pass
     return found
 
 

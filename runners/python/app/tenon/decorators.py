@@ -79,7 +79,7 @@ def emit(name: str | None = None, description: str | None = None, labels: Labels
 
         @functools.wraps(method)
         async def event(self, /, *args: Any, **kwargs: Any) -> Any:
-            payload = {**dict(zip(names, args)), **kwargs}
+            payload = {**dict(zip(names, args, strict=False)), **kwargs}
             result = await result_of(_called(method, self, args, kwargs))
             goes_out, payload = await self._dispatch_internal_event(event_name, payload)
             if goes_out:
@@ -103,8 +103,8 @@ def emit(name: str | None = None, description: str | None = None, labels: Labels
 def before_emit(event_name: str, suppress_propagation: bool = False) -> Callable:
     """Lets a method see an event of the same plugin before it goes out. It gets the payload as keyword arguments.
 
-    Answering `False` holds the event back, a dictionary replaces its payload, and `None` leaves it as it is. A method that
-    fails is logged and changes nothing.
+    Answering `False` holds the event back, a dictionary replaces its payload, and `None` leaves it as it is. A failure
+    is logged and changes nothing.
 
     Args:
         event_name: the event.

@@ -35,7 +35,9 @@ class Response:
         """The answer itself, if its status is 2xx; else fails with `http_status`, which may pass after 429 and 5xx."""
         if 200 <= self.status < 300:
             return self
-        raise Failure(f"the server answered with status {self.status}", "http_status", self.status >= 500 or self.status == 429)
+        raise Failure(
+            f"the server answered with status {self.status}", "http_status", self.status >= 500 or self.status == 429
+        )
 
 
 async def request(

@@ -11,7 +11,7 @@ __all__ = ["DeviceDriver", "on"]
 
 
 class DeviceDriver:
-    """What the reference's drivers are. In a plugin it brings nothing but these names: what plugins use is `self.device`."""
+    """What the reference's drivers are. In a plugin it brings these names alone: what plugins use is `self.device`."""
 
     device_type: str = "unknown"
     depends_on: tuple[str, ...] = ()

@@ -1,5 +1,5 @@
-"""The reference's decorators. Those of `tenon` are the same but for `before_emit` and `on`, which the reference ignores in
-plugins (wire contract 8.3, 8.5)."""
+"""The reference's decorators: those of `tenon` but for `before_emit` and `on`, which the reference ignores in plugins
+(wire contract 8.3, 8.5)."""
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token
@@ -28,7 +28,10 @@ def before_emit(event_name: str, suppress_propagation: bool = False) -> Callable
 
     def decorate(method: Callable) -> Callable:
         return mark(
-            method, _is_internal_handler=True, _internal_event_name=event_name, _suppress_propagation=suppress_propagation
+            method,
+            _is_internal_handler=True,
+            _internal_event_name=event_name,
+            _suppress_propagation=suppress_propagation,
         )
 
     return decorate
