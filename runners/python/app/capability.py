@@ -31,23 +31,28 @@ class Members:
         # What the reference does nothing with in plugins, and what does it here.
         self.uncalled: dict[str, str] = {}
         for name, member in _callables(plugin):
-            if getattr(member, "_intercepts", None):
+            if _has(member, "_is_interceptor"):
                 self.interceptors.append(member)
-            if getattr(member, "_subscribes_to", None):
+            if _has(member, "_is_subscription"):
                 self.subscriptions[name] = member
-            if getattr(member, "_is_internal_handler", False):
+            if _has(member, "_is_internal_handler"):
                 self.uncalled[name] = "tenon.before_emit"
-            if getattr(member, "_is_event_subscription", False):
+            if _has(member, "_is_event_subscription"):
                 self.uncalled[name] = "tenon.on"
             # Functions, events and routines are public, as in the reference.
             if name.startswith("_"):
                 continue
-            if getattr(member, "_is_device_function", False):
-                self.functions[getattr(member, "_function_name", name)] = member
-            if getattr(member, "_is_device_event", False):
-                self.events[_clean(getattr(member, "_event_name", name))] = member
-            if getattr(member, "_is_device_routine", False):
+            if _has(member, "_is_device_function"):
+                self.functions[str(member._function_name)] = member
+            if _has(member, "_is_device_event"):
+                self.events[_clean(str(member._event_name))] = member
+            if _has(member, "_is_device_routine"):
                 self.routines[name] = member
+
+
+def _has(member: Callable, mark: str) -> bool:
+    # There are objects that have every attribute one asks for.
+    return getattr(member, mark, False) is True
 
 
 _members: Members | None = None
@@ -204,9 +209,9 @@ def _function(name: str, member: Callable) -> dict | None:
         return None
     return {
         "name": name,
-        "description": str(getattr(member, "_description", "") or ""),
+        "description": str(member._description or ""),
         "parameters": _sendable(what, schema),
-        "labels": _labels(what, getattr(member, "_labels", None)),
+        "labels": _labels(what, member._labels),
         "tags": [],
     }
 
@@ -220,22 +225,22 @@ def _event(name: str, member: Callable) -> dict | None:
         return None
     return {
         "name": name,
-        "description": str(getattr(member, "_event_description", "") or ""),
+        "description": str(member._event_description or ""),
         "payload_schema": _sendable(what, schema),
-        "labels": _labels(what, getattr(member, "_labels", None)),
+        "labels": _labels(what, member._labels),
         "tags": [],
     }
 
 
 def _routine(name: str, member: Callable) -> dict | None:
-    interval = getattr(member, "_routine_interval", 1.0)
+    interval = member._routine_interval
     if not isinstance(interval, (int, float)) or math.isnan(interval) or interval < 0:
         _log.warning("routine `%s` dropped: its interval is %r, not a number of seconds", name, interval)
         return None
     return {
         "name": name,
         "interval_ns": round(min(interval * 1e9, INTERVAL_MAX)),
-        "cadence": "fixed-rate" if getattr(member, "_routine_wait_for_completion", True) else "fixed-delay",
+        "cadence": "fixed-rate" if member._routine_wait_for_completion else "fixed-delay",
     }
 
 

@@ -1,7 +1,6 @@
 """A plugin's source becomes an object, or a failure that says what is wrong in which line."""
 
 import difflib
-import importlib
 import importlib.util
 import inspect
 import json
@@ -61,8 +60,8 @@ def _manifest(folder: str) -> dict:
 def _set_search_path(folder: str, beside: str) -> None:
     # As for a script: what lies beside the entry point comes first, and packages last.
     sys.path[:] = dict.fromkeys([beside, folder, os.path.join(folder, SITE_PACKAGES)])
+    # What the finders of the build remember: new ones are made for these folders.
     sys.path_importer_cache.clear()
-    importlib.invalidate_caches()
     # The folder is read-only.
     sys.dont_write_bytecode = True
 

@@ -20,9 +20,20 @@ def emitted(monkeypatch):
     return events
 
 
+class Everything:
+    """As clients of remote objects are."""
+
+    def __call__(self):
+        return None
+
+    def __getattr__(self, name):
+        return Everything()
+
+
 class Plugin:
     def __init__(self):
         self.seen = []
+        self.answers_to_everything = Everything()
 
     @drivers.rpc(name="z", labels={"a": "b", "n": 1, "l": ("x", "y")})
     async def first(self, value: int = 1, other=math.nan):

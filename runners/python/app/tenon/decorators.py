@@ -112,7 +112,7 @@ def before_emit(event_name: str, suppress_propagation: bool = False) -> Callable
     """
 
     def decorate(method: Callable) -> Callable:
-        return mark(method, _intercepts=event_name, _suppresses=suppress_propagation)
+        return mark(method, _is_interceptor=True, _intercepts=event_name, _suppresses=suppress_propagation)
 
     return decorate
 
@@ -155,7 +155,7 @@ def on(device_id: str = "*", event_name: str = "*") -> Callable:
     """
 
     def decorate(method: Callable) -> Callable:
-        return mark(method, _subscribes_to=(device_id, event_name))
+        return mark(method, _is_subscription=True, _subscribes_to=(device_id, event_name))
 
     return decorate
 
