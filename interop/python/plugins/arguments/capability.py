@@ -38,6 +38,10 @@ class Arguments:
         return a
 
     @rpc()
+    async def named(self, temperature: float = 0.0) -> float:
+        return temperature
+
+    @rpc()
     async def three(self, a: int, b: int, c: int) -> int:
         return a + b + c
 
