@@ -30,6 +30,10 @@ class WithTenon:
         return [function, function_name]
 
     @tenon.rpc
+    async def number_keys(self) -> dict:
+        return {"a": {1: 2}}
+
+    @tenon.rpc
     async def fail(self, retryable: bool = False) -> None:
         raise tenon.Failure("the motor is stuck", code="stuck", retryable=retryable)
 
