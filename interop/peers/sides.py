@@ -146,7 +146,14 @@ class Reference:
         return side
 
     def close(self, side):
-        process = self._processes.pop(side.device)
+        self._end(side.device)
+
+    def close_all(self):
+        for device in list(self._processes):
+            self._end(device)
+
+    def _end(self, device):
+        process = self._processes.pop(device)
         process.terminate()
         try:
             process.wait(10)

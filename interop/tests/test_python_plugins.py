@@ -21,12 +21,14 @@ VARIABLES = {"PLUGIN_GREETING": "hello", "PLUGIN_EMPTY": ""}
 
 POLICY = """
 [http]
-networks = ["127.0.0.1"]
+networks = ["127.0.0.1", "::1"]
+ca_files = ["{authority}"]
 
 [[plugin]]
 id = "*"
 grant = [
-    "plugins:*", "mesh.invoke:*", "mesh.discover", "http:http://127.0.0.1:*", "env:PLUGIN_GREETING", "env:PLUGIN_EMPTY",
+    "plugins:*", "mesh.invoke:*", "mesh.discover", "http:http://127.0.0.1:*", "http:https://localhost:*",
+    "env:PLUGIN_GREETING", "env:PLUGIN_EMPTY",
     "secret:api-token", "state",
 ]
 """
@@ -37,14 +39,16 @@ pytestmark = pytest.mark.parametrize("transport", [pytest.param("nats", marks=py
 
 @pytest.fixture(scope="module")
 def reference(transport, tmp_path_factory):
-    return Reference(transport, tmp_path_factory.mktemp("reference"), VARIABLES)
+    opened = Reference(transport, tmp_path_factory.mktemp("reference"), VARIABLES)
+    yield opened
+    opened.close_all()
 
 
 @pytest.fixture(scope="module")
-def mortise(transport, tmp_path_factory):
+def mortise(transport, tmp_path_factory, authority):
     folder = tmp_path_factory.mktemp("mortise")
     policy = folder / "policy.toml"
-    policy.write_text(POLICY)
+    policy.write_text(POLICY.format(authority=authority.path))
     secrets = folder / "secrets"
     secrets.mkdir()
     (secrets / "api-token").write_text("a secret of the operator")
@@ -287,6 +291,18 @@ def test_calls_of_one_plugin_overlap(own):
     with ThreadPoolExecutor(20) as threads:
         assert list(threads.map(lambda _: own.call("sleep", seconds=1), range(20))) == ["slept"] * 20
     assert time.monotonic() - began < 3
+
+
+def test_clients_speak_tls_by_the_host(mortise, web):
+    url = web.serve("/ok", Answer(b"fine", headers={"X-Kind": "plain"}))
+    side = mortise.open("web-clients", {*REQUESTS, *HTTPX})
+    try:
+        assert side.call("urllib_get", url=url) == [200, "plain", "fine"]
+        assert side.call("requests_get", url=url) == [200, "plain", "fine", True]
+        assert side.call("httpx_get", url=url) == [200, "plain", "fine"]
+        assert side.call("aiohttp_get", url=url) == [200, "plain", "fine"]
+    finally:
+        mortise.close(side)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """How a plugin's object is understood: what it brings, and how each of that is entered (wire contract 6.2, 8, 10.2)."""
 
+import inspect
 import json
 import logging
 import math
@@ -83,7 +84,7 @@ def describe(plugin: object) -> dict[str, list[dict]]:
             for name, member in members.subscriptions.items()
         ],
     }
-    return {kind: [each for each in all if each is not None] for kind, all in described.items()}
+    return {kind: [each for each in members if each is not None] for kind, members in described.items()}
 
 
 async def invoke(plugin: object, name: str, params: Mapping[str, Any], caller: str | None = None) -> Any:
@@ -125,7 +126,8 @@ async def handle(plugin: object, name: str, payload: dict[str, Any], source: str
 
 def _callables(plugin: object) -> Iterator[tuple[str, Callable]]:
     for name in dir(plugin):
-        if name.startswith("__"):
+        # Of what is private, nothing but methods is looked at.
+        if name.startswith("_") and not inspect.isfunction(inspect.getattr_static(plugin, name, None)):
             continue
         try:
             member = getattr(plugin, name)
@@ -147,13 +149,17 @@ def _connect(plugin: object, members: Members) -> None:
     """Gives the object what its events go out by: the reference's loader sets the same attributes."""
 
     async def emit(name: str, payload: dict) -> None:
-        callback(name, payload)
+        bridge.emit(validate_event_name(_clean(name)), payload)
 
     async def dispatch(name: str, payload: dict) -> tuple[bool, dict]:
         return await _intercepted(members, name, payload)
 
     def callback(name: str, payload: dict) -> None:
-        bridge.emit(validate_event_name(_clean(name)), payload)
+        # There it goes out in the background, where nobody learns what becomes of it.
+        try:
+            bridge.emit(validate_event_name(_clean(name)), payload)
+        except Exception as error:
+            _log.error("event `%s` was not emitted: %s", name, error)
 
     plugin._dispatch_internal_event = dispatch
     plugin._emit_event_internal = emit

@@ -198,6 +198,7 @@ def test_old_callbacks_are_set(emitted):
     old = Old()
     described(old)
     old._event_callback("x", {"a": 1})
+    old._event_callback("no name", {})
     assert emitted == [("x", {"a": 1})]
 
 

@@ -85,6 +85,13 @@ class WebClients:
             return f"{type(error).__name__} {error.response.status_code}"
 
     @rpc()
+    async def aiohttp_get(self, url: str) -> list:
+        import aiohttp
+
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return [answer.status, answer.headers["X-Kind"], await answer.text()]
+
+    @rpc()
     async def httpx_gather(self, url: str, count: int) -> list:
         import httpx
 
