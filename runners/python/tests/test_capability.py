@@ -138,6 +138,19 @@ def test_arguments_are_judged_by_the_signature(params, text):
     assert str(raised.value) == text
 
 
+def test_a_function_that_another_calls_has_no_caller():
+    class Nested:
+        @tenon.rpc
+        async def inner(self):
+            return tenon.caller()
+
+        @tenon.rpc
+        async def outer(self):
+            return [tenon.caller(), await self.inner(), tenon.caller()]
+
+    assert asyncio.run(capability.invoke(Nested(), "outer", {}, "robot")) == ["robot", None, "robot"]
+
+
 def test_routines_are_entered_by_the_name_of_their_method():
     plugin = Plugin()
     for name in ("steady", "resting"):
