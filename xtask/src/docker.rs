@@ -28,7 +28,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
         Some((other, _)) => bail!("`docker-test` takes no argument `{other}`; pytest's come after `--`"),
     };
     ensure_engine()?;
-    let python = python::environment(workspace)?;
+    let python = python::environment(workspace, python::INTEROP)?;
     guests::build(workspace, &guest_toolchain::find()?, &[PLUGIN])?;
 
     let mut broker = docker(workspace);

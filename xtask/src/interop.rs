@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{command, environment, guest_toolchain, guests, packages, python};
+use crate::{command, environment, guest_toolchain, guests, packages, python, runners};
 
 /// Gives `lo` what scouting needs, then becomes the program.
 const IN_NAMESPACE: &str = r#"ip link set lo up multicast on && ip route add 224.0.0.0/4 dev lo && exec "$@""#;
@@ -37,9 +37,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     if halves.contains(&Half::Zenoh) {
         packages::network_namespace()?;
     }
-    let python = python::environment(workspace)?;
+    let python = python::environment(workspace, python::INTEROP)?;
     guests::build(workspace, &guest_toolchain::find()?, &[])?;
     workspace.build_binaries(&["mortise"])?;
+    runners::build(workspace)?;
+    runners::compile(workspace)?;
     for half in halves {
         let mut suite = half.program(&python);
         suite
@@ -48,6 +50,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
             .current_dir(workspace.root.join("interop"))
             .env("MORTISE_BIN", workspace.binary("mortise"))
             .env("MORTISE_GUESTS", workspace.guests().join("plugins"))
+            .env("MORTISE_RUNNERS", runners::folder(workspace))
             .env("NATS_SERVER", environment::find_program("nats-server").context("`nats-server` is missing")?)
             .env("PYTHONDONTWRITEBYTECODE", "1");
         command::run(&mut suite)?;

@@ -23,6 +23,7 @@ mod limits;
 mod packages;
 mod python;
 mod run;
+mod runners;
 mod template;
 mod test;
 mod workspace;
@@ -41,6 +42,8 @@ cargo xtask <command>
          --check             only say which toolchain and guests there are, and that a test runs every fixture
          --print-env         only print what `mortise new`, `pack` and `deploy install <crate>` need from a checkout:
                              `env $(cargo xtask guests --print-env) mortise …`
+  runners                    build what runs plugins in Python into target/runners, and have the host compile it
+         --wasm-only         build it and leave compiling to each host
   layers                     compare the crates with the layer table in docs/ARCHITECTURE.md
   dependencies               compare every dependency's licence and version with deny.toml
   interop [nats|zenoh] [-- args…]
@@ -81,6 +84,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "run" => run::run(&workspace, rest),
         "test" => test::run(workspace, rest),
         "guests" => guests::run(&workspace, rest),
+        "runners" => runners::run(&workspace, rest),
         "layers" => no_arguments(command, rest).and_then(|()| layers::check(&workspace)),
         "dependencies" => no_arguments(command, rest).and_then(|()| dependencies::check(&workspace)),
         "interop" => interop::run(&workspace, rest),

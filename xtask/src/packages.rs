@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 
 use crate::workspace::Workspace;
-use crate::{command, docker, environment, folder, interop, python};
+use crate::{command, docker, environment, folder, interop, python, runners};
 
 /// A Debian package and how its presence is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +70,15 @@ fn list(workspace: &Workspace) -> Result<()> {
     for name in APT_DOWNLOADED {
         println!("apt  {name:<28} {:<8} the guests' compiler where rustup has none; downloaded, not installed", "");
     }
-    let requirements = folder::read(&workspace.root.join(python::REQUIREMENTS))?;
-    for line in requirements.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        println!("pip  {line:<28} {:<8} interop, in a virtual environment of its own", "");
+    for (requirements, purpose) in
+        [(python::INTEROP, "interop and tests in Python"), (runners::REQUIREMENTS, "makes the Python runner")]
+    {
+        let text = folder::read(&workspace.root.join(requirements))?;
+        // A line of its own for each package; hashes are indented.
+        for line in text.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_alphanumeric())) {
+            let package = line.trim_end_matches(['\\', ' ']);
+            println!("pip  {package:<28} {:<8} {purpose}, in a virtual environment of its own", "");
+        }
     }
     println!("npm  none");
     Ok(())

@@ -1,4 +1,4 @@
-//! A Python 3.12 virtual environment with the pinned packages of `interop/requirements.txt`.
+//! Python 3.12 virtual environments, one for each list of pinned packages.
 
 use std::path::{Path, PathBuf};
 
@@ -7,15 +7,16 @@ use anyhow::{Context, Result};
 use crate::workspace::Workspace;
 use crate::{command, environment, folder};
 
-/// The pinned packages, relative to the repository.
-pub(crate) const REQUIREMENTS: &str = "interop/requirements.txt";
+/// The packages of interop and of tests in Python, relative to the repository.
+pub(crate) const INTEROP: &str = "interop/requirements.txt";
 
 /// What the published packages run on.
 pub(crate) const VERSION: &str = "3.12";
 
-/// The interpreter of the environment, which is made on first use and again when the requirements change.
-pub(crate) fn environment(workspace: &Workspace) -> Result<PathBuf> {
-    let requirements = workspace.root.join(REQUIREMENTS);
+/// The interpreter of the environment that has these requirements, a file of the repository. It is made on first use, and
+/// again when they change.
+pub(crate) fn environment(workspace: &Workspace, requirements: &str) -> Result<PathBuf> {
+    let requirements = workspace.root.join(requirements);
     let base = interpreter()?;
     let key = folder::fingerprint(format!("{}\n{}", base.display(), folder::read(&requirements)?).as_bytes());
     let cache = environment::cache_folder()?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::guest_toolchain::{self, GuestToolchain};
 use crate::workspace::Workspace;
-use crate::{command, folder, guests};
+use crate::{command, folder, guests, runners};
 
 /// The plugins that come with the host.
 const PLUGINS: &[&str] = &["demo"];
@@ -28,6 +28,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
         .arg("--bundled-plugins")
         .arg(&bundled)
         .args(arguments);
+    // Without it, plugins in Python cannot load, and everything else can.
+    match runners::build(workspace).and_then(|()| runners::compile(workspace)) {
+        Ok(()) => drop(host.env("MORTISE_RUNNERS_DIR", runners::folder(workspace))),
+        Err(error) => eprintln!("{error:#}; plugins in Python will not load"),
+    }
     let mut shell = format!("MORTISE_STATE_DIR={}", capabilities.join(".mortise").display());
     if let Ok(toolchain) = toolchain {
         shell += &format!(" MORTISE_GUEST_RUSTC={}", toolchain.rustc.display());

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::Workspace;
 use crate::{
     bench, build_cache, command, dependencies, environment, fixtures, folder, fuzz, guest_toolchain, guests, interop,
-    layers, limits, packages,
+    layers, limits, packages, runners,
 };
 
 struct Phase {
@@ -28,6 +28,7 @@ const PHASES: &[Phase] = &[
     Phase { name: "limits", about: "a test for each limit that a manifest may set", run: limits::check },
     Phase { name: "dependencies", about: "licences and versions against deny.toml", run: dependencies::check },
     Phase { name: "guests", about: "every guest plugin; no fixture that no test runs", run: build_guests },
+    Phase { name: "runners", about: "the runner of Python plugins, and its own tests", run: runners::test },
     Phase { name: "sdk", about: "native tests and clippy of the SDK and the plugins", run: sdk },
     Phase { name: "clippy", about: "clippy over the host, warnings denied", run: clippy },
     Phase { name: "unit", about: "unit and integration tests of the host", run: unit },

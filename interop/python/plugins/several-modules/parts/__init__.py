@@ -1,0 +1,4 @@
+from . import shapes
+
+NAME = __name__
+__all__ = ["NAME", "shapes"]

@@ -1,0 +1,85 @@
+"""How calls end: results as JSON, exceptions as failures (wire contract 3.3)."""
+
+import json
+import traceback
+from typing import Any
+
+import bridge
+from componentize_py_types import Err, Ok
+from failure import Failure
+from wit_world.imports import types as wit
+
+#: Made once: `json.dumps` with arguments makes an encoder each time.
+_encode = json.JSONEncoder(allow_nan=False).encode
+
+
+def of_result(result: Any) -> Ok[str] | Err[wit.Failure]:
+    """The result as the reference writes it, or why it cannot be written. NaN is no JSON, and so an error here."""
+    try:
+        return Ok(_encode(result))
+    except Exception as error:
+        return refusal("invalid_result", str(error))
+
+
+def of_exception(error: BaseException, what: str) -> Err[wit.Failure]:
+    """The exception's text, which is all that the caller learns. The log has where it was raised in `what`."""
+    message = text(error)
+    if isinstance(error, Failure) and error.code == "unknown_function":
+        # Nothing was raised in the plugin.
+        return refusal(error.code, message)
+    log_traceback(error, f"{what} failed")
+    code, retryable = ("error", False)
+    if isinstance(error, Failure):
+        code, retryable = str(error.code), bool(error.retryable)
+    elif not message and isinstance(error, MemoryError):
+        message = "out of memory: the plugin has reached its `limits.memory`"
+    elif not message and not isinstance(error, Exception):
+        # A cancelled task, or `sys.exit()`: the reference answers nothing at all.
+        message = type(error).__name__
+    return Err(wit.Failure(code=code, message=message, retryable=retryable))
+
+
+def refusal(code: str, message: str) -> Err[wit.Failure]:
+    """A failure in the runner's own words."""
+    return Err(wit.Failure(code=code, message=message, retryable=False))
+
+
+def text(error: BaseException) -> str:
+    """`str(error)`, whatever its class makes of that, as text that can be sent."""
+    try:
+        words = str(error)
+    except Exception:
+        words = type(error).__name__
+    return words.encode("utf-8", "backslashreplace").decode()
+
+
+def log_traceback(error: BaseException, what: str) -> None:
+    """Writes to the log where the exception was raised; the frames of the runner itself are left out."""
+    try:
+        shown = traceback.TracebackException.from_exception(error)
+        _leave_out_runner(shown)
+        lines = "".join(shown.format()).rstrip()
+    except Exception as second:
+        lines = f"{type(error).__name__}, of which no traceback can be made: {second!r}"
+    bridge.log("error", "plugin", f"{what}\n{lines}")
+
+
+def _leave_out_runner(shown: traceback.TracebackException) -> None:
+    seen = set()
+    pending = [shown]
+    while pending:
+        each = pending.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        own = [frame for frame in each.stack if not is_runner(frame.filename)]
+        each.stack = traceback.StackSummary.from_list(own)
+        pending += [each.__cause__, each.__context__, *(each.exceptions or [])]
+
+
+_ROOT = __file__.rpartition("/")[0] + "/"
+
+
+def is_runner(filename: str) -> bool:
+    """Whether the file is one of the runner's own."""
+    return filename.startswith(_ROOT) or filename.startswith("<frozen importlib")

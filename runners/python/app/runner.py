@@ -1,0 +1,59 @@
+"""The runner's entry: the exports of `wit/` for a plugin in Python."""
+
+import asyncio
+import os
+
+import capability
+import environment
+import loading
+import logs
+import operations
+import outcome
+import records
+import snapshot
+from calls import Calls
+from componentize_py_types import Err
+from device import Device
+from failure import Failure
+from loop import Loop
+from wit_world import exports
+from wit_world.imports import types as wit
+
+_own = snapshot.prepare(os.path.dirname(__file__))
+_loop = Loop()
+_calls: Calls | None = None
+
+
+class Guest(exports.Guest):
+    """The exports, for the one plugin of the instance."""
+
+    def describe(self) -> wit.Description:
+        global _calls
+        snapshot.hide(_own)
+        logs.install()
+        environment.install()
+        loading.reseed()
+        _loop.install()
+        asyncio.set_event_loop(_loop)
+        try:
+            plugin = loading.load(Device())
+            brought = records.description(capability.describe(plugin))
+        except Failure as failure:
+            raise Err(wit.Failure(failure.code, failure.message, failure.retryable)) from None
+        except BaseException as error:
+            outcome.log_traceback(error, "the plugin could not be described")
+            raise Err(wit.Failure("plugin_source", f"{type(error).__name__}: {outcome.text(error)}", False)) from None
+        _calls = Calls(_loop, plugin)
+        return brought
+
+    def call(self, id, kind, name, parameters, context):
+        return _calls.begin(id, kind, name, parameters, context)
+
+    def run(self) -> int | None:
+        return _loop.turn()
+
+    def deliver(self, id, outcome) -> None:
+        operations.deliver(id, outcome)
+
+    def cancel(self, id) -> None:
+        _calls.cancel(id)
