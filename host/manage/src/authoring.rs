@@ -23,7 +23,8 @@ impl Manager {
                 .detail(error.to_string())
         })?;
         let language = language(arguments, given)?;
-        let class_name = arguments.optional_text("class_name")?.map_or_else(|| template::class_name(&id), str::to_owned);
+        let class_name =
+            arguments.optional_text("class_name")?.map_or_else(|| template::class_name(&id), str::to_owned);
         let description = arguments
             .optional_text("description")?
             .map_or_else(|| format!("Capability plugin for {id}"), str::to_owned);
@@ -52,7 +53,8 @@ fn language(arguments: &Arguments, plugin_id: &str) -> Result<Language, Refusal>
 }
 
 fn without_runtime(language: Language) -> String {
-    let others: Vec<&str> = Language::ALL.map(Language::name).into_iter().filter(|name| *name != language.name()).collect();
+    let others: Vec<&str> =
+        Language::ALL.map(Language::name).into_iter().filter(|name| *name != language.name()).collect();
     format!(
         "this host has no runtime for plugins of type `{}` and would refuse it; look for a host that has, or ask for \
          `language`: {}",

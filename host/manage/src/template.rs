@@ -70,7 +70,9 @@ pub enum TemplateError {
     #[error("invalid class name `{0}`: must be a Rust type name such as `GarageDoor`")]
     RustType(String),
     /// It would not compile, or would hide what the template uses.
-    #[error("invalid class name `{0}`: must be a name that Python takes for a class, of ASCII letters, digits and `_`, such as `GarageDoor`")]
+    #[error(
+        "invalid class name `{0}`: must be a name that Python takes for a class, of ASCII letters, digits and `_`, such as `GarageDoor`"
+    )]
     PythonClass(String),
 }
 

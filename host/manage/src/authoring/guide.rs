@@ -282,8 +282,16 @@ mod tests {
     fn it_has_the_contracts_keys() {
         let guide = guide(DOCS, &|_| true);
         for key in [
-            "status", "version", "device_type", "summary", "discovery", "docs", "workflow", "manifest_schema",
-            "install_methods", "capability_conventions",
+            "status",
+            "version",
+            "device_type",
+            "summary",
+            "discovery",
+            "docs",
+            "workflow",
+            "manifest_schema",
+            "install_methods",
+            "capability_conventions",
         ] {
             assert!(guide.get(key).is_some(), "{key}");
         }

@@ -1,5 +1,6 @@
 //! Flags of `validate`, `new` and `pack`.
 
+use super::deploy::{ConnectionArgs, TARGETS};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use mortise_manage::template::Language;
@@ -43,6 +44,23 @@ pub struct NewArgs {
     /// Print JSON: plugin_id, path, files
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `dev`.
+#[derive(Debug, Args)]
+#[command(after_help = TARGETS)]
+pub struct DevArgs {
+    /// A plugin folder, or a Rust plugin crate (built at each save)
+    #[arg(value_name = "DIR")]
+    pub path: PathBuf,
+
+    /// Install under this id [default: the manifest's, else the folder's name]
+    #[arg(long, value_name = "ID")]
+    pub plugin_id: Option<String>,
+
+    /// Which host, and how to reach it.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 fn languages() -> impl TypedValueParser<Value = Language> {
