@@ -56,7 +56,7 @@ fn without_runtime(language: Language) -> String {
     let others: Vec<&str> =
         Language::ALL.map(Language::name).into_iter().filter(|name| *name != language.name()).collect();
     format!(
-        "this host has no runtime for plugins of type `{}` and would refuse it; look for a host that has, or ask for \
+        "this host cannot run plugins of type `{}` and would refuse it: its operator may lack the runner, or choose \
          `language`: {}",
         language.runtime().name(),
         others.join(" or ")

@@ -323,10 +323,10 @@ impl Registry {
         self.shared.snapshot.load_full()
     }
 
-    /// Whether there is a runtime here for plugins of that kind.
+    /// Whether this host can run plugins of that kind now.
     #[must_use]
     pub fn runs(&self, kind: RuntimeKind) -> bool {
-        self.shared.runtimes.iter().any(|runtime| runtime.kind() == kind)
+        self.shared.runtimes.iter().any(|runtime| runtime.kind() == kind && runtime.is_available())
     }
 
     /// Who claims each bare name now.

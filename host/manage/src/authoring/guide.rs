@@ -105,9 +105,9 @@ pub(super) fn guide(docs: &str, runs: &dyn Fn(Language) -> bool) -> Value {
             {"rpc": "rollback_plugin", "when": "the version before was better"},
         ],
         "capability_conventions": {
-            "constructor": "Python: class_name is called with device=…; no I/O there, use start(). Rust: Default, or \
-                #[init] with the config",
-            "decorators": "Python: @rpc(), @emit(), @periodic(interval=5.0), @on(…), with parentheses. Rust: \
+            "constructor": "Python: class_name is called with device=…, which has device_id, tenant, invoke_remote; no I/O \
+                there, use start(). Rust: Default, or #[init] with the config",
+            "decorators": "Python: @rpc(), @emit(), @periodic(interval=5.0) on methods; calling an @emit method emits. Rust: \
                 #[tenon::plugin] on the impl, #[function], #[routine(every = \"5s\")] on methods",
             "lifecycle": "start and stop are optional. Memory lasts between calls, not over reload, upgrade, restart or \
                 the loss of an instance: what has to goes into state",
@@ -210,12 +210,13 @@ fn languages(runs: &dyn Fn(Language) -> bool) -> Value {
 fn python() -> Value {
     json!({
         "runs_as": "CPython 3.14 in WebAssembly; source only, no build. Plugins of the reference host run unchanged.",
-        "imports": "device_connect_edge.drivers (rpc, emit, periodic, on, before_emit), or tenon for the same and Failure, \
-            config, state, http, secret, logger; the standard library; your own modules beside capability.py",
+        "imports": "device_connect_edge.drivers (rpc, emit, periodic, before_emit), or tenon for the same and Failure, config, \
+            state, http, secret, invoke, discover, logger; the standard library; your own modules beside capability.py",
         "types": "str, int, float, bool, list, dict, List[T], Dict[…], Optional[T]. Avoid `T | None`, *args, **kwargs and \
             other classes: their schema says string.",
         "docstring": "its first line describes the function; `name: text` lines under `Args:` its parameters",
-        "errors": "the text of an exception is the caller's error, its traceback goes to the log",
+        "errors": "the text of an exception is the caller's error, its traceback goes to the log; tenon.Failure(text, code=\"…\") \
+            has a code",
         "packages": "pure Python only, in the archive: pip install --target site-packages --platform any \
             --only-binary=:all: <name>, in the plugin's folder",
         "cannot": {
@@ -224,6 +225,7 @@ fn python() -> Value {
             "sockets": "urllib, requests, httpx, aiohttp work through the permission http; nothing else does",
             "subprocesses": "there are none: call another device or plugin",
             "native wheels (numpy, pydantic-core)": "a pure-Python package, a Rust plugin, or a service over HTTP",
+            "events of other devices (@on)": "refused: ask them in a @periodic, by device.invoke_remote",
             "files": "the plugin's own folder, to read; others with the permission files; what lasts goes into state",
             "os.environ": "has what env grants",
         },
@@ -247,15 +249,17 @@ fn rust() -> Value {
 
 fn errors() -> Value {
     json!([
-        {"code": "no_runtime", "cure": "this host does not run that language: languages.*.runtime_available"},
+        {"code": "no_runtime, no_runner", "cure": "this host does not run that language: languages.*.runtime_available"},
         {"code": "missing_manifest", "cure": "manifest.json lies at the top of the archive or of its one folder"},
         {"code": "manifest_…, limit_…, permission_…, config_…", "cure": "the hint names the key; units as 16MiB, 500ms"},
         {"code": "plugin_id_mismatch", "cure": "leave plugin_id out, or make it the manifest's id"},
         {"code": "digest_mismatch", "cure": "SHA-256 of the archive's bytes, before base64"},
         {"code": "invalid_base64", "cure": "standard alphabet, padding, no line breaks"},
         {"code": "bundle_too_large", "cure": "leave out what is not needed to run; larger ones by begin_plugin_upload"},
-        {"code": "invalid_description, hook_failed", "cure": "syntax, import, class name, decorator or start(): read the \
-            detail, then get_plugin_logs for the traceback"},
+        {"code": "hook_failed", "cure": "syntax, import, class_name or start(): the message has file and line, \
+            get_plugin_logs the traceback after an install"},
+        {"code": "invalid_description", "cure": "a name or schema that cannot be advertised: the detail says which"},
+        {"code": "a plan without functions", "cure": "a decorator is missing, or class_name names another class"},
         {"code": "unknown_method", "cure": "not loaded, or another owner of the name: list_plugins, <plugin id>.<function>"},
         {"code": "permission_denied", "cure": "ask in the manifest, and the operator to grant"},
         {"code": "deadline_exceeded, turn_limit", "cure": "await instead of computing; a smaller step in each call"},
