@@ -132,9 +132,11 @@ impl Session {
         printer.note("waiting for the host");
         loop {
             tokio::time::sleep(RECONNECT).await;
-            if let Ok(client) = HostClient::connect(&self.config, &Progress::none()).await {
+            let Ok(client) = HostClient::connect(&self.config, &Progress::none()).await else { continue };
+            self.client = Some(client);
+            // A broker is there without the host.
+            if let Ok(_) | Err(CallFailure::Answered(_)) = self.ask("get_status", Map::new()).await {
                 printer.note("the host is there again");
-                self.client = Some(client);
                 return;
             }
         }
