@@ -87,7 +87,7 @@ async fn each_save_is_installed_and_one_that_fails_changes_nothing() {
     let mut dev = Dev::start(mortise().arg("dev").arg(&folder).arg("--state-dir").arg(site.state()), &site);
     dev.prints("installed `talker` 1.0.0: ", 1).await;
     host.call("log", json!({"message": "the author reads this"})).await;
-    dev.prints("the author reads this", 3).await;
+    dev.prints("INFO behave: the author reads this", 1).await;
 
     save(&folder, "manifest.json", b"{\"id\": \"talker\",");
     dev.prints("`talker` 1.0.0 keeps running as it was", 1).await;
@@ -101,7 +101,7 @@ async fn each_save_is_installed_and_one_that_fails_changes_nothing() {
     assert!(dev.printed().contains("[hook_failed]\nhint: "), "{}", dev.printed());
     assert_eq!(version_of(&host).await, "2.0.0");
     host.call("log", json!({"message": "still here"})).await;
-    dev.prints("still here", 3).await;
+    dev.prints("INFO behave: still here", 1).await;
 
     save_all(&folder, &talker("4.0.0"));
     dev.prints("installed `talker` 4.0.0: ", 1).await;
@@ -131,7 +131,7 @@ async fn a_host_that_comes_back_gets_what_was_saved_meanwhile() {
     dev.prints("installed `talker` 2.0.0: ", 1).await;
     assert_eq!(version_of(&host).await, "2.0.0");
     host.call("log", json!({"message": "after the restart"})).await;
-    dev.prints("after the restart", 3).await;
+    dev.prints("INFO behave: after the restart", 1).await;
     assert_eq!(dev.interrupt().0, Some(0));
     host.stop().await;
 }

@@ -29,7 +29,7 @@ pub(super) fn installed(result: &Value, printer: &mut Printer) -> bool {
     for conflict in list(load, "name_conflicts") {
         let (name, owner) = (text(conflict.get("function")), text(conflict.get("owner")));
         let name = name.unwrap_or_default();
-        printer.note(&format!("warning: `{name}` belongs to `{}`: call `{id}.{name}`", owner.unwrap_or_default()));
+        printer.note(&format!("warning: `{name}` belongs to {}: call `{id}.{name}`", owner.unwrap_or_default()));
     }
     for denied in list(load, "denied") {
         let permission = text(denied.get("permission")).unwrap_or_default();
@@ -77,7 +77,7 @@ mod tests {
         result["unchanged"] = json!(true);
         assert_eq!(printed(&result).1, "unchanged `door` 0.2.0: open, shut\n");
         result["load_result"]["warnings"] = json!(["odd\u{1b}"]);
-        result["load_result"]["name_conflicts"] = json!([{"function": "open", "owner": "gate"}]);
+        result["load_result"]["name_conflicts"] = json!([{"function": "open", "owner": "plugin `gate`"}]);
         result["load_result"]["denied"] = json!([
             {"permission": "env:A", "command": "mortise deploy grant door env:A"},
             {"permission": "state", "beyond_policy": true},
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(
             printed(&result).2,
             "warning: odd\\u{1b}\n\
-             warning: `open` belongs to `gate`: call `door.open`\n\
+             warning: `open` belongs to plugin `gate`: call `door.open`\n\
              warning: it may not do what it asks for: env:A\n\
              hint: mortise deploy grant door env:A\n\
              warning: it may not do what it asks for: state\n\
