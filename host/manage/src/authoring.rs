@@ -56,7 +56,7 @@ fn without_runtime(language: Language) -> String {
     let others: Vec<&str> =
         Language::ALL.map(Language::name).into_iter().filter(|name| *name != language.name()).collect();
     format!(
-        "this host cannot run plugins of type `{}` and would refuse it: its operator may lack the runner, or choose \
+        "this host cannot run plugins of type `{}` now and would refuse one: have its operator add the runner, or pass \
          `language`: {}",
         language.runtime().name(),
         others.join(" or ")

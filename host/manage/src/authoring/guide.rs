@@ -73,7 +73,7 @@ pub(super) fn guide(docs: &str, runs: &dyn Fn(Language) -> bool) -> Value {
             "plan_plugin_install(bundle_b64): the plugin is unpacked and describes itself in the sandbox, and nothing \
                 changes. Errors in the source come back with file and line.",
             "install_plugin_from_bundle(bundle_b64, digest): the archive in base64 and its SHA-256. `status` of the \
-                result tells whether it runs; `denied` what it asks for and may not do.",
+                result tells whether it runs; `load_result.denied` what it asks for and may not do.",
             "Call a function as <function> or <plugin id>.<function>.",
             "Change the source and install again: the new version is proven beside the old one, then swapped in. One that \
                 fails changes nothing. rollback_plugin brings the version before back.",
@@ -129,7 +129,7 @@ fn summary(runs: &dyn Fn(Language) -> bool) -> String {
     let runs: Vec<&str> = Language::ALL.into_iter().filter(|language| runs(*language)).map(Language::name).collect();
     format!(
         "A plugin is a folder with manifest.json and its code, sent as a small archive. Its functions, events and \
-         routines become those of this device. It runs in a WebAssembly sandbox and may nothing that it was not granted. \
+         routines become those of this device. It runs in a WebAssembly sandbox and may do nothing that it was not granted. \
          Languages that this host runs: {}.",
         if runs.is_empty() { "none".to_owned() } else { runs.join(", ") }
     )
@@ -146,7 +146,7 @@ fn manifest_schema() -> Value {
             "entry_point": "capability.py, or the component, plugin.wasm",
             "type": "python or wasm; told by entry_point where it is left out",
             "version": "free text; where it changes, migrate is asked",
-            "dependencies": "{\"python\": [\"idna>=3\"]}; see languages.python",
+            "dependencies": "{\"python\": [\"idna>=3\"]}: what it needs; not installed, see languages.python.packages",
             "permissions": "what it asks for beyond computing; below",
             "limits": "may be lower than the defaults below; higher where the operator's policy says so",
             "config": "an object that the plugin reads",
@@ -169,7 +169,7 @@ fn permissions() -> Value {
             "mesh": "{\"invoke\": [\"camera-*/zoom\"], \"discover\": true}: functions of other devices, the list of them",
         },
         "rule": "Asking gives nothing: the operator's policy or a grant does. A plugin that lacks one is loaded without.",
-        "denied": "At install: `denied` of the result. At run time: a failure `permission_denied` whose text ends with the \
+        "denied": "At install: `load_result.denied`. At run time: a failure `permission_denied` whose text ends with the \
             command, as: the plugin may not call `zoom` of device `camera-1`: `mortise deploy grant my-sensor \
             mesh.invoke:camera-1/zoom` would let it. get_plugin_permissions lists them under `pending`.",
         "grant": "mortise deploy grant <plugin id> <permission>, by the operator; in effect at once, for files after a \
@@ -212,6 +212,8 @@ fn python() -> Value {
         "runs_as": "CPython 3.14 in WebAssembly; source only, no build. Plugins of the reference host run unchanged.",
         "imports": "device_connect_edge.drivers (rpc, emit, periodic, before_emit), or tenon for the same and Failure, config, \
             state, http, secret, invoke, discover, logger; the standard library; your own modules beside capability.py",
+        "tenon": "config() → dict; state.get(key, default), state.set(key, value); await secret(name); (await http.get(url)).json(); \
+            await invoke(function, params, device=…)",
         "types": "str, int, float, bool, list, dict, List[T], Dict[…], Optional[T]. Avoid `T | None`, *args, **kwargs and \
             other classes: their schema says string.",
         "docstring": "its first line describes the function; `name: text` lines under `Args:` its parameters",
