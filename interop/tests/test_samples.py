@@ -85,13 +85,13 @@ def test_replies_about_authoring(shared_host):
     assert all({"rpc", "when"} <= method.keys() for method in guide["install_methods"])
 
     template = shared_host.call("get_plugin_template", {"plugin_id": "garage-door", "description": 'Opens "the" door'})
-    assert {"status", "plugin_id", "class_name", "description", "manifest", "manifest_text", "readme", "layout",
-            "packaging"} <= template.keys()  # fmt: skip
+    assert {"status", "plugin_id", "class_name", "description", "manifest", "manifest_text", "capability_py", "readme",
+            "layout", "packaging"} <= template.keys()  # fmt: skip
     assert template["description"] == 'Opens "the" door'
     assert json.loads(template["manifest_text"]) == template["manifest"]
     assert {"command", "note"} <= template["packaging"].keys()
-    # Additive: what an agent needs for a plugin that is no Python class.
-    assert {"language", "files"} <= template.keys()
+    # Additive: what an agent needs for a plugin that is no Python class, and whether this host would run it.
+    assert {"language", "files", "runtime_available"} <= template.keys()
 
     examples = shared_host.call("list_plugin_examples")
     assert {"status", "examples", "hint", "repo_examples_dir"} <= examples.keys()

@@ -40,7 +40,7 @@ pub use member::{PathFault, TreeLimits};
 pub use pack::pack;
 pub use stage::{StageError, StagedPlugin};
 pub use staging::{Staging, SweptStaging};
-pub use tree::{TreeError, TreeSize};
+pub use tree::{TreeError, TreeSize, is_left_behind};
 pub use unpack::{ArchiveError, ArchiveFormat, ArchiveLimits};
 pub use upload::{UploadError, UploadId, UploadLimits, UploadPhase, UploadStatus, UploadedBundle, Uploads};
 pub use validate::{Inspect, Inspected, Report, validate};

@@ -174,7 +174,7 @@ impl<E: From<TreeError>> Walk<'_, E> {
         let names = self.names(folder)?;
         let is_crate = names.iter().any(|name| name.as_bytes() == b"Cargo.toml");
         for name in &names {
-            if self.selection == Selection::Authored && is_left_behind(name, is_crate) {
+            if self.selection == Selection::Authored && is_left_behind(name.to_bytes(), is_crate) {
                 continue;
             }
             let raw = [prefix.as_bytes(), name.as_bytes()].concat();
@@ -255,8 +255,11 @@ impl<E: From<TreeError>> Walk<'_, E> {
     }
 }
 
-fn is_left_behind(name: &CStr, is_crate: bool) -> bool {
-    match name.to_bytes() {
+/// Whether a file or folder called `name` is no part of the plugin in whose folder it lies: a dot file, or what tools leave
+/// behind. `is_crate`: there is a `Cargo.toml` beside it.
+#[must_use]
+pub fn is_left_behind(name: &[u8], is_crate: bool) -> bool {
+    match name {
         b"node_modules" | b"__pycache__" => true,
         b"target" => is_crate,
         name => name.starts_with(b"."),

@@ -1,6 +1,7 @@
 //! The host's own functions: what they are called, what they take, and how a call of one is answered.
 
 use crate::audit::Deed;
+use crate::authoring;
 use crate::manager::Manager;
 use crate::refusal::Refusal;
 use crate::repeat::{Repeat, RepeatKey};
@@ -75,7 +76,7 @@ const TEMPLATE: [Parameter; 4] = [
     required("plugin_id", "The new plugin's id, for example garage-door."),
     optional("class_name", "The name of its type; made from the id where it is left out."),
     optional("description", "What it does, in one sentence."),
-    optional("language", "rust."),
+    optional("language", "python or rust; python where it is left out."),
 ];
 
 const PLAN_DIGEST: Parameter =
@@ -662,7 +663,7 @@ async fn run(manager: &Manager, request: &Request, mut arguments: Arguments) -> 
         Function::GetPluginArtifactUrl => manager.artifact_url(&arguments).await,
         Function::ListPluginArtifacts => manager.list_artifacts().await,
         Function::PublishPluginArtifact => manager.publish_artifact(&mut arguments).await,
-        Function::ListPluginExamples => Ok(manager.examples()),
+        Function::ListPluginExamples => Ok(authoring::examples()),
         Function::ListPlugins => manager.list().await,
         Function::LoadPlugin => manager.load(&arguments).await,
         Function::ReloadPlugin => manager.reload(&arguments).await,

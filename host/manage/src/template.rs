@@ -1,7 +1,58 @@
 //! Plugin templates (placeholders: `templates/README.md`), for `get_plugin_template` and `mortise new` (wire contract 10.3).
 
-use mortise_model::{PluginId, one_line};
+mod python;
+mod rust;
+mod text;
+
+use mortise_model::{PluginId, RuntimeKind};
 use std::path::Path;
+
+/// A language that there is a template for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Source that a host runs as it is.
+    Python,
+    /// A crate that is built into a component.
+    Rust,
+}
+
+impl Language {
+    /// All of them; the first is taken where nobody names one (wire contract 10.3).
+    pub const ALL: [Self; 2] = [Self::Python, Self::Rust];
+
+    /// As it is written in requests and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Rust => "rust",
+        }
+    }
+
+    /// The language that is called so; none where there is no template for it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|language| language.name() == name)
+    }
+
+    /// What runs its plugins.
+    #[must_use]
+    pub fn runtime(self) -> RuntimeKind {
+        match self {
+            Self::Python => RuntimeKind::Python,
+            Self::Rust => RuntimeKind::Wasm,
+        }
+    }
+
+    /// The file that an author goes on with, relative to the plugin's folder.
+    #[must_use]
+    pub fn source(self) -> &'static str {
+        match self {
+            Self::Python => python::SOURCE,
+            Self::Rust => rust::SOURCE,
+        }
+    }
+}
 
 /// One file of a rendered template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,37 +68,28 @@ pub struct TemplateFile {
 pub enum TemplateError {
     /// It would not compile.
     #[error("invalid class name `{0}`: must be a Rust type name such as `GarageDoor`")]
-    TypeName(String),
+    RustType(String),
+    /// It would not compile, or would hide what the template uses.
+    #[error(
+        "invalid class name `{0}`: must be a name that Python takes for a class, of ASCII letters, digits and `_`, such as `GarageDoor`"
+    )]
+    PythonClass(String),
 }
 
-/// How a text is written into a file so that it stays what it is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Syntax {
-    /// Within the quotes of JSON or of a TOML basic string.
-    Quoted,
-    /// Within one line of Markdown or of a comment.
-    Line,
+/// What a template is filled in with.
+#[derive(Debug, Clone, Copy)]
+pub struct Outline<'a> {
+    /// The plugin.
+    pub id: &'a PluginId,
+    /// The name of its type.
+    pub class_name: &'a str,
+    /// Any text: it is quoted where it has to be, and put on one line.
+    pub description: &'a str,
 }
-
-const RUST: [(&str, Syntax, &str); 4] = [
-    ("Cargo.toml", Syntax::Quoted, include_str!("../../../templates/rust/Cargo.toml")),
-    ("manifest.json", Syntax::Quoted, include_str!("../../../templates/rust/manifest.json")),
-    ("src/lib.rs", Syntax::Line, include_str!("../../../templates/rust/src/lib.rs")),
-    ("README.md", Syntax::Line, include_str!("../../../templates/rust/README.md")),
-];
-
-/// The crate `tenon` as a dependency's TOML.
-const PUBLISHED_SDK: &str = concat!("{ git = \"", env!("CARGO_PKG_REPOSITORY"), "\" }");
-
-/// Words that no type may be called.
-const KEYWORDS: [&str; 2] = ["Self", "_"];
-
-/// Names that a crate cannot have without hiding another, or at all.
-const CRATES_TAKEN: [&str; 8] = ["alloc", "core", "proc_macro", "self", "std", "super", "tenon", "test"];
 
 /// The default class name of a plugin (wire contract 10.3): `garage-door` becomes `GarageDoorCapability`.
 #[must_use]
-pub fn type_name(id: &PluginId) -> String {
+pub fn class_name(id: &PluginId) -> String {
     let mut name = String::new();
     for part in id.as_str().split(['-', '_']) {
         let mut letters = part.chars();
@@ -61,150 +103,24 @@ pub fn type_name(id: &PluginId) -> String {
     name
 }
 
-/// Renders the Rust template against the published SDK.
-///
-/// `description` may be any text: it is quoted where it has to be, and put on one line.
+/// Renders the template of `language`; that of Rust against the published SDK.
 ///
 /// # Errors
-/// [`TemplateError::TypeName`] when `type_name` is no Rust type name.
-pub fn render(id: &PluginId, type_name: &str, description: &str) -> Result<Vec<TemplateFile>, TemplateError> {
-    render_rust(id, type_name, description, PUBLISHED_SDK)
+/// [`TemplateError`] when no type of that language can be called so.
+pub fn render(language: Language, outline: Outline<'_>) -> Result<Vec<TemplateFile>, TemplateError> {
+    match language {
+        Language::Python => python::render(outline),
+        Language::Rust => rust::render(outline, None),
+    }
 }
 
-/// As [`render`], against the SDK crate in the folder `tenon`.
+/// Renders the template of Rust against the SDK crate in the folder `tenon`.
 ///
 /// # Errors
 /// As [`render`].
-pub fn render_against(
-    tenon: &Path,
-    id: &PluginId,
-    type_name: &str,
-    description: &str,
-) -> Result<Vec<TemplateFile>, TemplateError> {
-    let path = quoted(&tenon.display().to_string());
-    render_rust(id, type_name, description, &format!("{{ path = \"{path}\" }}"))
-}
-
-fn render_rust(
-    id: &PluginId,
-    type_name: &str,
-    description: &str,
-    tenon: &str,
-) -> Result<Vec<TemplateFile>, TemplateError> {
-    if !is_type_name(type_name) {
-        return Err(TemplateError::TypeName(type_name.to_owned()));
-    }
-    let crate_name = crate_name(id);
-    let description = one_line(description);
-    let render = |syntax, text: &str| {
-        // What is free text comes last: whatever it holds is not looked at again.
-        text.replace("{{plugin_id}}", id.as_str())
-            .replace("{{crate_name}}", &crate_name)
-            .replace("{{type_name}}", type_name)
-            .replace("{{tenon}}", tenon)
-            .replace("{{description}}", &written(syntax, &description))
-    };
-    Ok(RUST.map(|(path, syntax, text)| TemplateFile { path, text: render(syntax, text) }).into())
-}
-
-fn is_type_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_uppercase() || first == b'_')
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !KEYWORDS.contains(&name)
-}
-
-/// The id where it is a good name for a crate.
-fn crate_name(id: &PluginId) -> String {
-    let id = id.as_str();
-    let is_lone_word = id.bytes().all(|b| b.is_ascii_lowercase());
-    let may_be_keyword = is_lone_word && id.len() <= 8;
-    if id.starts_with(|first: char| first.is_ascii_digit()) || CRATES_TAKEN.contains(&id) || may_be_keyword {
-        return format!("plugin-{id}");
-    }
-    id.to_owned()
-}
-
-fn written(syntax: Syntax, text: &str) -> String {
-    match syntax {
-        Syntax::Quoted => quoted(text),
-        Syntax::Line => text.to_owned(),
-    }
-}
-
-/// `text` as it stands between quotes: JSON's escapes are those of TOML's basic strings as well.
-fn quoted(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
-    quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
+pub fn render_against(tenon: &Path, outline: Outline<'_>) -> Result<Vec<TemplateFile>, TemplateError> {
+    rust::render(outline, Some(tenon))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rendered(id: &str, description: &str) -> Vec<TemplateFile> {
-        let id = PluginId::new(id).unwrap();
-        render(&id, &type_name(&id), description).unwrap()
-    }
-
-    fn text<'a>(files: &'a [TemplateFile], path: &str) -> &'a str {
-        &files.iter().find(|file| file.path == path).unwrap().text
-    }
-
-    #[test]
-    fn class_names_come_from_the_id() {
-        for (id, name) in [
-            ("garage-door", "GarageDoorCapability"),
-            ("my_sensor-2", "MySensor2Capability"),
-            ("3d", "Plugin3dCapability"),
-            ("aBC", "ABCCapability"),
-        ] {
-            let name_of_id = type_name(&PluginId::new(id).unwrap());
-            assert_eq!(name_of_id, name);
-            assert!(is_type_name(&name_of_id));
-        }
-    }
-
-    #[test]
-    fn nothing_is_left_to_fill_in() {
-        for file in rendered("garage-door", "Opens the door") {
-            assert!(!file.text.contains("{{") && !file.text.contains("}}"), "{}: {}", file.path, file.text);
-        }
-    }
-
-    #[test]
-    fn a_hostile_description_stays_a_description() {
-        let description = "says \"hi\\\"\", {{type_name}}\n*/ panic!() //\u{7f}";
-        let files = rendered("x-1", description);
-        let manifest: serde_json::Value = serde_json::from_str(text(&files, "manifest.json")).unwrap();
-        assert_eq!(manifest["description"], "says \"hi\\\"\", {{type_name}} */ panic!() //");
-        assert_eq!(manifest["id"], "x-1");
-        let line = text(&files, "README.md").lines().nth(2).unwrap();
-        assert_eq!(line, "says \"hi\\\"\", {{type_name}} */ panic!() //");
-    }
-
-    #[test]
-    fn crates_get_a_name_that_cargo_takes() {
-        for (id, name) in
-            [("garage-door", "garage-door"), ("3d", "plugin-3d"), ("match", "plugin-match"), ("std", "plugin-std")]
-        {
-            assert!(text(&rendered(id, ""), "Cargo.toml").contains(&format!("name = \"{name}\"")), "{id}");
-        }
-    }
-
-    #[test]
-    fn the_sdk_may_lie_in_a_checkout() {
-        let id = PluginId::new("x-1").unwrap();
-        let files = render_against(Path::new("/a \"b\"/tenon"), &id, "X", "").unwrap();
-        assert!(text(&files, "Cargo.toml").contains(r#"tenon = { path = "/a \"b\"/tenon" }"#));
-        assert!(text(&rendered("x-1", ""), "Cargo.toml").contains("tenon = { git = \"https://"));
-    }
-
-    #[test]
-    fn a_class_name_that_does_not_compile_is_refused() {
-        let id = PluginId::new("x").unwrap();
-        for bad in ["", "1A", "A B", "a", "Self", "A;", "Ä"] {
-            assert_eq!(render(&id, bad, ""), Err(TemplateError::TypeName(bad.to_owned())));
-        }
-    }
-}
+mod tests;

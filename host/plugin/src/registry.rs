@@ -22,7 +22,7 @@ use crate::runtime::{Health, Package, PrepareError, Runtime};
 use crate::services::Backend;
 use crate::state::{StateStore, States};
 use arc_swap::ArcSwap;
-use mortise_model::{DeviceId, Failure, FunctionName, PluginId, PluginState, Tenant};
+use mortise_model::{DeviceId, Failure, FunctionName, PluginId, PluginState, RuntimeKind, Tenant};
 use mortise_rpc::Routes;
 use std::fmt;
 use std::sync::Arc;
@@ -321,6 +321,12 @@ impl Registry {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Vec<PluginStatus>> {
         self.shared.snapshot.load_full()
+    }
+
+    /// Whether this host can run plugins of that kind now.
+    #[must_use]
+    pub fn runs(&self, kind: RuntimeKind) -> bool {
+        self.shared.runtimes.iter().any(|runtime| runtime.kind() == kind && runtime.is_available())
     }
 
     /// Who claims each bare name now.

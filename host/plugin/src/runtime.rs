@@ -110,6 +110,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// Which plugins it runs.
     fn kind(&self) -> RuntimeKind;
 
+    /// Whether what it takes to run them is there now: a runtime may need more than the host itself. Cheap to ask for.
+    fn is_available(&self) -> bool {
+        true
+    }
+
     /// Compiles, instantiates, describes, migrates, starts and self-tests one generation, beside any older one.
     ///
     /// Called once per generation. Dropping the future, and any error, leaves nothing running. Heavy work runs on

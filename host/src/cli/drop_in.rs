@@ -171,17 +171,9 @@ mod tests {
         let flags = "--host h --tenant t --portal-credentials c --nats-url u --nats-url v --messaging-backend nats \
             --timeout 5 --json --dry-run";
         let all = |line: &str| {
-            let ConnectionArgs {
-                host,
-                tenant,
-                credentials,
-                messaging_urls,
-                messaging_backend,
-                timeout,
-                json,
-                dry_run,
-                ..
-            } = deploy(line).connection;
+            let DeployArgs { connection, json, dry_run, .. } = *deploy(line);
+            let ConnectionArgs { host, tenant, credentials, messaging_urls, messaging_backend, timeout, .. } =
+                connection;
             (host, tenant, credentials, messaging_urls, messaging_backend, timeout, json, dry_run)
         };
         let text = |text: &str| Some(text.to_owned());

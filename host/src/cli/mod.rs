@@ -53,6 +53,7 @@ fn perform(command: Command, printer: &mut Printer) -> Result<ExitStatus, Comman
         Command::Deploy(args) => commands::deploy::run(&args, printer),
         Command::Validate(args) => commands::validate::run(&args, printer),
         Command::New(args) => commands::new::run(&args, printer),
+        Command::Dev(args) => commands::dev::run(&args, printer),
         Command::Pack(args) => commands::pack::run(&args, printer),
         Command::Artifact(args) => commands::artifact::run(&args, printer),
         Command::Runners(args) => commands::runners::run(&args, printer),

@@ -6,12 +6,16 @@ use super::progress::Progress;
 use crate::config::ARCHIVE_BYTES_MAX;
 use crate::config::env::Environment;
 use anyhow::{Context as _, anyhow};
-use mortise_delivery::{ArchiveLimits, Inspected, Report};
+use mortise_delivery::{ArchiveLimits, Inspect, Inspected, Report};
 use mortise_model::{Digest, Manifest, ManifestError, PluginId, RuntimeKind};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 const MANIFEST: &str = "manifest.json";
+
+/// What a runtime alone can say of source.
+const UNJUDGED: &str = "syntax, imports and class were not checked: `mortise deploy install --plan` has a host check them \
+    in its sandbox, and changes nothing";
 
 /// An archive, ready to be sent.
 #[derive(Debug)]
@@ -106,9 +110,25 @@ impl Package {
     }
 }
 
-/// Checks the plugin at `path`, a folder or an archive, without running any of it.
+/// Checks the plugin at `path`, a folder or an archive, without running any of it. What of it is not judged here a host
+/// judges when it comes there.
 pub(super) fn check(path: &Path) -> Report {
-    let mut report = mortise_delivery::validate(path, ARCHIVE_BYTES_MAX, &ArchiveLimits::default(), Some(&inspect));
+    check_with(path, &inspect)
+}
+
+/// The same where nobody else is about to judge it: with a warning of what was left out.
+pub(super) fn check_alone(path: &Path) -> Report {
+    check_with(path, &|folder, manifest| {
+        let mut inspected = inspect(folder, manifest);
+        if manifest.runtime == RuntimeKind::Python {
+            inspected.warnings.push(UNJUDGED.to_owned());
+        }
+        inspected
+    })
+}
+
+fn check_with(path: &Path, inspect: Inspect<'_>) -> Report {
+    let mut report = mortise_delivery::validate(path, ARCHIVE_BYTES_MAX, &ArchiveLimits::default(), Some(inspect));
     if !report.ok && is_crate(path) {
         report.hints.push("this is a Rust crate: `mortise pack` builds it and checks what comes out".to_owned());
     }

@@ -317,14 +317,28 @@ fn a_host_that_cannot_start_says_the_cure() {
 }
 
 #[test]
-fn a_new_plugin_is_a_crate_and_never_overwrites() {
+fn a_new_plugin_is_source_or_a_crate_and_never_overwrites() {
     let folder = tempfile::tempdir().unwrap();
     let new = |more: &[&str]| run(mortise().current_dir(folder.path()).args(["new", "garage-door"]).args(more));
     let ended = new(&["--json", "--description", "Opens \"the\" door"]);
     assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
-    assert_eq!(json_of(&ended.out)["files"].as_array().unwrap().len(), 4);
+    assert_eq!(json_of(&ended.out)["files"], json!(["manifest.json", "capability.py", "README.md"]));
     let manifest = json_of(&std::fs::read_to_string(folder.path().join("garage-door/manifest.json")).unwrap());
     assert_eq!((&manifest["id"], &manifest["description"]), (&json!("garage-door"), &json!("Opens \"the\" door")));
+    assert_eq!(manifest["class_name"], "GarageDoorCapability");
+    let validated = run(mortise().arg("validate").arg(folder.path().join("garage-door")));
+    assert_eq!(validated.code, 0, "{}", validated.out);
+    assert!(validated.out.contains("warning: syntax, imports and class were not checked: "), "{}", validated.out);
+    let ended = new(&["--json", "--language", "rust", "--dir", "crate"]);
+    assert_eq!(json_of(&ended.out)["files"].as_array().unwrap().len(), 4);
+    for (arguments, message) in [
+        (["--language", "cobol"], "cobol"),
+        (["--sdk", "/sdk"], "error: `--sdk` is for plugins in Rust\nhint: add `--language rust`\n"),
+    ] {
+        let ended = new(&[arguments.as_slice(), &["--dir", "other"]].concat());
+        assert_eq!(ended.code, 2, "{arguments:?}");
+        assert!(ended.err.contains(message), "{}", ended.err);
+    }
     let ended = new(&[]);
     assert_eq!(ended.code, 1);
     assert!(ended.err.contains("exists and is not an empty folder"), "{}", ended.err);

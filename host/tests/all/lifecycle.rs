@@ -283,12 +283,37 @@ async fn authors_are_helped() {
     let template = host.succeed("get_plugin_template", json!({"plugin_id": "garage-door"})).await;
     let shape = json!({
         "plugin_id": "text", "class_name": "text", "description": "text", "manifest": {"id": "text"},
-        "manifest_text": "text", "readme": "text", "layout": "object", "packaging": {"command": "text", "note": "text"},
-        "language": "text", "files": "object",
+        "manifest_text": "text", "capability_py": "text", "readme": "text", "layout": "object",
+        "packaging": {"command": "text", "note": "text"},
+        "language": "text", "files": "object", "runtime_available": "boolean",
     });
     assert_shape(&template, &shape);
     assert_eq!(template["class_name"], "GarageDoorCapability");
-    assert!(template.get("capability_py").is_none(), "that is for Python");
+    assert_eq!(template["language"], "python");
+    assert_eq!(
+        template["layout"],
+        json!({
+            "garage-door/manifest.json": "manifest_text",
+            "garage-door/capability.py": "capability_py",
+            "garage-door/README.md": "readme",
+        })
+    );
+    assert_eq!(template["packaging"]["command"], "tar -czf garage-door.tgz -C . garage-door");
+    assert_eq!(template["runtime_available"], guide["languages"]["python"]["runtime_available"]);
+    assert_eq!(template["runtime_available"] == false, template.get("hint").is_some());
+
+    let in_rust = host.succeed("get_plugin_template", json!({"plugin_id": "garage-door", "language": "rust"})).await;
+    assert_eq!(in_rust["layout"]["garage-door/src/lib.rs"], "files.src/lib.rs");
+    assert!(in_rust.get("capability_py").is_none(), "that is for Python");
+    assert_eq!((&in_rust["runtime_available"], in_rust.get("hint")), (&json!(true), None));
+    for (argument, given, code) in [
+        ("language", "cobol", "unsupported_language"),
+        ("class_name", "A B", "invalid_argument"),
+        ("class_name", "class", "invalid_argument"),
+    ] {
+        let refusal = host.refuse("get_plugin_template", json!({"plugin_id": "x", argument: given})).await;
+        assert_eq!(refusal["code"], code, "{refusal}");
+    }
     let refusal = host.refuse("get_plugin_template", json!({"plugin_id": "../x"})).await;
     assert_eq!(refusal["message"], "plugin_id must be a simple name (e.g. garage-door)");
 

@@ -29,6 +29,7 @@ mod bundled;
 mod cli;
 mod clock;
 mod damage;
+mod dev;
 mod disk;
 mod downloads;
 mod drop_in;

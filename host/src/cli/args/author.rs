@@ -1,6 +1,9 @@
 //! Flags of `validate`, `new` and `pack`.
 
+use super::deploy::{ConnectionArgs, TARGETS};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use mortise_manage::template::Language;
 use std::path::PathBuf;
 
 /// Flags of `validate`.
@@ -22,6 +25,10 @@ pub struct NewArgs {
     #[arg(value_name = "ID")]
     pub plugin_id: String,
 
+    /// Language to write it in; Python needs no compiler
+    #[arg(long, value_name = "LANGUAGE", default_value = Language::Python.name(), value_parser = languages())]
+    pub language: Language,
+
     /// Folder to create; must not exist or be empty [default: the plugin id]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -30,13 +37,35 @@ pub struct NewArgs {
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
 
-    /// Folder of the crate `tenon` to depend on [env: MORTISE_SDK] [default: the one in the repository]
+    /// Rust: folder of the crate `tenon` to depend on [env: MORTISE_SDK] [default: the one in the repository]
     #[arg(long, value_name = "DIR")]
     pub sdk: Option<PathBuf>,
 
     /// Print JSON: plugin_id, path, files
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `dev`.
+#[derive(Debug, Args)]
+#[command(after_help = TARGETS)]
+pub struct DevArgs {
+    /// A plugin folder, or a Rust plugin crate (built at each save)
+    #[arg(value_name = "DIR")]
+    pub path: PathBuf,
+
+    /// Install under this id [default: the manifest's, else the folder's name]
+    #[arg(long, value_name = "ID")]
+    pub plugin_id: Option<String>,
+
+    /// Which host, and how to reach it.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+fn languages() -> impl TypedValueParser<Value = Language> {
+    PossibleValuesParser::new(Language::ALL.map(Language::name))
+        .try_map(|name| Language::named(&name).ok_or("there is no template for it"))
 }
 
 /// Flags of `pack`.

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-const TARGETS: &str = "\
+pub(super) const TARGETS: &str = "\
 Which host: with --host the one of that device id, over the mesh. Without, the host that runs on this machine with the \
 same state folder (its control socket); if none does, the only plugin host that can be discovered on the mesh within \
 three seconds.";
@@ -15,6 +15,15 @@ pub struct DeployArgs {
     /// Which host, and how to reach it.
     #[command(flatten)]
     pub connection: ConnectionArgs,
+
+    /// Print JSON: {"status": "success", "result": …} or {"status": "error", "message": …}
+    #[arg(long, global = true, help_heading = "Output")]
+    pub json: bool,
+
+    /// Say what would be sent; contact nobody
+    #[arg(long, global = true, help_heading = "Output")]
+    pub dry_run: bool,
+
     /// What to do.
     #[command(subcommand)]
     pub command: DeployCommand,
@@ -58,14 +67,6 @@ pub struct ConnectionArgs {
     /// How long to wait for the answer: seconds, or a duration such as 90s or 2m [env: DC_PLUGIN_DEPLOY_TIMEOUT] [default: 60]
     #[arg(long, value_name = "TIME", global = true, help_heading = "Output")]
     pub timeout: Option<String>,
-
-    /// Print JSON: {"status": "success", "result": …} or {"status": "error", "message": …}
-    #[arg(long, global = true, help_heading = "Output")]
-    pub json: bool,
-
-    /// Say what would be sent; contact nobody
-    #[arg(long, global = true, help_heading = "Output")]
-    pub dry_run: bool,
 
     /// Whether the program was called by the reference's name: `--host` is required then, and credentials are looked for
     /// where the reference looks for them.

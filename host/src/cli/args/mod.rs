@@ -10,7 +10,7 @@ mod runners;
 mod tests;
 
 pub use artifact::{ArtifactArgs, ArtifactCommand, ListArgs, PublishArgs, ServeArgs, StoreArgs};
-pub use author::{NewArgs, PackArgs, ValidateArgs};
+pub use author::{DevArgs, NewArgs, PackArgs, ValidateArgs};
 pub use deploy::{ConnectionArgs, DeployArgs, DeployCommand, GrantArgs, InstallArgs, InvokeArgs, PluginLogsArgs};
 pub use run::{ConfigArgs, ConfigCommand, LogArgs, RunArgs};
 pub use runners::{CompileArgs, RunnersArgs, RunnersCommand};
@@ -52,6 +52,8 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Create a plugin from a template.
     New(NewArgs),
+    /// Install a plugin at each save, and show what it logs, until Ctrl-C.
+    Dev(Box<DevArgs>),
     /// Pack a plugin into the archive that `deploy install` sends; a Rust crate is built first.
     Pack(PackArgs),
     /// Publish plugins for hosts to fetch, and serve them.
@@ -67,8 +69,8 @@ impl Cli {
     #[must_use]
     pub fn format(&self) -> OutputFormat {
         let json = match &self.command {
-            Command::Run(_) => false,
-            Command::Deploy(args) => args.connection.json,
+            Command::Run(_) | Command::Dev(_) => false,
+            Command::Deploy(args) => args.json,
             Command::Validate(args) => args.json,
             Command::New(args) => args.json,
             Command::Pack(args) => args.json,

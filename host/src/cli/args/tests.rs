@@ -52,7 +52,7 @@ fn common_flags_stand_in_either_position() {
     ] {
         let args = deploy(line);
         assert_eq!(args.connection.host.as_deref(), Some("h"), "{line}");
-        assert!(args.connection.json && args.connection.dry_run, "{line}");
+        assert!(args.json && args.dry_run, "{line}");
         assert_eq!(args.connection.timeout.as_deref(), Some("5"), "{line}");
     }
 }

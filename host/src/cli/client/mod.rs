@@ -22,15 +22,17 @@ use std::time::Duration;
 pub(super) enum CallFailure {
     /// Nobody knows whether the host got the request: it may be sent again, if that does no harm.
     Lost(CommandError),
-    /// There is an answer, or there was no request: sending it again changes nothing.
+    /// The connection is gone, or there was no request: it cannot be sent again here.
     Final(CommandError),
+    /// The host answered with an error.
+    Answered(CommandError),
 }
 
 impl CallFailure {
     /// What the user reads.
     pub(super) fn into_error(self) -> CommandError {
         match self {
-            Self::Lost(error) | Self::Final(error) => error,
+            Self::Lost(error) | Self::Final(error) | Self::Answered(error) => error,
         }
     }
 }
@@ -82,7 +84,7 @@ impl HostClient {
     /// Calls `method` and waits for its result, for at most `timeout`.
     ///
     /// # Errors
-    /// [`CallFailure::Final`] with the host's own code and hint when it answers with an error.
+    /// [`CallFailure::Answered`] with the host's own code and hint when it answers with an error.
     pub(super) async fn call(
         &mut self,
         method: &str,
@@ -103,7 +105,7 @@ impl HostClient {
             }
             Self::Remote { mesh, host } => mesh.request(host, &request, timeout).await?,
         };
-        result_of(reply).map_err(CallFailure::Final)
+        result_of(reply).map_err(CallFailure::Answered)
     }
 
     /// Ends the connection in good order.

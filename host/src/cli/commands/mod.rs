@@ -3,6 +3,7 @@
 pub(super) mod artifact;
 pub(super) mod config;
 pub(super) mod deploy;
+pub(super) mod dev;
 pub(super) mod new;
 pub(super) mod pack;
 pub(super) mod run;

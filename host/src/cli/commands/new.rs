@@ -4,7 +4,7 @@ use crate::cli::args::NewArgs;
 use crate::cli::output::{CommandError, ExitStatus, OutputFormat, Printer};
 use crate::config::env::{self, Environment as _, ProcessEnvironment};
 use anyhow::{Context as _, anyhow};
-use mortise_manage::template;
+use mortise_manage::template::{self, Language, Outline};
 use mortise_model::PluginId;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -20,17 +20,11 @@ pub(in crate::cli) fn run(args: &NewArgs, printer: &mut Printer) -> Result<ExitS
         return Err(CommandError::failed(error).hint("choose another folder with `--dir DIR`"));
     }
     let description = args.description.clone().unwrap_or_else(|| format!("Capability plugin for {id}"));
-    let type_name = template::type_name(&id);
-    let sdk = match &args.sdk {
-        Some(sdk) => Some(sdk.clone()),
-        None => ProcessEnvironment.read(env::MORTISE_SDK.name)?.map(PathBuf::from),
-    };
-    let files = match sdk {
-        Some(sdk) => {
-            let sdk = sdk.canonicalize().with_context(|| format!("failed to open the SDK `{}`", sdk.display()))?;
-            template::render_against(&sdk, &id, &type_name, &description)?
-        }
-        None => template::render(&id, &type_name, &description)?,
+    let class_name = template::class_name(&id);
+    let outline = Outline { id: &id, class_name: &class_name, description: &description };
+    let files = match sdk(args)? {
+        Some(sdk) => template::render_against(&sdk, outline)?,
+        None => template::render(args.language, outline)?,
     };
     for file in &files {
         let path = folder.join(file.path);
@@ -49,10 +43,30 @@ pub(in crate::cli) fn run(args: &NewArgs, printer: &mut Printer) -> Result<ExitS
             for file in &files {
                 printer.line(&format!("  {}", file.path));
             }
-            printer.note(&format!("next: edit `{shown}/src/lib.rs`, then `mortise deploy install {shown}`"));
+            let source = args.language.source();
+            printer.note(&format!("next: `mortise dev {shown}` installs it, and again whenever you save `{source}`"));
         }
     }
     Ok(ExitStatus::Success)
+}
+
+/// The SDK's folder where the plugin is to depend on one.
+fn sdk(args: &NewArgs) -> Result<Option<PathBuf>, CommandError> {
+    if args.language != Language::Rust {
+        return match &args.sdk {
+            Some(_) => Err(CommandError::usage("`--sdk` is for plugins in Rust").hint("add `--language rust`")),
+            None => Ok(None),
+        };
+    }
+    let sdk = match &args.sdk {
+        Some(sdk) => sdk.clone(),
+        None => match ProcessEnvironment.read(env::MORTISE_SDK.name)? {
+            Some(sdk) => PathBuf::from(sdk),
+            None => return Ok(None),
+        },
+    };
+    let sdk = sdk.canonicalize().with_context(|| format!("failed to open the SDK `{}`", sdk.display()))?;
+    Ok(Some(sdk))
 }
 
 /// Whether a plugin may be written there: nothing yet, or an empty folder.

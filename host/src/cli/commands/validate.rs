@@ -5,7 +5,7 @@ use crate::cli::output::{CommandError, ExitStatus, OutputFormat, Printer};
 use crate::cli::package;
 
 pub(in crate::cli) fn run(args: &ValidateArgs, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
-    let report = package::check(&args.path);
+    let report = package::check_alone(&args.path);
     match printer.format() {
         OutputFormat::Json => printer.document(&serde_json::to_value(&report)?),
         OutputFormat::Text => {

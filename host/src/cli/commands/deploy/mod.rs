@@ -1,7 +1,7 @@
 //! `mortise deploy …` (wire contract 10.11).
 
-mod install;
-mod report;
+pub(super) mod install;
+pub(super) mod report;
 mod upload;
 
 use crate::cli::args::{DeployArgs, DeployCommand, GrantArgs, PluginLogsArgs};
@@ -19,7 +19,7 @@ const INSTALL_DEPENDENCIES: &str = "install_dependencies";
 
 /// One request to a host, decided on before anything is contacted.
 #[derive(Debug)]
-struct Action {
+pub(super) struct Action {
     method: String,
     params: Map<String, Value>,
     /// What `--dry-run` tells beside action and host.
@@ -74,7 +74,7 @@ pub(in crate::cli) fn run(args: &DeployArgs, printer: &mut Printer) -> Result<Ex
         DeployCommand::Status => Action::plain("get_status"),
         DeployCommand::Invoke(invoke) => Action::invoke(&invoke.function, &invoke.params)?,
     };
-    if args.connection.dry_run {
+    if args.dry_run {
         return Ok(report::dry_run(&config, action, printer));
     }
     let view = action.view;
@@ -152,7 +152,7 @@ impl Action {
 }
 
 /// Sends a request as it is, or in parts where it would not fit into one message.
-async fn send(
+pub(super) async fn send(
     client: &mut HostClient,
     config: &ClientConfig,
     action: Action,

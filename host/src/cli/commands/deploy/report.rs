@@ -56,11 +56,7 @@ fn lines(word: &str, result: &Value, printer: &mut Printer) {
 
 /// The lines of a log as they would stand in one. A plugin's text does nothing to the terminal, and is one line.
 fn log(result: &Value, printer: &mut Printer) {
-    for line in result.get("lines").and_then(Value::as_array).into_iter().flatten() {
-        let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
-        let (ts, level) = (text("ts"), text("level").to_uppercase());
-        printer.line(&format!("{ts} {level:>5} {}: {}", visible(text("source")), visible(text("text"))));
-    }
+    log_lines(result, printer);
     let number = |key: &str| result.get(key).and_then(Value::as_u64).unwrap_or_default();
     if number("dropped") > 0 {
         printer.note(&format!("{} lines were dropped so far: `limits.log_lines_per_second`", number("dropped")));
@@ -68,14 +64,23 @@ fn log(result: &Value, printer: &mut Printer) {
     printer.note(&format!("`--since {}` goes on from here", number("next")));
 }
 
+/// The lines alone.
+pub(in crate::cli::commands) fn log_lines(result: &Value, printer: &mut Printer) {
+    for line in result.get("lines").and_then(Value::as_array).into_iter().flatten() {
+        let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (ts, level) = (text("ts"), text("level").to_uppercase());
+        printer.line(&format!("{ts} {level:>5} {}: {}", visible(text("source")), visible(text("text"))));
+    }
+}
+
 /// `text` with its control characters spelled out.
-fn visible(text: &str) -> String {
+pub(in crate::cli::commands) fn visible(text: &str) -> String {
     let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
     text.chars().map(shown).collect()
 }
 
 /// What a host says when it refuses: message, code, cure.
-fn refusal(status: ExitStatus, result: &Value) -> CommandError {
+pub(in crate::cli::commands) fn refusal(status: ExitStatus, result: &Value) -> CommandError {
     let text = |key: &str| result.get(key).and_then(Value::as_str).map(str::to_owned);
     let message = text("message").unwrap_or_else(|| "the host refused without saying why".to_owned());
     let message = match text("detail") {

@@ -113,7 +113,7 @@ pub(super) async fn send(
                 host.pause().await;
                 continue;
             }
-            Err(CallFailure::Final(error)) => return Err(error),
+            Err(CallFailure::Final(error) | CallFailure::Answered(error)) => return Err(error),
         };
         let next = reply.get("next_offset").and_then(Value::as_u64).and_then(|next| usize::try_from(next).ok());
         let is_refused = reply.get("status").and_then(Value::as_str) == Some("error");
