@@ -16,9 +16,12 @@ pub struct Limits {
     pub stack: ByteSize,
     /// Elements over all tables of one instance.
     pub tables: u32,
+    /// How many instances there may be. What follows is for all of them together.
+    pub instances: Instances,
     /// Calls waiting in the host for the plugin.
     pub queue: usize,
-    /// Calls under way in the instance at once; none means no limit.
+    /// Calls under way at once; none means no limit. With an instance for each call it is how many of those there may be,
+    /// and there is always one.
     pub concurrency: Option<usize>,
     /// From a call's arrival to its answer.
     pub call_timeout: Duration,
@@ -54,6 +57,36 @@ pub struct Limits {
     pub state: ByteSize,
 }
 
+/// How many instances serve a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instances {
+    /// So many at most. A single one keeps its memory from call to call; of several each call finds another.
+    UpTo(usize),
+    /// A fresh one for each call, which ends with it; as many at once as [`Limits::concurrency`] says.
+    PerCall,
+}
+
+impl Instances {
+    /// What a manifest writes for a fresh instance for each call.
+    const PER_CALL: &str = "per-call";
+
+    /// As manifests write it.
+    fn to_json(self) -> Value {
+        match self {
+            Self::UpTo(count) => count.into(),
+            Self::PerCall => Self::PER_CALL.into(),
+        }
+    }
+
+    /// How many at once this lets others ask for.
+    fn ceiling(self) -> usize {
+        match self {
+            Self::UpTo(count) => count,
+            Self::PerCall => 1,
+        }
+    }
+}
+
 /// A limit that a manifest may not ask for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
@@ -71,11 +104,13 @@ pub enum LimitError {
         /// Its name.
         name: String,
     },
-    /// More than one instance, or one per call, which this version does not run.
-    #[error("`limits.instances` must be 1 in this version, got {got}")]
+    /// Neither a number of instances nor one for each call.
+    #[error("`limits.instances` must be a whole number or \"per-call\", got {got}")]
     Instances {
         /// As written, as JSON.
         got: String,
+        /// Whether one for each call was probably meant.
+        per_call: bool,
     },
     /// Not the JSON type that the limit has.
     #[error("`limits.{name}` must be {expected}, got {got}")]
@@ -149,6 +184,7 @@ impl Default for Limits {
             memory: ByteSize::mib(64),
             stack: ByteSize::mib(1),
             tables: 20_000,
+            instances: Instances::UpTo(1),
             queue: 1000,
             concurrency: None,
             call_timeout: Duration::from_secs(60),
@@ -185,17 +221,39 @@ impl Limits {
         }
     }
 
+    /// How high the limits of plugins of one kind may be where no policy says otherwise: their defaults, and four instances,
+    /// which with 64 MiB each have as much memory as one Python plugin.
+    #[must_use]
+    pub fn ceilings(kind: RuntimeKind) -> Self {
+        Self { instances: Instances::UpTo(4), ..Self::for_runtime(kind) }
+    }
+
+    /// How high the limits of plugins of one kind may be where a policy names these.
+    ///
+    /// # Errors
+    /// As [`Limits::given`], measured by [`Limits::MOST`]; and for instances that are no number: how many there may be at
+    /// once is one, also of those for each call.
+    pub fn ceilings_named(kind: RuntimeKind, named: &Map<String, Value>) -> Result<Self, LimitError> {
+        if let Some(value) = named.get("instances").filter(|value| !value.is_number()) {
+            let got = json_type(value);
+            return Err(LimitError::WrongType { name: "instances", expected: "a whole number", got });
+        }
+        Self::MOST.given(&Self::ceilings(kind), named)
+    }
+
     /// The most that a policy may let plugins have. Results and events cross from a guest in one piece.
     pub const MOST: Self = Self {
         memory: ByteSize::mib(4096),
         stack: ByteSize::mib(32),
         tables: 10_000_000,
+        instances: Instances::UpTo(64),
         queue: 100_000,
         concurrency: None,
         call_timeout: Duration::from_secs(3600),
         routine_timeout: Duration::from_secs(3600),
         turn: Duration::from_secs(60),
-        cpu_per_minute: Duration::from_secs(60),
+        // Sixty processors: as many as the most instances can use.
+        cpu_per_minute: Duration::from_secs(3600),
         start_timeout: Duration::from_secs(600),
         stop_timeout: Duration::from_secs(60),
         drain_timeout: None,
@@ -254,8 +312,7 @@ impl Limits {
                         count("http_requests_per_second", self.http_requests_per_second, value)?;
                 }
                 "state" => limits.state = size("state", self.state, value)?,
-                "instances" if value.as_u64() == Some(1) => {}
-                "instances" => return Err(LimitError::Instances { got: value.to_string() }),
+                "instances" => limits.instances = instances(self.instances.ceiling(), value)?,
                 name if UNSUPPORTED.contains(&name) => {
                     return Err(LimitError::Unsupported { name: name.to_owned() });
                 }
@@ -265,7 +322,23 @@ impl Limits {
                 }
             }
         }
+        if limits.instances == Instances::PerCall {
+            let (most, named) = (self.instances.ceiling(), asked.contains_key("concurrency"));
+            limits.concurrency = Some(match limits.concurrency {
+                Some(asked) if named => within("concurrency", most, asked)?,
+                ceiling => ceiling.map_or(most, |ceiling| ceiling.min(most)),
+            });
+        }
         Ok(limits)
+    }
+
+    /// How many instances there may be at once.
+    #[must_use]
+    pub fn instances_at_once(&self) -> usize {
+        match self.instances {
+            Instances::UpTo(count) => count,
+            Instances::PerCall => self.concurrency.unwrap_or(1),
+        }
     }
 
     /// Each of these, or that of `ceiling` where it is lower.
@@ -274,6 +347,10 @@ impl Limits {
             memory: self.memory.min(ceiling.memory),
             stack: self.stack.min(ceiling.stack),
             tables: self.tables.min(ceiling.tables),
+            instances: match self.instances {
+                Instances::UpTo(count) => Instances::UpTo(count.min(ceiling.instances.ceiling())),
+                Instances::PerCall => Instances::PerCall,
+            },
             queue: self.queue.min(ceiling.queue),
             concurrency: self.concurrency.into_iter().chain(ceiling.concurrency).min(),
             call_timeout: self.call_timeout.min(ceiling.call_timeout),
@@ -305,7 +382,7 @@ impl Limits {
             "memory": self.memory.to_string(),
             "stack": self.stack.to_string(),
             "tables": self.tables,
-            "instances": 1,
+            "instances": self.instances.to_json(),
             "concurrency": self.concurrency,
             "queue": self.queue,
             "call_timeout": span(self.call_timeout),
@@ -334,8 +411,8 @@ impl LimitError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unknown { .. } => "limit_unknown",
-            Self::Unsupported { .. } | Self::Instances { .. } => "limit_unsupported",
-            Self::WrongType { .. } | Self::Value { .. } | Self::Zero { .. } => "limit_invalid",
+            Self::Unsupported { .. } => "limit_unsupported",
+            Self::WrongType { .. } | Self::Instances { .. } | Self::Value { .. } | Self::Zero { .. } => "limit_invalid",
             Self::Raised { .. } => "limit_raised",
         }
     }
@@ -349,8 +426,9 @@ impl LimitError {
             Self::Unsupported { name } => {
                 format!("remove `limits.{name}`: this version of Mortise does not keep it yet")
             }
-            Self::Instances { .. } => {
-                "remove `limits.instances`: every plugin has one instance in this version of Mortise".to_owned()
+            Self::Instances { per_call: true, .. } => "did you mean \"per-call\"?".to_owned(),
+            Self::Instances { per_call: false, .. } => {
+                "write how many instances share the calls, or \"per-call\" for a fresh one for each".to_owned()
             }
             Self::WrongType { expected, .. } => format!("write {expected}"),
             Self::Value { .. } => "write a whole number and its unit, like \"64MiB\" or \"500ms\"".to_owned(),
@@ -404,6 +482,17 @@ where
     }
 }
 
+fn instances(ceiling: usize, value: &Value) -> Result<Instances, LimitError> {
+    match value {
+        Value::String(text) if text == Instances::PER_CALL => Ok(Instances::PerCall),
+        value if value.is_u64() => count("instances", ceiling, value).map(Instances::UpTo),
+        value => {
+            let per_call = value.as_str().is_some_and(|text| suggestion(text, [Instances::PER_CALL]).is_some());
+            Err(LimitError::Instances { got: value.to_string(), per_call })
+        }
+    }
+}
+
 fn text<'a>(name: &'static str, value: &'a Value, expected: &'static str) -> Result<&'a str, LimitError> {
     value.as_str().ok_or(LimitError::WrongType { name, expected, got: json_type(value) })
 }
@@ -434,6 +523,7 @@ mod tests {
             memory: ByteSize::mib(32),
             stack: ByteSize::kib(512),
             tables: 10,
+            instances: Instances::UpTo(1),
             queue: 7,
             concurrency: Some(1),
             call_timeout: Duration::from_secs(30),
@@ -495,15 +585,69 @@ mod tests {
         }
     }
 
-    /// Limit: `instances`.
     #[test]
     fn what_this_version_does_not_keep_is_refused_by_name() {
         for name in UNSUPPORTED {
             assert_eq!(lowered(json!({name: 1})), Err(LimitError::Unsupported { name: name.to_owned() }));
         }
-        for got in [json!(2), json!("per-call"), json!(0), json!(1.0)] {
-            assert_eq!(lowered(json!({"instances": got})), Err(LimitError::Instances { got: got.to_string() }));
+    }
+
+    fn within_ceilings(asked: Value) -> Result<Limits, LimitError> {
+        let ceilings = Limits::ceilings(RuntimeKind::Wasm);
+        ceilings.given(&Limits::default(), asked.as_object().unwrap())
+    }
+
+    #[test]
+    fn instances_are_a_number_or_one_for_each_call_and_shown_as_they_were_written() {
+        let pool = within_ceilings(json!({"instances": 4})).unwrap();
+        assert_eq!((pool.instances, pool.concurrency, pool.instances_at_once()), (Instances::UpTo(4), None, 4));
+        assert_eq!(pool.to_json()["instances"], 4);
+        let each = within_ceilings(json!({"instances": "per-call"})).unwrap();
+        assert_eq!((each.instances, each.concurrency, each.instances_at_once()), (Instances::PerCall, Some(4), 4));
+        assert_eq!(each.to_json()["instances"], "per-call");
+        let few = within_ceilings(json!({"instances": "per-call", "concurrency": 2})).unwrap();
+        assert_eq!(few.instances_at_once(), 2);
+        assert_eq!(within_ceilings(json!({})).unwrap(), Limits::default(), "one, where nobody asks for more");
+        for (asked, name, got) in [
+            (json!({"instances": 5}), "instances", "5"),
+            (json!({"instances": "per-call", "concurrency": 5}), "concurrency", "5"),
+        ] {
+            let error = LimitError::Raised { name, ceiling: "4".to_owned(), asked: got.to_owned() };
+            assert_eq!(within_ceilings(asked), Err(error));
         }
+        assert_eq!(within_ceilings(json!({"instances": 0})), Err(LimitError::Zero { name: "instances" }));
+        for (got, per_call) in [
+            (json!("per_call"), true),
+            (json!("percall"), true),
+            (json!("Per Call"), true),
+            (json!("per-cal"), true),
+            (json!("4"), false),
+            (json!(1.0), false),
+            (json!(-1), false),
+            (json!(null), false),
+        ] {
+            let error = within_ceilings(json!({"instances": got})).unwrap_err();
+            assert_eq!(error, LimitError::Instances { got: got.to_string(), per_call });
+            assert_eq!(error.hint().starts_with("did you mean"), per_call);
+        }
+    }
+
+    #[test]
+    fn a_policy_says_how_many_instances_there_may_be_in_either_form() {
+        let named = |value: Value| Limits::ceilings_named(RuntimeKind::Wasm, value.as_object().unwrap());
+        for (ceilings, most) in [(json!({}), 4), (json!({"instances": 8}), 8), (json!({"instances": 1}), 1)] {
+            let ceilings = named(ceilings).unwrap();
+            let of = |asked: Value| ceilings.given(&Limits::default(), asked.as_object().unwrap());
+            assert_eq!(of(json!({"instances": most})).unwrap().instances, Instances::UpTo(most));
+            assert!(matches!(of(json!({"instances": most + 1})), Err(LimitError::Raised { name: "instances", .. })));
+            assert_eq!(of(json!({"instances": "per-call"})).unwrap().instances_at_once(), most);
+            assert_eq!(of(json!({})).unwrap().instances, Instances::UpTo(1));
+        }
+        let ceilings = named(json!({"concurrency": 3})).unwrap();
+        let each = ceilings.given(&Limits::default(), json!({"instances": "per-call"}).as_object().unwrap()).unwrap();
+        assert_eq!(each.concurrency, Some(3), "what is not asked for is as high as it may be");
+        assert!(matches!(named(json!({"instances": 65})), Err(LimitError::Raised { .. })));
+        assert!(matches!(named(json!({"instances": "per-call"})), Err(LimitError::WrongType { .. })));
     }
 
     #[test]
