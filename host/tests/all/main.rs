@@ -37,6 +37,7 @@ mod envelope;
 mod events;
 mod exclusive;
 mod hostile;
+mod instances;
 mod invoking;
 mod lifecycle;
 mod losses;

@@ -173,7 +173,9 @@ impl Queue {
     /// How many instances there are, and how many calls are under way in them.
     pub(crate) fn at_work(&self) -> (usize, usize) {
         let state = self.state();
-        let running = state.members.values().map(|seat| seat.shared.ledger().standing().running).sum();
+        // What one that begins has under way are its hooks.
+        let serving = state.members.values().filter(|seat| seat.asks);
+        let running = serving.map(|seat| seat.shared.ledger().standing().running).sum();
         (state.members.len(), running)
     }
 
@@ -252,6 +254,7 @@ impl Member {
         let job = state.waiting.remove(at)?;
         let seat = state.members.get_mut(&self.id)?;
         (seat.running, seat.idle_since) = (running + 1, None);
+        seat.leaves = self.queue.per_call;
         self.queue.backlog.release(&job);
         Some(job)
     }
@@ -262,11 +265,13 @@ impl Member {
         let Some(seat) = state.members.get_mut(&self.id) else { return true };
         (seat.running, seat.called, seat.asks) = (running, false, true);
         seat.idle_since = if running == 0 { seat.idle_since.or(Some(now)) } else { None };
-        if self.queue.next_for(&state, self.id).is_some() {
-            return false;
-        }
-        if let Some(seat) = state.members.get_mut(&self.id) {
-            seat.rests = Some(waker.clone());
+        if !seat.leaves {
+            if self.queue.next_for(&state, self.id).is_some() {
+                return false;
+            }
+            if let Some(seat) = state.members.get_mut(&self.id) {
+                seat.rests = Some(waker.clone());
+            }
         }
         // What has ended here may be what others had to wait for.
         self.queue.call_up(&mut state);
