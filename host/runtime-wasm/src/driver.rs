@@ -323,7 +323,7 @@ impl Driver {
 
     fn begin_turn(&mut self, guest: &mut Guest) -> TurnLimit {
         if let Some(member) = self.post.member() {
-            member.enters();
+            member.works();
         }
         let limit = self.turn_limit();
         self.desk.begin_turn(self.now);

@@ -49,16 +49,23 @@ struct Seat {
     shared: Arc<Shared>,
     /// Calls under way in it when it was last asked.
     running: usize,
-    /// Wakes it while it waits for something to do.
-    rests: Option<Waker>,
     /// Since when it has had no call under way.
     idle_since: Option<Instant>,
-    /// It was woken for a call and has not looked yet.
-    called: bool,
-    /// It has begun, and asked for a call.
-    asks: bool,
+    stance: Stance,
+}
+
+/// What an instance is about.
+enum Stance {
+    /// It has not asked for a call yet.
+    Begins,
+    /// It is between two turns, and looks for a call before it rests.
+    Looks,
+    /// It waits for something to do, and is woken by this.
+    Rests(Waker),
+    /// Its guest is entered, or was lost: it takes no call for a while.
+    Works,
     /// It takes no more calls.
-    leaves: bool,
+    Leaves,
 }
 
 impl Queue {
@@ -97,8 +104,7 @@ impl Queue {
         let mut state = self.state();
         state.last += 1;
         let id = state.last;
-        let seat =
-            Seat { shared, running: 0, rests: None, called: false, idle_since: None, asks: false, leaves: false };
+        let seat = Seat { shared, running: 0, idle_since: None, stance: Stance::Begins };
         state.members.insert(id, seat);
         drop(state);
         Member { id, queue: Arc::clone(self) }
@@ -107,16 +113,17 @@ impl Queue {
     /// Whether a further instance would find a call to take.
     pub(crate) fn wants_another(&self) -> bool {
         let state = self.state();
-        let beginning = state.members.values().filter(|seat| !seat.asks).count();
-        let called = state.members.values().filter(|seat| seat.called).count();
+        let count = |is: fn(&Stance) -> bool| state.members.values().filter(|seat| is(&seat.stance)).count();
+        let beginning = count(|stance| matches!(stance, Stance::Begins));
+        let looking = count(|stance| matches!(stance, Stance::Looks));
+        let resting = count(|stance| matches!(stance, Stance::Rests(_)));
         let for_any = state.waiting.iter().filter(|job| self.per_call || job.kind == JobKind::Function).count();
         // With nobody there the next is the first.
         let takers = if state.members.is_empty() { state.waiting.len() } else { for_any };
         !state.closed
             && state.members.len() < self.members_max
-            && takers > beginning + called
+            && takers > beginning + looking + resting
             && state.running() + beginning < self.concurrency
-            && !state.members.values().any(|seat| seat.rests.is_some())
     }
 
     /// Takes out what is overdue, and says when to look again.
@@ -138,10 +145,13 @@ impl Queue {
     pub(crate) fn retire_idle(&self, now: Instant, idle: Duration) -> (Vec<MemberId>, Option<Instant>) {
         let mut state = self.state();
         let (mut retired, mut next) = (Vec::new(), None::<Instant>);
-        for (id, seat) in state.members.iter_mut().skip(1).filter(|(_, seat)| !seat.leaves) {
+        for (id, seat) in state.members.iter_mut().skip(1) {
+            if matches!(seat.stance, Stance::Leaves) {
+                continue;
+            }
             let until = seat.idle_since.unwrap_or(now) + idle;
-            if until <= now && seat.rests.take().is_some() {
-                seat.leaves = true;
+            if until <= now && matches!(seat.stance, Stance::Rests(_)) {
+                seat.stance = Stance::Leaves;
                 retired.push(*id);
             } else {
                 // One that is about its own business is looked at again.
@@ -174,35 +184,33 @@ impl Queue {
     pub(crate) fn at_work(&self) -> (usize, usize) {
         let state = self.state();
         // What one that begins has under way are its hooks.
-        let serving = state.members.values().filter(|seat| seat.asks);
+        let serving = state.members.values().filter(|seat| !matches!(seat.stance, Stance::Begins));
         let running = serving.map(|seat| seat.shared.ledger().standing().running).sum();
         (state.members.len(), running)
     }
 
-    /// Wakes one that rests and may take what waits. Where there is none, the keeper may begin one.
+    /// Wakes one that rests and may take what waits. Where all work, the keeper may begin one.
     fn call_up(&self, state: &mut State) {
         if state.waiting.is_empty() || state.running() >= self.concurrency {
             return;
         }
-        let resting = state.members.iter().filter(|(_, seat)| seat.rests.is_some());
+        let resting = state.members.iter().filter(|(_, seat)| matches!(seat.stance, Stance::Rests(_)));
         let able = resting.filter(|(id, _)| self.next_for(state, **id).is_some());
-        let Some(id) = able.min_by_key(|(_, seat)| seat.running).map(|(id, _)| *id) else {
-            if state.members.len() < self.members_max {
-                self.keeper.notify_one();
+        let called = able.min_by_key(|(_, seat)| seat.running).map(|(id, _)| *id);
+        if let Some(seat) = called.and_then(|id| state.members.get_mut(&id)) {
+            if let Stance::Rests(waker) = std::mem::replace(&mut seat.stance, Stance::Looks) {
+                waker.wake();
             }
-            return;
-        };
-        if let Some(seat) = state.members.get_mut(&id)
-            && let Some(waker) = seat.rests.take()
-        {
-            seat.called = true;
-            waker.wake();
+        } else if state.members.len() < self.members_max {
+            self.keeper.notify_one();
         }
     }
 
     /// Which of the waiting calls this instance may take now.
     fn next_for(&self, state: &State, id: MemberId) -> Option<usize> {
-        if state.members.get(&id).is_none_or(|seat| seat.leaves) || state.running() >= self.concurrency {
+        if state.members.get(&id).is_none_or(|seat| matches!(seat.stance, Stance::Leaves))
+            || state.running() >= self.concurrency
+        {
             return None;
         }
         let first = self.per_call || state.first() == Some(id);
@@ -222,7 +230,7 @@ impl State {
 
     /// Which instance the ticks enter.
     fn first(&self) -> Option<MemberId> {
-        self.members.iter().find(|(_, seat)| !seat.leaves).map(|(id, _)| *id)
+        self.members.iter().find(|(_, seat)| !matches!(seat.stance, Stance::Leaves)).map(|(id, _)| *id)
     }
 }
 
@@ -248,13 +256,14 @@ impl Member {
     /// A call to enter the guest with now, while so many are under way in it.
     pub(crate) fn take(&self, running: usize) -> Option<Job> {
         let mut state = self.queue.state();
-        let seat = state.members.get_mut(&self.id)?;
-        (seat.running, seat.called, seat.asks) = (running, false, true);
+        state.members.get_mut(&self.id)?.looks(running);
         let at = self.queue.next_for(&state, self.id)?;
         let job = state.waiting.remove(at)?;
         let seat = state.members.get_mut(&self.id)?;
         (seat.running, seat.idle_since) = (running + 1, None);
-        seat.leaves = self.queue.per_call;
+        if self.queue.per_call {
+            seat.stance = Stance::Leaves;
+        }
         self.queue.backlog.release(&job);
         Some(job)
     }
@@ -263,26 +272,28 @@ impl Member {
     pub(crate) fn rest(&self, running: usize, now: Instant, waker: &Waker) -> bool {
         let mut state = self.queue.state();
         let Some(seat) = state.members.get_mut(&self.id) else { return true };
-        (seat.running, seat.called, seat.asks) = (running, false, true);
+        seat.looks(running);
         seat.idle_since = if running == 0 { seat.idle_since.or(Some(now)) } else { None };
-        if !seat.leaves {
-            if self.queue.next_for(&state, self.id).is_some() {
-                return false;
-            }
-            if let Some(seat) = state.members.get_mut(&self.id) {
-                seat.rests = Some(waker.clone());
-            }
+        if self.queue.next_for(&state, self.id).is_some() {
+            return false;
+        }
+        if let Some(seat) = state.members.get_mut(&self.id)
+            && let Stance::Looks = seat.stance
+        {
+            seat.stance = Stance::Rests(waker.clone());
         }
         // What has ended here may be what others had to wait for.
         self.queue.call_up(&mut state);
         true
     }
 
-    /// The guest is about to be entered: it takes no call for a while.
-    pub(crate) fn enters(&self) {
+    /// The guest is about to be entered.
+    pub(crate) fn works(&self) {
         let mut state = self.queue.state();
-        if let Some(seat) = state.members.get_mut(&self.id) {
-            (seat.rests, seat.called) = (None, false);
+        if let Some(seat) = state.members.get_mut(&self.id)
+            && let Stance::Looks | Stance::Rests(_) = seat.stance
+        {
+            seat.stance = Stance::Works;
         }
         self.queue.call_up(&mut state);
     }
@@ -290,7 +301,17 @@ impl Member {
     /// It takes no more calls.
     pub(crate) fn leaves(&self) {
         if let Some(seat) = self.queue.state().members.get_mut(&self.id) {
-            (seat.asks, seat.leaves) = (true, true);
+            seat.stance = Stance::Leaves;
+        }
+    }
+}
+
+impl Seat {
+    /// It looks for a call, unless it leaves.
+    fn looks(&mut self, running: usize) {
+        self.running = running;
+        if !matches!(self.stance, Stance::Leaves) {
+            self.stance = Stance::Looks;
         }
     }
 }

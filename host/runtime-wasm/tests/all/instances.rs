@@ -86,11 +86,16 @@ async fn calls_that_wait_overlap_in_one_instance_of_several() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instances_share_no_memory() {
     let plugin = pool(json!(2)).await;
-    assert_eq!(plugin.ok("counters", json!({})).await["calls"], json!(1));
-    let first_is_busy = plugin.begin("busy_ms", json!({"ms": 2000}));
-    plugin.running(1).await;
-    assert_eq!(plugin.ok("counters", json!({})).await["calls"], json!(1), "another instance has counted none");
-    first_is_busy.ok().await;
+    plugin.ok("counters", json!({})).await;
+    // One computes and the other counts: either has to be found that has counted nothing.
+    let mut counted = Vec::new();
+    while !counted.contains(&1) {
+        assert!(counted.len() < 20, "{counted:?}");
+        let computing = plugin.begin("busy_ms", json!({"ms": 300}));
+        plugin.running(1).await;
+        counted.push(plugin.ok("counters", json!({})).await["calls"].as_u64().unwrap());
+        computing.ok().await;
+    }
     let before = plugin.instance.health();
     let busy = plugin.begin("busy_ms", json!({"ms": 2000}));
     plugin.running(1).await;
