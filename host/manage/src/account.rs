@@ -65,6 +65,7 @@ impl Manager {
             insert(&mut value, "generation", running.generation());
             insert(&mut value, "queue", json!({"waiting": health.queued, "running": health.running}));
             insert(&mut value, "stray_outcomes", health.stray_outcomes);
+            insert(&mut value, "instances", health.instances);
             insert(&mut value, "memory", json!({"bytes": health.memory_bytes, "peak_bytes": health.memory_peak_bytes}));
             let cpu_ms = health.cpu.as_secs_f64() * 1e3;
             insert(&mut value, "cpu", json!({"used_ms": cpu_ms, "waits": health.cpu_waits}));

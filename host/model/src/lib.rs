@@ -27,7 +27,7 @@ pub use glob::glob;
 pub use http::{HttpRequest, HttpResponse};
 pub use id::{DeviceId, EventName, FunctionName, IdError, PluginId, Tenant};
 pub use json::{Json, JsonError, is_truthy};
-pub use limits::{LimitError, Limits};
+pub use limits::{Instances, LimitError, Limits};
 pub use line::{chain, cut, one_line};
 pub use manifest::{
     ConfigError, Folder, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning, RuntimeKind, Swap,

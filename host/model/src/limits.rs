@@ -1,5 +1,9 @@
 //! What a plugin may use: defaults, the manifest's wishes and the policy's ceilings (design section 5).
 
+mod instances;
+
+pub use instances::Instances;
+
 use crate::manifest::{RuntimeKind, json_type};
 use crate::suggestion::suggestion;
 use crate::{ByteSize, QuantityError, TimeSpan};
@@ -16,9 +20,12 @@ pub struct Limits {
     pub stack: ByteSize,
     /// Elements over all tables of one instance.
     pub tables: u32,
+    /// How many instances there may be. What follows is for all of them together.
+    pub instances: Instances,
     /// Calls waiting in the host for the plugin.
     pub queue: usize,
-    /// Calls under way in the instance at once; none means no limit.
+    /// Calls under way at once; none means no limit. With an instance for each call it is how many of those there may be,
+    /// and there is always one.
     pub concurrency: Option<usize>,
     /// From a call's arrival to its answer.
     pub call_timeout: Duration,
@@ -71,11 +78,13 @@ pub enum LimitError {
         /// Its name.
         name: String,
     },
-    /// More than one instance, or one per call, which this version does not run.
-    #[error("`limits.instances` must be 1 in this version, got {got}")]
+    /// Neither a number of instances nor one for each call.
+    #[error("`limits.instances` must be a whole number or \"per-call\", got {got}")]
     Instances {
         /// As written, as JSON.
         got: String,
+        /// Whether one for each call was probably meant.
+        per_call: bool,
     },
     /// Not the JSON type that the limit has.
     #[error("`limits.{name}` must be {expected}, got {got}")]
@@ -149,6 +158,7 @@ impl Default for Limits {
             memory: ByteSize::mib(64),
             stack: ByteSize::mib(1),
             tables: 20_000,
+            instances: Instances::UpTo(1),
             queue: 1000,
             concurrency: None,
             call_timeout: Duration::from_secs(60),
@@ -185,17 +195,39 @@ impl Limits {
         }
     }
 
+    /// How high the limits of plugins of one kind may be where no policy says otherwise: their defaults, and four instances,
+    /// which with 64 MiB each have as much memory as one Python plugin.
+    #[must_use]
+    pub fn ceilings(kind: RuntimeKind) -> Self {
+        Self { instances: Instances::UpTo(4), ..Self::for_runtime(kind) }
+    }
+
+    /// How high the limits of plugins of one kind may be where a policy names these.
+    ///
+    /// # Errors
+    /// As [`Limits::given`], measured by [`Limits::MOST`]; and for instances that are no number: how many there may be at
+    /// once is one, also of those for each call.
+    pub fn ceilings_named(kind: RuntimeKind, named: &Map<String, Value>) -> Result<Self, LimitError> {
+        if let Some(value) = named.get("instances").filter(|value| !value.is_number()) {
+            let got = json_type(value);
+            return Err(LimitError::WrongType { name: "instances", expected: "a whole number", got });
+        }
+        Self::MOST.given(&Self::ceilings(kind), named)
+    }
+
     /// The most that a policy may let plugins have. Results and events cross from a guest in one piece.
     pub const MOST: Self = Self {
         memory: ByteSize::mib(4096),
         stack: ByteSize::mib(32),
         tables: 10_000_000,
+        instances: Instances::UpTo(64),
         queue: 100_000,
         concurrency: None,
         call_timeout: Duration::from_secs(3600),
         routine_timeout: Duration::from_secs(3600),
         turn: Duration::from_secs(60),
-        cpu_per_minute: Duration::from_secs(60),
+        // Sixty processors: as many as the most instances can use.
+        cpu_per_minute: Duration::from_secs(3600),
         start_timeout: Duration::from_secs(600),
         stop_timeout: Duration::from_secs(60),
         drain_timeout: None,
@@ -254,8 +286,7 @@ impl Limits {
                         count("http_requests_per_second", self.http_requests_per_second, value)?;
                 }
                 "state" => limits.state = size("state", self.state, value)?,
-                "instances" if value.as_u64() == Some(1) => {}
-                "instances" => return Err(LimitError::Instances { got: value.to_string() }),
+                "instances" => limits.instances = Instances::parse(self.instances.ceiling(), value)?,
                 name if UNSUPPORTED.contains(&name) => {
                     return Err(LimitError::Unsupported { name: name.to_owned() });
                 }
@@ -265,7 +296,23 @@ impl Limits {
                 }
             }
         }
+        if limits.instances == Instances::PerCall {
+            let (most, named) = (self.instances.ceiling(), asked.contains_key("concurrency"));
+            limits.concurrency = Some(match limits.concurrency {
+                Some(asked) if named => within("concurrency", most, asked)?,
+                ceiling => ceiling.map_or(most, |ceiling| ceiling.min(most)),
+            });
+        }
         Ok(limits)
+    }
+
+    /// How many instances there may be at once.
+    #[must_use]
+    pub fn instances_at_once(&self) -> usize {
+        match self.instances {
+            Instances::UpTo(count) => count,
+            Instances::PerCall => self.concurrency.unwrap_or(1),
+        }
     }
 
     /// Each of these, or that of `ceiling` where it is lower.
@@ -274,6 +321,10 @@ impl Limits {
             memory: self.memory.min(ceiling.memory),
             stack: self.stack.min(ceiling.stack),
             tables: self.tables.min(ceiling.tables),
+            instances: match self.instances {
+                Instances::UpTo(count) => Instances::UpTo(count.min(ceiling.instances.ceiling())),
+                Instances::PerCall => Instances::PerCall,
+            },
             queue: self.queue.min(ceiling.queue),
             concurrency: self.concurrency.into_iter().chain(ceiling.concurrency).min(),
             call_timeout: self.call_timeout.min(ceiling.call_timeout),
@@ -305,7 +356,7 @@ impl Limits {
             "memory": self.memory.to_string(),
             "stack": self.stack.to_string(),
             "tables": self.tables,
-            "instances": 1,
+            "instances": self.instances.to_json(),
             "concurrency": self.concurrency,
             "queue": self.queue,
             "call_timeout": span(self.call_timeout),
@@ -334,8 +385,8 @@ impl LimitError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unknown { .. } => "limit_unknown",
-            Self::Unsupported { .. } | Self::Instances { .. } => "limit_unsupported",
-            Self::WrongType { .. } | Self::Value { .. } | Self::Zero { .. } => "limit_invalid",
+            Self::Unsupported { .. } => "limit_unsupported",
+            Self::WrongType { .. } | Self::Instances { .. } | Self::Value { .. } | Self::Zero { .. } => "limit_invalid",
             Self::Raised { .. } => "limit_raised",
         }
     }
@@ -349,8 +400,9 @@ impl LimitError {
             Self::Unsupported { name } => {
                 format!("remove `limits.{name}`: this version of Mortise does not keep it yet")
             }
-            Self::Instances { .. } => {
-                "remove `limits.instances`: every plugin has one instance in this version of Mortise".to_owned()
+            Self::Instances { per_call: true, .. } => "did you mean \"per-call\"?".to_owned(),
+            Self::Instances { per_call: false, .. } => {
+                "write how many instances share the calls, or \"per-call\" for a fresh one for each".to_owned()
             }
             Self::WrongType { expected, .. } => format!("write {expected}"),
             Self::Value { .. } => "write a whole number and its unit, like \"64MiB\" or \"500ms\"".to_owned(),
@@ -409,117 +461,4 @@ fn text<'a>(name: &'static str, value: &'a Value, expected: &'static str) -> Res
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lowered(asked: Value) -> Result<Limits, LimitError> {
-        Limits::default().given(&Limits::default(), asked.as_object().unwrap())
-    }
-
-    #[test]
-    fn every_supported_limit_can_be_lowered() {
-        let asked = json!({
-            "memory": "32MiB", "stack": "512KiB", "tables": 10, "instances": 1, "concurrency": 1, "queue": 7,
-            "call_timeout": "30s", "routine_timeout": "1s", "turn": "100ms", "cpu_per_minute": "3s",
-            "start_timeout": "2s", "stop_timeout": "1s", "drain_timeout": "3s",
-            "result": "1KiB", "event": "2KiB", "log_line": "80B", "events_per_second": 5, "log_lines_per_second": 6,
-            "mesh_calls_per_second": 7, "http_requests": 2, "http_requests_per_second": 9, "state": "4KiB",
-        });
-        let mut named: Vec<&str> = asked.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut supported = SUPPORTED.to_vec();
-        named.sort_unstable();
-        supported.sort_unstable();
-        assert_eq!(named, supported);
-        let expected = Limits {
-            memory: ByteSize::mib(32),
-            stack: ByteSize::kib(512),
-            tables: 10,
-            queue: 7,
-            concurrency: Some(1),
-            call_timeout: Duration::from_secs(30),
-            routine_timeout: Duration::from_secs(1),
-            turn: Duration::from_millis(100),
-            cpu_per_minute: Duration::from_secs(3),
-            start_timeout: Duration::from_secs(2),
-            stop_timeout: Duration::from_secs(1),
-            drain_timeout: Some(Duration::from_secs(3)),
-            result: ByteSize::kib(1),
-            event: ByteSize::kib(2),
-            log_line: ByteSize(80),
-            events_per_second: 5,
-            log_lines_per_second: 6,
-            mesh_calls_per_second: 7,
-            http_requests: 2,
-            http_requests_per_second: 9,
-            state: ByteSize::kib(4),
-        };
-        assert_eq!(expected.to_json(), asked);
-        assert_eq!(lowered(asked), Ok(expected));
-    }
-
-    #[test]
-    fn the_default_itself_passes_and_more_is_refused() {
-        assert_eq!(lowered(json!({"memory": "64MiB", "queue": 1000, "turn": "5s"})), Ok(Limits::default()));
-        for (asked, name, ceiling, got) in [
-            (json!({"memory": "65MiB"}), "memory", "64MiB", "65MiB"),
-            (json!({"call_timeout": "61s"}), "call_timeout", "1m", "61s"),
-            (json!({"queue": 1001}), "queue", "1000", "1001"),
-            (json!({"tables": 1_u64 << 40}), "tables", "20000", "1099511627776"),
-        ] {
-            let error = LimitError::Raised { name, ceiling: ceiling.to_owned(), asked: got.to_owned() };
-            assert_eq!(lowered(asked), Err(error));
-        }
-        let python = Limits::for_runtime(RuntimeKind::Python);
-        let asked = json!({"memory": "256MiB", "stack": "32MiB"});
-        assert!(python.given(&python, asked.as_object().unwrap()).is_ok());
-    }
-
-    #[test]
-    fn a_ceiling_raises_what_may_be_asked_for_and_lowers_what_is_not() {
-        let defaults = Limits::default();
-        let of = |ceilings: Value, asked: Value| {
-            let ceilings = Limits::MOST.given(&defaults, ceilings.as_object().unwrap())?;
-            ceilings.given(&defaults, asked.as_object().unwrap())
-        };
-        let ceilings = json!({"memory": "256MiB", "queue": 10, "concurrency": 5});
-        let plain = of(ceilings.clone(), json!({})).unwrap();
-        assert_eq!((plain.memory, plain.queue, plain.concurrency), (ByteSize::mib(64), 10, Some(5)));
-        assert_eq!(of(ceilings.clone(), json!({"memory": "200MiB"})).unwrap().memory, ByteSize::mib(200));
-        for asked in [json!({"memory": "257MiB"}), json!({"queue": 11}), json!({"concurrency": 6})] {
-            assert!(matches!(of(ceilings.clone(), asked), Err(LimitError::Raised { .. })));
-        }
-        assert!(of(json!({"result": "9MiB"}), json!({})).is_err(), "more than a policy may raise it to");
-        assert_eq!(defaults.at_most(&Limits::MOST), defaults);
-        for kind in RuntimeKind::ALL {
-            assert_eq!(Limits::for_runtime(kind).at_most(&Limits::MOST), Limits::for_runtime(kind));
-        }
-    }
-
-    /// Limit: `instances`.
-    #[test]
-    fn what_this_version_does_not_keep_is_refused_by_name() {
-        for name in UNSUPPORTED {
-            assert_eq!(lowered(json!({name: 1})), Err(LimitError::Unsupported { name: name.to_owned() }));
-        }
-        for got in [json!(2), json!("per-call"), json!(0), json!(1.0)] {
-            assert_eq!(lowered(json!({"instances": got})), Err(LimitError::Instances { got: got.to_string() }));
-        }
-    }
-
-    #[test]
-    fn malformed_limits_name_themselves() {
-        let unknown = |name: &str, suggestion| LimitError::Unknown { name: name.to_owned(), suggestion };
-        assert_eq!(lowered(json!({"memmory": "1MiB"})), Err(unknown("memmory", Some("memory"))));
-        assert_eq!(lowered(json!({"colour": 1})), Err(unknown("colour", None)));
-        assert_eq!(lowered(json!({"turn": "0ms"})), Err(LimitError::Zero { name: "turn" }));
-        assert_eq!(lowered(json!({"concurrency": 0})), Err(LimitError::Zero { name: "concurrency" }));
-        for (asked, name) in
-            [(json!({"memory": 64}), "memory"), (json!({"queue": "9"}), "queue"), (json!({"queue": -1}), "queue")]
-        {
-            let error = lowered(asked).unwrap_err();
-            assert!(matches!(error, LimitError::WrongType { name: n, .. } if n == name), "{error}");
-        }
-        let error = lowered(json!({"memory": "64"})).unwrap_err();
-        assert!(matches!(error, LimitError::Value { name: "memory", source: QuantityError::NoUnit { .. } }), "{error}");
-    }
-}
+mod tests;

@@ -190,7 +190,7 @@ impl Manifest {
         let defaults = Limits::for_runtime(runtime);
         let limits_asked = member(&raw, "limits")?.cloned().unwrap_or_default();
         let limits = Limits::MOST.given(&defaults, &limits_asked)?;
-        if let Err(error) = defaults.given(&defaults, &limits_asked) {
+        if let Err(error) = Limits::ceilings(runtime).given(&defaults, &limits_asked) {
             warnings.push(ManifestWarning::LimitRaised(error));
         }
         let (permissions, folders) =

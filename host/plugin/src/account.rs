@@ -193,7 +193,9 @@ impl Account {
         }
     }
 
-    pub(crate) fn stats(&self) -> Stats {
+    /// What it has counted, without the size of the plugin's state.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
         Stats {
             calls: self.calls.ended.outcomes(),
             latency: self.calls.latency(),

@@ -23,7 +23,7 @@ pub struct InstanceLoss {
     pub reason: String,
     /// The functions whose calls it had.
     pub functions: BTreeSet<Arc<str>>,
-    /// Whether it, or the one before it, has answered any call or tick since the loss before.
+    /// Whether any instance has answered a call or tick since the loss before.
     pub answered: bool,
 }
 
@@ -37,8 +37,12 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Takes one more in. Returns why the generation has to be taken out of service, if that is so.
-    pub(crate) fn note(&mut self, loss: InstanceLoss, now: Instant) -> Option<String> {
+    /// Takes one more in, of so many instances that there may be at once. Returns why the generation has to be taken out of
+    /// service, if that is so.
+    ///
+    /// The pauses before the next instance follow one another however many wait for one. So each instance besides the first
+    /// may be lost once more, and those who make them trap need as long as with one.
+    pub(crate) fn note(&mut self, loss: InstanceLoss, instances: usize, now: Instant) -> Option<String> {
         let InstanceLoss { reason, functions, answered, .. } = loss;
         if answered {
             self.at.clear();
@@ -50,11 +54,12 @@ impl Series {
             true => self.suspects = functions,
             false => self.suspects.retain(|suspect| functions.contains(suspect)),
         }
-        if self.at.len() == LOSSES_OF_ONE_FUNCTION_MAX {
+        let further = instances.saturating_sub(1);
+        if self.at.len() == LOSSES_OF_ONE_FUNCTION_MAX + further {
             self.at.pop_front();
         }
         self.at.push_back(now);
-        let losses_max = if self.suspects.is_empty() { LOSSES_MAX } else { LOSSES_OF_ONE_FUNCTION_MAX };
+        let losses_max = further + if self.suspects.is_empty() { LOSSES_MAX } else { LOSSES_OF_ONE_FUNCTION_MAX };
         let (losses, began) = (self.at.len(), self.at.front()?);
         let took_s = now.saturating_duration_since(*began).as_secs_f64();
         (losses >= losses_max).then(|| {
@@ -85,7 +90,7 @@ mod tests {
         let (mut series, begin) = (Series::default(), Instant::now());
         (1..=100_u32).map(|n| n as usize).find(|n| {
             let now = begin + pause * u32::try_from(*n).unwrap();
-            series.note(next(*n), now).is_some()
+            series.note(next(*n), 1, now).is_some()
         })
     }
 
@@ -96,7 +101,7 @@ mod tests {
         assert_eq!(too_many(SOON, |_| loss(&[], false)), Some(10));
         let mut series = Series::default();
         let now = Instant::now();
-        let reasons: Vec<Option<String>> = (0..10).map(|_| series.note(loss(&[], false), now)).collect();
+        let reasons: Vec<Option<String>> = (0..10).map(|_| series.note(loss(&[], false), 1, now)).collect();
         assert_eq!(reasons.iter().filter(|reason| reason.is_none()).count(), 9);
         let reason = reasons[9].as_deref().unwrap();
         assert_eq!(
@@ -129,10 +134,19 @@ mod tests {
     }
 
     #[test]
+    fn each_further_instance_may_be_lost_once_more() {
+        for (functions, most) in [(&[][..], 13), (&["f"], 23)] {
+            let (mut series, now) = (Series::default(), Instant::now());
+            assert!((1..most).all(|_| series.note(loss(functions, false), 4, now).is_none()));
+            assert!(series.note(loss(functions, false), 4, now).is_some());
+        }
+    }
+
+    #[test]
     fn a_loss_is_recent_for_ten_minutes_whatever_was_answered_since() {
         let (mut series, now) = (Series::default(), Instant::now());
         assert!(!series.is_recent(now));
-        assert_eq!(series.note(loss(&[], true), now), None);
+        assert_eq!(series.note(loss(&[], true), 1, now), None);
         assert!(series.is_recent(now + WINDOW) && !series.is_recent(now + WINDOW + SOON));
     }
 }

@@ -132,10 +132,10 @@ pub trait Runtime: Send + Sync + 'static {
     async fn describe(&self, package: &Package, services: Arc<Services>) -> Result<Description, PrepareError>;
 }
 
-/// What the host wants to know of a running instance. Cheap to ask for.
+/// What the host wants to know of a generation at work. Cheap to ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// How often the instance was lost to a trap or a turn over its limit, and replaced.
+    /// How often an instance was lost to a trap or a turn over its limit.
     pub traps: u64,
     /// Why the last one was lost, as one line.
     pub last_trap: Option<String>,
@@ -145,9 +145,11 @@ pub struct Health {
     pub running: usize,
     /// Outcomes for unknown or answered calls, dropped.
     pub stray_outcomes: u64,
-    /// What the instance's memories have now, in bytes.
+    /// How many instances there are now.
+    pub instances: usize,
+    /// What the memories of all instances have now, in bytes.
     pub memory_bytes: usize,
-    /// The most that an instance of this generation ever had, in bytes.
+    /// The most that they ever had together, in bytes.
     pub memory_peak_bytes: usize,
     /// How long the generation's code has run.
     pub cpu: Duration,
@@ -155,16 +157,16 @@ pub struct Health {
     pub cpu_waits: u64,
 }
 
-/// One prepared generation at work. Dropping the last handle ends it without a `stop` hook.
+/// One prepared generation at work, with one instance or several. Dropping the last handle ends it without a `stop` hook.
 #[async_trait]
 pub trait Instance: Send + Sync + 'static {
     /// What the plugin brings; it does not change.
     fn description(&self) -> &Description;
 
-    /// Queues a job. Never blocks; a full queue, or an instance that has ended, answers the job itself with an error.
+    /// Queues a job. Never blocks; a full queue, or a generation that has ended, answers the job itself with an error.
     fn submit(&self, job: Job);
 
-    /// Runs the `stop` hook for at most `stop_timeout`, answers every job that is left with an error, and ends.
+    /// Runs the `stop` hook, of each instance, for at most `stop_timeout`, answers every job that is left with an error, and ends.
     /// Further calls return at once.
     async fn shutdown(&self, stop_timeout: Duration);
 

@@ -215,7 +215,7 @@ impl Services {
     pub fn count_loss(&self, loss: InstanceLoss) {
         self.account.count_loss(loss.code);
         let mut losses = self.losses();
-        if let Some(reason) = losses.series.note(loss, Instant::now()) {
+        if let Some(reason) = losses.series.note(loss, self.limits.instances_at_once(), Instant::now()) {
             losses.too_many = Some(reason);
             // With each: nobody may have looked for one that did not serve yet.
             self.account.too_many_losses.notify_one();

@@ -256,7 +256,7 @@ fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
             return Err(PolicyError::FixedLimit { rule: number, id, name: "stack" });
         }
         for kind in RuntimeKind::ALL {
-            if let Err(source) = Limits::MOST.given(&Limits::for_runtime(kind), &limits) {
+            if let Err(source) = Limits::ceilings_named(kind, &limits) {
                 return Err(PolicyError::Limit { rule: number, id, source: Box::new(source) });
             }
         }

@@ -135,7 +135,7 @@ struct PluginRule {
     grant: Permissions,
     /// None: no bound.
     max: Option<Permissions>,
-    /// How high limits may be, as manifests write them; those that are not named as high as their default.
+    /// How high limits may be, as manifests write them; those that are not named as in [`Limits::ceilings`].
     limits: Map<String, Value>,
 }
 
@@ -237,10 +237,9 @@ impl Policy {
     /// How high the limits of a plugin of that kind may be.
     #[must_use]
     pub fn ceilings(&self, plugin: Subject<'_>, kind: RuntimeKind) -> Limits {
-        let defaults = Limits::for_runtime(kind);
-        let raised = self.rule_for(plugin).map(|rule| Limits::MOST.given(&defaults, &rule.limits));
+        let named = self.rule_for(plugin).map(|rule| Limits::ceilings_named(kind, &rule.limits));
         // Every rule was tried when it was read.
-        raised.and_then(Result::ok).unwrap_or(defaults)
+        named.and_then(Result::ok).unwrap_or_else(|| Limits::ceilings(kind))
     }
 
     /// Whether a caller on the mesh may call the host's `function`. `caller` is what it claims to be: nothing proves it.

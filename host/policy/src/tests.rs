@@ -95,7 +95,7 @@ fn a_rule_raises_and_lowers_what_plugins_may_use() {
     let ceilings = policy.ceilings(camera.subject(), RuntimeKind::Wasm);
     assert_eq!((ceilings.memory.to_string().as_str(), ceilings.http_requests), ("256MiB", 2));
     assert_eq!(ceilings.queue, Limits::default().queue);
-    assert_eq!(policy.ceilings(other.subject(), RuntimeKind::Wasm), Limits::default());
+    assert_eq!(policy.ceilings(other.subject(), RuntimeKind::Wasm), Limits::ceilings(RuntimeKind::Wasm));
     let python = Limits::for_runtime(RuntimeKind::Python);
     assert_eq!(policy.ceilings(camera.subject(), RuntimeKind::Python).stack, python.stack);
 }

@@ -1,5 +1,7 @@
 //! What one warm call costs the host: from `submit` to the answer at hand, without routing, envelope and mesh.
 //!
+//! The same of a plugin with several instances, and of one that begins, starts and stops one for each call.
+//!
 //! Then the whole way of a call but for the mesh, and the guest alone, for comparison ([`whole_path`]).
 //!
 //! Everything runs on one thread, so that the figures are work done and not threads woken. Prints lines of the form
@@ -40,6 +42,16 @@ fn main() {
         {
             for in_flight in [1, 64] {
                 println!("warm_call_{way}_{in_flight}_in_flight {} ns", measure(plugin, function, in_flight).await);
+            }
+        }
+        for (way, instances) in [("several_instances", json!(2)), ("instance_for_each_call", json!("per-call"))] {
+            for (guest, function) in [("raw", "fine"), ("behave", "echo")] {
+                let folder = Folder::of(guest, json!({"limits": {"instances": instances}}));
+                let plugin = folder.prepare(&runtime).await.unwrap();
+                for in_flight in [1, 64] {
+                    let nanos = measure(&plugin, function, in_flight).await;
+                    println!("{way}_{guest}_{in_flight}_in_flight {nanos} ns");
+                }
             }
         }
         drop((raw, behave));

@@ -1,4 +1,4 @@
-//! How much waits for an instance: jobs and their bytes, each with a limit.
+//! How much waits for a plugin: jobs and their bytes, each with a limit.
 
 use mortise_plugin::Job;
 use std::sync::atomic::{AtomicUsize, Ordering};

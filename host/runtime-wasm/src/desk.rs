@@ -4,7 +4,7 @@ use crate::backlog::Backlog;
 use crate::engine::Engine;
 use crate::ledger::{Creditor, Standing};
 use crate::loss::{Loss, TurnLimit};
-use crate::processor::Processor;
+use crate::processor::{Processor, Share};
 use crate::view::Shared;
 use mortise_model::{Failure, Limits};
 use mortise_plugin::{Job, JobKind};
@@ -42,6 +42,8 @@ pub(crate) enum Break {
     Stop,
     /// Nobody holds a handle any more.
     Abandoned,
+    /// The one call that the instance was for is overdue.
+    Overdue,
 }
 
 impl From<Loss> for Break {
@@ -65,9 +67,13 @@ pub(crate) struct Desk {
     abandoned: bool,
     /// Since when the guest's code runs; none while it is suspended, and between turns that were accounted for.
     running_since: Option<Instant>,
-    processor: Processor,
+    processor: Share,
     /// Turns that are still likely to take long, since one did not long ago.
     heavy_turns: u8,
+    /// The instance is for one call, and ends when that is overdue.
+    pub(crate) for_one_call: bool,
+    /// That one is overdue.
+    overdue: bool,
     alarm: Pin<Box<Sleep>>,
     alarm_at: Option<Instant>,
     engine: Arc<Engine>,
@@ -78,6 +84,7 @@ impl Desk {
     pub(crate) fn new(
         inbox: mpsc::UnboundedReceiver<Message>,
         backlog: Arc<Backlog>,
+        processor: Share,
         engine: Arc<Engine>,
         shared: Arc<Shared>,
     ) -> Self {
@@ -90,8 +97,10 @@ impl Desk {
             stop: None,
             abandoned: false,
             running_since: None,
-            processor: Processor::new(shared.limits.cpu_per_minute, Instant::now()),
+            processor,
             heavy_turns: 0,
+            for_one_call: false,
+            overdue: false,
             // Never polled before it is set.
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
             alarm_at: None,
@@ -115,7 +124,7 @@ impl Desk {
     pub(crate) fn settle_turn(&mut self, now: Instant) {
         if let Some(since) = self.running_since.take() {
             let used = now.saturating_duration_since(since);
-            self.processor.spend(used, now);
+            self.processor.with(|processor| processor.spend(used, now));
             if used >= LONG_TURN {
                 self.heavy_turns = HEAVY_TURNS;
             }
@@ -128,12 +137,13 @@ impl Desk {
     pub(crate) fn renew_processor(&mut self) {
         let now = Instant::now();
         self.settle_turn(now);
-        self.processor = Processor::new(self.shared.limits.cpu_per_minute, now);
+        let fresh = Processor::new(self.shared.limits.cpu_per_minute, now);
+        self.processor.with(|processor| *processor = fresh);
     }
 
     /// Until when the guest may not be entered, because it has used up `limits.cpu_per_minute`.
     pub(crate) fn exhausted_until(&mut self, now: Instant) -> Option<Instant> {
-        self.processor.exhausted_until(now)
+        self.processor.with(|processor| processor.exhausted_until(now))
     }
 
     /// Runs one turn within its limit. Meanwhile jobs are taken in and overdue calls answered.
@@ -166,6 +176,9 @@ impl Desk {
                     return Poll::Ready(Err(Break::Stop));
                 }
                 let due = self.expire(now).next_due;
+                if self.overdue {
+                    return Poll::Ready(Err(Break::Overdue));
+                }
                 // Nobody waits for a turn that takes long but its own caller.
                 self.shared.give_answers();
                 let until = limit.end.min(self.stop.map_or(limit.end, |stop| stop.end));
@@ -224,8 +237,14 @@ impl Desk {
         }
     }
 
-    fn told_to_stop(&mut self, span: Duration) {
+    /// The `stop` hook has to be over within this time.
+    pub(crate) fn told_to_stop(&mut self, span: Duration) {
         self.stop = Some(TurnLimit { name: "limits.stop_timeout", span, end: Instant::now() + span });
+    }
+
+    /// Whether the one call that the instance is for is overdue.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.overdue
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {
@@ -250,6 +269,7 @@ impl Desk {
         let mut standing = ledger.standing();
         if standing.next_due.is_some_and(|due| due <= now) {
             self.cancelled.extend(ledger.expire(now, |creditor| overdue(creditor, &self.shared.limits)));
+            self.overdue = self.for_one_call;
             standing = ledger.standing();
         }
         standing.next_due = standing.next_due.into_iter().chain(self.waiting_due).min();

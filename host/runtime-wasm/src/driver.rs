@@ -1,16 +1,17 @@
-//! The one task of a generation: it owns the instance, enters it for one event after the other, and replaces it when
-//! it is lost. How the guest is entered is [`Guest`]'s business; how instances come and go is in [`boot`].
+//! The task of one instance: it owns the instance, enters it for one event after the other, and replaces it when it is
+//! lost. How the guest is entered is [`Guest`]'s business; how instances come and go is in [`boot`].
 
 mod boot;
+mod life;
+mod post;
 
 pub(crate) use boot::Refusal;
+pub(crate) use post::Post;
 
-use self::boot::Hook;
-use crate::backoff::Backoff;
 use crate::bindings::mortise::plugin::types as wit;
 use crate::burst::Burst;
 use crate::code::Code;
-use crate::desk::{Break, Desk, deadline_exceeded};
+use crate::desk::{Break, Desk, Message, deadline_exceeded};
 use crate::engine::Engine;
 use crate::guest::{Guest, GuestCall};
 use crate::ledger::{Creditor, Left, OpenCall, Standing};
@@ -18,17 +19,17 @@ use crate::loss::TurnLimit;
 use crate::ops::OpOutcome;
 use crate::outcome;
 use crate::view::Shared;
-use mortise_model::{Description, Failure, TimeSpan};
+use mortise_model::{Failure, Limits, TimeSpan};
 use mortise_plugin::{Job, JobKind};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Calls that one instance may have under way where the plugin sets no `concurrency`.
+/// Calls that one plugin may have under way where the plugin sets no `concurrency`.
 const CONCURRENCY_MAX: usize = 10_000;
 
 /// Deliveries after which a waiting job is handed over even if more of them are at hand.
@@ -56,6 +57,8 @@ enum Event {
     Stop,
     /// The last handle is gone.
     Abandoned,
+    /// The one call that the instance was for is overdue.
+    Overdue,
 }
 
 /// What the guest is told of a call, apart from what the ledger keeps.
@@ -71,7 +74,8 @@ pub(crate) struct Driver {
     code: Arc<Code>,
     shared: Arc<Shared>,
     engine: Arc<Engine>,
-    backoff: Backoff,
+    /// Before that no fresh instance begins, after losses.
+    not_before: Option<Instant>,
     /// While hooks run, no job is handed over and this bounds every turn.
     hook_limit: Option<TurnLimit>,
     stopping: bool,
@@ -88,26 +92,28 @@ pub(crate) struct Driver {
     wake_at: Option<Instant>,
     /// Whether it has used up its share of the processor.
     waits: bool,
-    _permit: OwnedSemaphorePermit,
-    /// Dropped last: whoever waits for the end sees it after every answer was given and the place is free.
-    _ended: watch::Sender<()>,
+    /// Dropped last: whoever waits for the end sees it after every answer was given.
+    post: Post,
 }
 
 impl Driver {
+    /// A driver that is not yet begun, and the way to give it jobs and to tell it to stop.
     pub(crate) fn new(
-        desk: Desk,
         code: Arc<Code>,
         shared: Arc<Shared>,
         engine: Arc<Engine>,
-        ended: watch::Sender<()>,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
-        Self {
+        post: Post,
+    ) -> (Self, mpsc::UnboundedSender<Message>) {
+        #[expect(clippy::disallowed_methods, reason = "its limit is the backlog, which refuses what is beyond")]
+        let (inbox, receiver) = mpsc::unbounded_channel::<Message>();
+        let (backlog, processor) = (post.backlog(), post.processor(shared.limits.cpu_per_minute));
+        let desk = Desk::new(receiver, backlog, processor, Arc::clone(&engine), Arc::clone(&shared));
+        let driver = Self {
             desk,
             code,
+            not_before: shared.pause(),
             shared,
             engine,
-            backoff: Backoff::default(),
             hook_limit: None,
             stopping: false,
             now: Instant::now(),
@@ -118,56 +124,9 @@ impl Driver {
             stint_began: None,
             wake_at: None,
             waits: false,
-            _permit: permit,
-            _ended: ended,
-        }
-    }
-
-    /// Asks a first instance what it brings, and ends. No hook runs, and the guest is not entered again.
-    pub(crate) async fn describe(mut self, described: oneshot::Sender<Result<Description, Refusal>>) {
-        let description = self.boot(&[]).await.map(|(guest, description)| {
-            drop(guest);
-            description
-        });
-        // Nobody may be waiting any more; then nobody has to know.
-        let _ = described.send(description);
-        self.end().await;
-    }
-
-    /// Proves a first instance, says so, and serves until the end.
-    pub(crate) async fn drive(mut self, proven: oneshot::Sender<Result<Description, Refusal>>) {
-        let (guest, description) = match self.boot(&[Hook::Migrate, Hook::Start, Hook::SelfTest]).await {
-            Ok(booted) => booted,
-            Err(refusal) => {
-                // Nobody may be waiting any more; then nobody has to know.
-                let _ = proven.send(Err(refusal));
-                return self.end().await;
-            }
+            post,
         };
-        if proven.send(Ok(description.clone())).is_ok() {
-            // To start has a limit of its own.
-            self.desk.renew_processor();
-            self.live(guest, &description).await;
-        }
-        self.end().await;
-    }
-
-    /// Serves through one instance after the other. At the end none is left.
-    async fn live(&mut self, mut guest: Guest, description: &Description) {
-        loop {
-            match self.serve(&mut guest).await {
-                Break::Lost(loss) => {
-                    drop(guest);
-                    self.lose(&loss);
-                    match self.revive(description).await {
-                        Ok(fresh) => guest = fresh,
-                        Err(_) => return,
-                    }
-                }
-                Break::Stop => return self.stop(&mut guest).await,
-                Break::Abandoned => return,
-            }
-        }
+        (driver, inbox)
     }
 
     async fn serve(&mut self, guest: &mut Guest) -> Break {
@@ -208,6 +167,7 @@ impl Driver {
             }
             Event::Stop => return Err(Break::Stop),
             Event::Abandoned => return Err(Break::Abandoned),
+            Event::Overdue => return Err(Break::Overdue),
         }
         Ok(())
     }
@@ -229,6 +189,9 @@ impl Driver {
             }
             if self.desk.stop.is_some() && !self.stopping {
                 return Poll::Ready(Event::Stop);
+            }
+            if self.desk.is_overdue() {
+                return Poll::Ready(Event::Overdue);
             }
             if let Some(until) = self.exhausted_until() {
                 self.give_answers();
@@ -260,6 +223,12 @@ impl Driver {
                 return Poll::Ready(Event::Run);
             }
             self.give_answers();
+            if let Some(member) = self.post.member()
+                && self.hook_limit.is_none()
+                && !member.rest(standing.running, self.now, cx.waker())
+            {
+                continue;
+            }
             let due = [standing.next_due, guest.ops().next_due(), self.wake_at];
             self.stint_began = None;
             match due.into_iter().flatten().min() {
@@ -289,11 +258,14 @@ impl Driver {
 
     /// A job that may be handed over now.
     fn next_job(&mut self, standing: Standing) -> Option<Job> {
-        let limit = self.shared.limits.concurrency.unwrap_or(CONCURRENCY_MAX);
-        if self.hook_limit.is_some() || standing.running >= limit {
+        if self.hook_limit.is_some() {
             return None;
         }
-        let job = self.desk.next_job()?;
+        let job = match self.post.member() {
+            Some(member) => member.take(standing.running)?,
+            None if standing.running >= concurrency(&self.shared.limits) => return None,
+            None => self.desk.next_job()?,
+        };
         self.deliveries_since_job = 0;
         Some(job)
     }
@@ -350,6 +322,9 @@ impl Driver {
     }
 
     fn begin_turn(&mut self, guest: &mut Guest) -> TurnLimit {
+        if let Some(member) = self.post.member() {
+            member.works();
+        }
         let limit = self.turn_limit();
         self.desk.begin_turn(self.now);
         guest.begin_turn(limit);
@@ -361,11 +336,6 @@ impl Driver {
         let own = TurnLimit { name: "limits.turn", span, end: self.now + span };
         self.hook_limit.filter(|hook| hook.end < own.end).unwrap_or(own)
     }
-
-    async fn end(mut self) {
-        self.desk.close(never_begun).await;
-        // What the guest was given is answered as `self` goes.
-    }
 }
 
 impl Drop for Driver {
@@ -375,6 +345,11 @@ impl Drop for Driver {
         self.shared.ledger().fail_all(|_| Failure::new("stopped", "the plugin was stopped before it answered"));
         self.shared.give_answers();
     }
+}
+
+/// How many calls of one plugin may be under way.
+pub(crate) fn concurrency(limits: &Limits) -> usize {
+    limits.concurrency.unwrap_or(CONCURRENCY_MAX)
 }
 
 /// What a call is told that a plugin at its end never saw.

@@ -1,4 +1,4 @@
-//! The handle of a generation at work.
+//! The handle of a generation with one instance.
 
 use crate::backlog::{Backlog, Full, QUEUE_BYTES_MAX};
 use crate::desk::Message;
@@ -32,23 +32,9 @@ impl Instance for WasmInstance {
     }
 
     fn submit(&self, job: Job) {
-        let (size, bytes_max) = (job.params.as_str().len(), self.shared.entry_bytes_max());
-        if size > bytes_max {
-            let message =
-                format!("the parameters have {size} bytes, and `{}` can be given {bytes_max}", self.shared.plugin);
-            return job.ticket.answer(Err(Failure::new("params_too_large", message)));
-        }
-        if let Err(full) = self.backlog.admit(&job) {
-            let (plugin, queue_max) = (&self.shared.plugin, self.shared.limits.queue);
-            let message = match full {
-                Full::Jobs => format!("`{plugin}` has {queue_max} calls waiting, the limit of `limits.queue`"),
-                Full::Bytes => {
-                    format!("the calls that wait for `{plugin}` would have more than {QUEUE_BYTES_MAX} bytes")
-                }
-            };
-            return job.ticket.answer(Err(Failure::retryable("queue_full", message)));
-        }
-        if let Err(SendError(Message::Job(job))) = self.inbox.send(Message::Job(job)) {
+        if let Some(job) = admit(job, &self.shared, &self.backlog)
+            && let Err(SendError(Message::Job(job))) = self.inbox.send(Message::Job(job))
+        {
             self.backlog.release(&job);
             job.ticket.answer(Err(never_begun()));
         }
@@ -64,18 +50,31 @@ impl Instance for WasmInstance {
     }
 
     fn health(&self) -> Health {
-        let (traps, last_trap) = self.shared.losses();
-        let (ledger, usage) = (self.shared.ledger(), &self.shared.usage);
-        Health {
-            traps,
-            last_trap,
-            queued: self.backlog.jobs(),
-            running: ledger.standing().running,
-            stray_outcomes: ledger.stray(),
-            memory_bytes: usage.memory_bytes.load(Ordering::Relaxed),
-            memory_peak_bytes: usage.memory_peak_bytes.load(Ordering::Relaxed),
-            cpu: Duration::from_nanos(usage.cpu_nanos.load(Ordering::Relaxed)),
-            cpu_waits: usage.cpu_waits.load(Ordering::Relaxed),
-        }
+        let running = self.shared.ledger().standing().running;
+        // Closed when the driver has ended.
+        let instances = usize::from(!self.inbox.is_closed());
+        Health { instances, queued: self.backlog.jobs(), running, ..self.shared.health() }
     }
+}
+
+/// Counts a job in, or answers it: it is too large, or too much waits already.
+pub(crate) fn admit(job: Job, shared: &Shared, backlog: &Backlog) -> Option<Job> {
+    let (size, bytes_max) = (job.params.as_str().len(), shared.entry_bytes_max());
+    if size > bytes_max {
+        let message = format!("the parameters have {size} bytes, and `{}` can be given {bytes_max}", shared.plugin);
+        job.ticket.answer(Err(Failure::new("params_too_large", message)));
+        return None;
+    }
+    if let Err(full) = backlog.admit(&job) {
+        let (plugin, queue_max) = (&shared.plugin, shared.limits.queue);
+        let message = match full {
+            Full::Jobs => format!("`{plugin}` has {queue_max} calls waiting, the limit of `limits.queue`"),
+            Full::Bytes => {
+                format!("the calls that wait for `{plugin}` would have more than {QUEUE_BYTES_MAX} bytes")
+            }
+        };
+        job.ticket.answer(Err(Failure::retryable("queue_full", message)));
+        return None;
+    }
+    Some(job)
 }

@@ -6,6 +6,7 @@ use mortise_plugin::{JobKind, Ticket};
 use mortise_rpc::TraceContext;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::time::Instant;
 
 /// One call that the guest has been given.
@@ -80,7 +81,25 @@ pub(crate) struct Standing {
     pub(crate) next_due: Option<Instant>,
 }
 
-/// The calls of one plugin. Ids are never reused, not even by a fresh instance.
+/// What the ledgers of one generation count together.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    answered: AtomicBool,
+    stray: AtomicU64,
+}
+
+impl Tally {
+    /// Outcomes that nobody waited for.
+    pub(crate) fn stray(&self) -> u64 {
+        self.stray.load(Ordering::Relaxed)
+    }
+
+    fn count_stray(&self) {
+        self.stray.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The calls of one driver. Ids are never reused, not even by a fresh instance.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     last_id: u64,
@@ -94,11 +113,20 @@ pub(crate) struct Ledger {
     /// Due, in the order in which they came to be.
     answers: Vec<Answer>,
     hook: Option<Result<(), Failure>>,
-    answered: bool,
-    stray: u64,
+    tally: Arc<Tally>,
 }
 
 impl Ledger {
+    /// Of a driver that others of the same generation are beside.
+    pub(crate) fn counting(tally: Arc<Tally>) -> Self {
+        Self { tally, ..Self::default() }
+    }
+
+    /// What it counts together with others.
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
     /// Notes that a call is being handed to the guest.
     pub(crate) fn enter(&mut self, call: OpenCall) -> u64 {
         self.last_id += 1;
@@ -121,7 +149,7 @@ impl Ledger {
                 return Left::Open;
             }
             (Entering::Completed | Entering::Expired, Some(_)) => {
-                self.stray += 1;
+                self.tally.count_stray();
                 self.expired.remove(&id);
             }
             (Entering::Completed, None) => {}
@@ -143,14 +171,14 @@ impl Ledger {
                 self.deadlines.remove(&(call.deadline, id));
                 self.settle(call, outcome);
             }
-            None => self.stray += 1,
+            None => self.tally.count_stray(),
         }
     }
 
     fn settle(&mut self, call: OpenCall, outcome: Result<Json, Failure>) {
         match call.creditor {
             Creditor::Caller { ticket, .. } => {
-                self.answered = true;
+                self.tally.answered.store(true, Ordering::Relaxed);
                 self.answers.push(Answer(ticket, outcome));
             }
             Creditor::Hook { .. } => self.hook = Some(outcome.map(drop)),
@@ -258,14 +286,9 @@ impl Ledger {
         self.hook.take()
     }
 
-    /// Whether the guest has answered a caller since this was last asked.
+    /// Whether an instance of the generation has answered a caller since this was last asked.
     pub(crate) fn take_answered(&mut self) -> bool {
-        std::mem::take(&mut self.answered)
-    }
-
-    /// Outcomes that nobody waited for.
-    pub(crate) fn stray(&self) -> u64 {
-        self.stray
+        self.tally.answered.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -301,7 +324,7 @@ mod tests {
         assert_eq!(ledger.standing(), Standing { running: 0, answers: 1, next_due: None });
         ledger.take_answers().into_iter().for_each(Answer::give);
         assert!(receiver.try_recv().unwrap().is_ok());
-        assert_eq!((ledger.stray(), ledger.standing().answers), (2, 0));
+        assert_eq!((ledger.tally().stray(), ledger.standing().answers), (2, 0));
     }
 
     #[test]
@@ -328,7 +351,7 @@ mod tests {
         let id = ledger.enter(call);
         ledger.complete(id, null());
         assert!(matches!(ledger.leave(Some(null())), Left::Settled));
-        assert_eq!((ledger.stray(), ledger.take_answers().len()), (1, 1));
+        assert_eq!((ledger.tally().stray(), ledger.take_answers().len()), (1, 1));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! component of the same world interprets (`runner`).
 //!
 //! One way through the room: [`WasmRuntime`] has the component compiled or takes it from the cache (`code`), and
-//! starts one `driver` task per generation. The driver owns the queue, the turns, the deadlines and the ops; a `guest`
-//! is one instance and the ways into it; `host` is what the guest may ask of us.
+//! starts a `driver` task for each instance. The driver owns the queue, the turns, the deadlines and the ops; a `guest`
+//! is one instance and the ways into it; `host` is what the guest may ask of us. Several instances of one generation share
+//! the queue of their `pool`.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod backlog;
@@ -25,6 +26,7 @@ mod limits;
 mod loss;
 mod ops;
 mod outcome;
+mod pool;
 mod processor;
 mod runner;
 mod runtime;

@@ -69,7 +69,7 @@ impl Limiter {
 impl Drop for Limiter {
     /// The instance has gone, and its memories with it.
     fn drop(&mut self) {
-        self.usage.memory_bytes.store(0, Ordering::Relaxed);
+        self.usage.memory_bytes.fetch_sub(self.memory_bytes, Ordering::Relaxed);
     }
 }
 
@@ -82,14 +82,15 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         (self.memory_bytes, self.memory_last) = (total, growth);
-        self.usage.memory_bytes.store(total, Ordering::Relaxed);
-        self.usage.memory_peak_bytes.fetch_max(total, Ordering::Relaxed);
+        let of_all = self.usage.memory_bytes.fetch_add(growth, Ordering::Relaxed).saturating_add(growth);
+        self.usage.memory_peak_bytes.fetch_max(of_all, Ordering::Relaxed);
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.memory_bytes = self.memory_bytes.saturating_sub(std::mem::take(&mut self.memory_last));
-        self.usage.memory_bytes.store(self.memory_bytes, Ordering::Relaxed);
+        let growth = std::mem::take(&mut self.memory_last);
+        self.memory_bytes = self.memory_bytes.saturating_sub(growth);
+        self.usage.memory_bytes.fetch_sub(growth, Ordering::Relaxed);
         Ok(())
     }
 

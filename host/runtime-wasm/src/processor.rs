@@ -1,5 +1,6 @@
 //! `limits.cpu_per_minute`: how long one plugin's code may run, however many turns that takes.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -53,6 +54,23 @@ impl Processor {
 
     fn per_second(&self) -> f64 {
         self.full / MINUTE.as_secs_f64()
+    }
+}
+
+/// Whose it is: one instance's, or that of several, which draw on it together.
+#[derive(Debug)]
+pub(crate) enum Share {
+    Own(Processor),
+    /// The std mutex is held for a few additions.
+    Common(Arc<Mutex<Processor>>),
+}
+
+impl Share {
+    pub(crate) fn with<T>(&mut self, of: impl FnOnce(&mut Processor) -> T) -> T {
+        match self {
+            Self::Own(processor) => of(processor),
+            Self::Common(processor) => of(&mut processor.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
 }
 

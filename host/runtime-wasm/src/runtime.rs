@@ -2,23 +2,25 @@
 
 use crate::backlog::{Backlog, QUEUE_BYTES_MAX};
 use crate::cache::CodeCache;
-use crate::code::CodeStore;
+use crate::code::{Code, CodeStore};
 use crate::code_hashes::{CodeHashError, CodeHashes};
-use crate::desk::{Desk, Message};
-use crate::driver::{Driver, Refusal};
+use crate::driver::{Driver, Post, Refusal, concurrency};
 use crate::engine::{CompilePool, Engine, EngineConfig};
 use crate::instance::WasmInstance;
+use crate::pool::{Keeper, Pool, Queue, Supply};
+use crate::processor::Processor;
 use crate::runner::Runner;
 use crate::view::Shared;
 use async_trait::async_trait;
-use mortise_model::{Description, RuntimeKind};
+use mortise_model::{Description, Instances, RuntimeKind};
 use mortise_plugin::{Instance, Package, PrepareError, Runtime, Services};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 /// How the runtime is set up.
@@ -28,8 +30,10 @@ pub struct WasmConfig {
     pub cache: Option<CacheConfig>,
     /// Threads that compile, at least one. They run at low priority and are the only ones that do.
     pub compile_threads: usize,
-    /// Plugins at work at once, old generations that still drain included.
+    /// Instances at once, those of old generations that still drain included. What serves has one of them for sure.
     pub instances_max: usize,
+    /// How long an instance of several may have no call before it ends.
+    pub instance_idle: Duration,
     /// How often a turn lets others run, and how exactly its limit is kept.
     pub tick: Duration,
 }
@@ -44,10 +48,16 @@ pub struct CacheConfig {
 }
 
 impl Default for WasmConfig {
-    /// No cache, as many threads as there are processors, 1,000 instances, ticks of a millisecond.
+    /// No cache, as many threads as there are processors, 1,000 instances that may be idle for 30 s, ticks of a millisecond.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { cache: None, compile_threads: processors, instances_max: 1000, tick: Duration::from_millis(1) }
+        Self {
+            cache: None,
+            compile_threads: processors,
+            instances_max: 1000,
+            instance_idle: Duration::from_secs(30),
+            tick: Duration::from_millis(1),
+        }
     }
 }
 
@@ -110,14 +120,16 @@ impl WasmError {
 
 /// Runs components of the world `mortise:plugin/plugin@0.1.0`: those that plugins bring, or a runner's.
 ///
-/// Each generation has one instance and one task. Its `limits.stack` is that of the engine, 1 MiB for components and 32 MiB
-/// for runners: a plugin that asks for another is refused, because one engine has one stack size.
+/// Each instance has one task, and a generation one instance, unless its `limits.instances` say otherwise. Its `limits.stack` is
+/// that of the engine, 1 MiB for components and 32 MiB for runners: a plugin that asks for another is refused, because one
+/// engine has one stack size.
 pub struct WasmRuntime {
     /// None: the plugin's entry point is the code.
     runner: Option<Runner>,
     code: Arc<CodeStore>,
-    instances: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     instances_max: usize,
+    instance_idle: Duration,
     drivers: TaskTracker,
     engine: Arc<Engine>,
     cache: Option<Arc<CodeCache>>,
@@ -139,8 +151,9 @@ impl WasmRuntime {
         Ok(Arc::new(Self {
             runner: None,
             code: code_store(&engine, cache.as_ref(), &pool)?,
-            instances: Arc::new(Semaphore::new(instances_max)),
+            places: Arc::new(Semaphore::new(instances_max)),
             instances_max,
+            instance_idle: config.instance_idle,
             drivers: TaskTracker::new(),
             engine,
             cache,
@@ -159,8 +172,9 @@ impl WasmRuntime {
         Ok(Arc::new(Self {
             runner: Some(Runner::new(kind, runners_dir)),
             code: code_store(&engine, self.cache.as_ref(), &self.pool)?,
-            instances: Arc::clone(&self.instances),
+            places: Arc::clone(&self.places),
             instances_max: self.instances_max,
+            instance_idle: self.instance_idle,
             drivers: self.drivers.clone(),
             engine,
             cache: self.cache.clone(),
@@ -169,22 +183,20 @@ impl WasmRuntime {
         }))
     }
 
-    /// A first instance in the care of its own task, described, and proven where it is to serve.
-    async fn begin(
+    /// What a first instance needs: a place among the host's, its code, and what an instance works on.
+    async fn provide(
         &self,
         package: &Package,
         services: Arc<Services>,
-        purpose: Purpose,
-    ) -> Result<WasmInstance, PrepareError> {
-        let limits = services.limits();
-        let (asked, given) = (limits.stack, self.engine.stack());
+    ) -> Result<(OwnedSemaphorePermit, Arc<Code>, Arc<Shared>), PrepareError> {
+        let (asked, given) = (package.limits.stack, self.engine.stack());
         if asked != given {
             let kind = self.kind();
             return Err(PrepareError::Unsupported {
                 what: format!("`limits.stack` of {asked} (every plugin of type `{kind}` has {given})"),
             });
         }
-        let permit = Arc::clone(&self.instances).try_acquire_owned().map_err(|_| PrepareError::Limit {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PrepareError::Limit {
             limit: "instances_max",
             reason: format!("{} instances are at work", self.instances_max),
         })?;
@@ -192,28 +204,62 @@ impl WasmRuntime {
             None => (self.code.load(package).await?, None),
             Some(runner) => (runner.code(&self.code).await?, Some(package.root.clone())),
         };
+        Ok((place, code, Arc::new(Shared::new(services, source))))
+    }
 
-        let shared = Arc::new(Shared::new(services, source));
+    /// The one instance of a generation in the care of its own task, described, and proven where it is to serve.
+    async fn begin(
+        &self,
+        package: &Package,
+        services: Arc<Services>,
+        purpose: Purpose,
+    ) -> Result<WasmInstance, PrepareError> {
+        let (place, code, shared) = self.provide(package, services).await?;
         let backlog = Arc::new(Backlog::new(shared.limits.queue, QUEUE_BYTES_MAX));
-        #[expect(clippy::disallowed_methods, reason = "its limit is the backlog, which refuses what is beyond")]
-        let (inbox, receiver) = mpsc::unbounded_channel::<Message>();
         let (ended_sender, ended) = watch::channel(());
+        let post = Post::Alone { backlog: Arc::clone(&backlog), _place: place, _ended: ended_sender };
+        let (driver, inbox) = Driver::new(code, Arc::clone(&shared), Arc::clone(&self.engine), post);
+        let description = self.prove(driver, purpose, package).await?;
+        Ok(WasmInstance { description, inbox, backlog, stopping: AtomicBool::new(false), ended, shared })
+    }
+
+    /// The first of several instances, proven, and the keeper that begins and ends the others.
+    async fn begin_pool(&self, package: &Package, services: Arc<Services>) -> Result<Pool, PrepareError> {
+        let (place, code, shared) = self.provide(package, services).await?;
+        let limits = &shared.limits;
+        let backlog = Arc::new(Backlog::new(limits.queue, QUEUE_BYTES_MAX));
+        let per_call = limits.instances == Instances::PerCall;
+        let queue = Queue::new(backlog, limits.instances_at_once(), concurrency(limits), per_call);
+        let processor = Processor::new(limits.cpu_per_minute, Instant::now());
+        let supply = Supply {
+            code,
+            engine: Arc::clone(&self.engine),
+            shared: Arc::clone(&shared),
+            queue: Arc::clone(&queue),
+            processor: Arc::new(Mutex::new(processor)),
+            drivers: self.drivers.clone(),
+            places: Arc::clone(&self.places),
+            idle: self.instance_idle,
+        };
+        let (driver, id, inbox) = supply.driver(Arc::clone(&shared));
+        let description = Arc::new(self.prove(driver, Purpose::Serve, package).await?);
+        let (stop, stopped) = oneshot::channel();
+        let (ended_sender, ended) = watch::channel(());
+        let keeper = Keeper::new(supply, Arc::clone(&description), (id, inbox), place, stopped, ended_sender);
+        self.drivers.spawn(keeper.keep());
+        Ok(Pool { description, queue, shared, stop: Mutex::new(Some(stop)), ended })
+    }
+
+    /// Has a driver begin. Should this future be dropped, its inbox goes as well and the driver ends.
+    async fn prove(&self, driver: Driver, purpose: Purpose, package: &Package) -> Result<Description, PrepareError> {
         let (proven_sender, proven) = oneshot::channel();
-        let engine = Arc::clone(&self.engine);
-        let desk = Desk::new(receiver, Arc::clone(&backlog), Arc::clone(&engine), Arc::clone(&shared));
-        let driver = Driver::new(desk, code, Arc::clone(&shared), engine, ended_sender, permit);
         // The driver gives way by itself.
         match purpose {
             Purpose::Serve => self.drivers.spawn(unconstrained(driver.drive(proven_sender))),
             Purpose::Describe => self.drivers.spawn(unconstrained(driver.describe(proven_sender))),
         };
-
-        // Should this future be dropped here, the inbox goes with it and the driver ends.
         match proven.await {
-            Ok(Ok(description)) => {
-                let stopping = AtomicBool::new(false);
-                Ok(WasmInstance { description, inbox, backlog, stopping, ended, shared })
-            }
+            Ok(Ok(description)) => Ok(description),
             Ok(Err(refusal)) => Err(refused(refusal, package)),
             Err(_) => Err(code_error(package, "the host failed while it prepared the plugin".to_owned())),
         }
@@ -240,7 +286,10 @@ impl Runtime for WasmRuntime {
     }
 
     async fn prepare(&self, package: &Package, services: Arc<Services>) -> Result<Arc<dyn Instance>, PrepareError> {
-        Ok(Arc::new(self.begin(package, services, Purpose::Serve).await?))
+        match services.limits().instances {
+            Instances::UpTo(1) => Ok(Arc::new(self.begin(package, services, Purpose::Serve).await?)),
+            _ => Ok(Arc::new(self.begin_pool(package, services).await?)),
+        }
     }
 
     async fn describe(&self, package: &Package, services: Arc<Services>) -> Result<Description, PrepareError> {

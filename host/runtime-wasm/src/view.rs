@@ -1,16 +1,19 @@
 //! The store's data, and the narrow part of it that the host functions see.
 
+use crate::backoff::Backoff;
 use crate::host::stdio::LineLog;
 use crate::ledger::{Answer, Ledger};
 use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
 use mortise_model::{Limits, PluginId};
-use mortise_plugin::{InstanceLoss, Services};
+use mortise_plugin::{Health, InstanceLoss, Services};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
@@ -29,7 +32,7 @@ const SOURCE: &str = "/plugin";
 /// The most bytes that one `wasi:random` call gives; more is a trap.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
-/// What the instances of one generation share with its driver and its handle.
+/// What the instances of one driver share with it and with the generation's handle.
 pub(crate) struct Shared {
     pub(crate) plugin: PluginId,
     pub(crate) limits: Limits,
@@ -38,12 +41,22 @@ pub(crate) struct Shared {
     source: Option<PathBuf>,
     /// The driver and the guest's `complete` run in one task; the std mutex is contended by health snapshots only.
     ledger: Mutex<Ledger>,
-    /// How many instances were lost, and why the last one was.
-    losses: Mutex<(u64, Option<String>)>,
+    losses: Arc<Mutex<Losses>>,
     pub(crate) usage: Arc<Usage>,
 }
 
-/// What the instances of one generation use. Written by the driver's task alone.
+/// The instances that a generation has lost.
+#[derive(Debug, Default)]
+struct Losses {
+    count: u64,
+    /// Why the last one was.
+    last: Option<String>,
+    backoff: Backoff,
+    /// When the next instance may begin, at the earliest.
+    until: Option<Instant>,
+}
+
+/// What the instances of one generation use together. Written by the drivers' tasks alone.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     pub(crate) memory_bytes: AtomicUsize,
@@ -60,7 +73,7 @@ impl Shared {
             services,
             source,
             ledger: Mutex::default(),
-            losses: Mutex::default(),
+            losses: Arc::default(),
             usage: Arc::default(),
         }
     }
@@ -68,6 +81,19 @@ impl Shared {
     /// Whether an instance sees any folder of this machine.
     pub(crate) fn has_folders(&self) -> bool {
         self.source.is_some() || self.services.wants_folders()
+    }
+
+    /// The same for a further driver of the generation.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            plugin: self.plugin.clone(),
+            limits: self.limits.clone(),
+            services: Arc::clone(&self.services),
+            source: self.source.clone(),
+            ledger: Mutex::new(Ledger::counting(Arc::clone(self.ledger().tally()))),
+            losses: Arc::clone(&self.losses),
+            usage: Arc::clone(&self.usage),
+        }
     }
 
     /// How many bytes a guest is given at once, as parameters or as an op's result. It copies them into its own memory,
@@ -87,15 +113,47 @@ impl Shared {
         answers.into_iter().for_each(Answer::give);
     }
 
-    pub(crate) fn count_loss(&self, loss: &Loss, functions: BTreeSet<Arc<str>>, answered: bool) {
-        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        *losses = (losses.0 + 1, Some(loss.reason.clone()));
+    /// Counts a loss. Returns when the next instance may begin, at the earliest.
+    pub(crate) fn count_loss(&self, loss: &Loss, functions: BTreeSet<Arc<str>>, answered: bool) -> Instant {
+        let until = {
+            let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+            (losses.count, losses.last) = (losses.count + 1, Some(loss.reason.clone()));
+            if answered {
+                losses.backoff.reset();
+                losses.until = None;
+            }
+            // One pause after the other, also where several instances wait for theirs.
+            let now = Instant::now();
+            let until = losses.until.map_or(now, |until| until.max(now)) + losses.backoff.next();
+            *losses.until.insert(until)
+        };
         let Loss { code, reason } = loss.clone();
         self.services.count_loss(InstanceLoss { code, reason, functions, answered });
+        until
     }
 
-    pub(crate) fn losses(&self) -> (u64, Option<String>) {
-        self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// When a further instance may begin, at the earliest, if there were losses.
+    pub(crate) fn pause(&self) -> Option<Instant> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).until
+    }
+
+    /// What is known of the generation besides its instances and their calls.
+    pub(crate) fn health(&self) -> Health {
+        let (traps, last_trap) = {
+            let losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+            (losses.count, losses.last.clone())
+        };
+        let usage = &self.usage;
+        Health {
+            traps,
+            last_trap,
+            stray_outcomes: self.ledger().tally().stray(),
+            memory_bytes: usage.memory_bytes.load(Ordering::Relaxed),
+            memory_peak_bytes: usage.memory_peak_bytes.load(Ordering::Relaxed),
+            cpu: Duration::from_nanos(usage.cpu_nanos.load(Ordering::Relaxed)),
+            cpu_waits: usage.cpu_waits.load(Ordering::Relaxed),
+            ..Health::default()
+        }
     }
 }
 

@@ -38,6 +38,7 @@ mod envelope;
 mod events;
 mod exclusive;
 mod hostile;
+mod instances;
 mod invoking;
 mod lifecycle;
 mod losses;

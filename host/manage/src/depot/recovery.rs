@@ -164,8 +164,8 @@ impl Depot {
             let manifest = Manifest::parse_installed(generation.manifest.as_str().as_bytes(), &id);
             if let (Some(description), Ok(manifest)) = (description, manifest) {
                 // Calls wait for it on the terms that count without a policy, until it is loaded on its own.
-                let defaults = Limits::for_runtime(manifest.runtime);
-                let limits = manifest.limits_within(&defaults).unwrap_or(defaults);
+                let limits = manifest.limits_within(&Limits::ceilings(manifest.runtime));
+                let limits = limits.unwrap_or_else(|_| Limits::for_runtime(manifest.runtime));
                 announced.push(Announced { id, description, limits });
             }
         }

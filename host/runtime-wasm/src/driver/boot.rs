@@ -1,6 +1,7 @@
 //! How instances begin and end: proven, lost, replaced, stopped.
 
 use super::{Driver, Entry, never_begun};
+use crate::backoff::Backoff;
 use crate::bindings::mortise::plugin::types as wit;
 use crate::describe;
 use crate::desk::Break;
@@ -109,22 +110,20 @@ impl Driver {
         // A hook's outcome concerned the instance that is gone.
         ledger.take_hook();
         drop(ledger);
-        if answered {
-            self.backoff.reset();
-        }
-        self.shared.count_loss(loss, functions, answered);
+        self.not_before = Some(self.shared.count_loss(loss, functions, answered));
         self.shared.give_answers();
         self.desk.forget_cancelled();
     }
 
     /// A fresh instance, sooner or later.
     pub(super) async fn revive(&mut self, description: &Description) -> Result<Guest, Break> {
+        // One that fails to start waits longer and longer, whatever others answer meanwhile.
+        let mut starts = Backoff::default();
         loop {
             let now = Instant::now();
-            let backoff = now + self.backoff.next();
             // What it computes while it starts counts as well.
-            let until = self.desk.exhausted_until(now).map_or(backoff, |until| until.max(backoff));
-            self.desk.wait(until).await?;
+            let pauses = [Some(now + starts.next()), self.not_before, self.desk.exhausted_until(now)];
+            self.desk.wait(pauses.into_iter().flatten().max().unwrap_or(now)).await?;
             let loss = match self.boot(&[Hook::Start]).await {
                 Ok((guest, fresh)) if fresh == *description => return Ok(guest),
                 Ok(_) => Loss { code: "trap", reason: "a fresh instance describes itself differently".to_owned() },
@@ -149,7 +148,7 @@ impl Driver {
             Ok(outcome) => outcome.map_err(|failure| failure.message),
             Err(Break::Lost(loss)) => Err(loss.reason),
             Err(Break::Stop) => Err("it took too long".to_owned()),
-            Err(Break::Abandoned) => Ok(()),
+            Err(Break::Abandoned | Break::Overdue) => Ok(()),
         };
         if let Err(reason) = outcome {
             self.shared.services.count_refusal("not_stopped");

@@ -76,13 +76,13 @@ impl Folder {
     }
 
     pub(crate) async fn prepare(&self, runtime: &WasmRuntime) -> Result<Plugin, PrepareError> {
-        let (package, services, host) = self.parts();
+        let (package, services, host, account) = self.parts();
         let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
-        Ok(Plugin { instance, host, services })
+        Ok(Plugin { instance, host, services, account })
     }
 
     pub(crate) async fn describe(&self, runtime: &WasmRuntime) -> Result<(Description, Arc<FakeHost>), PrepareError> {
-        let (package, services, host) = self.parts();
+        let (package, services, host, _) = self.parts();
         let description = runtime.describe(&package, Arc::clone(&services)).await?;
         services.activate();
         Ok((description, host))
@@ -99,15 +99,15 @@ impl Folder {
         }
     }
 
-    fn parts(&self) -> (Package, Arc<Services>, Arc<FakeHost>) {
+    fn parts(&self) -> (Package, Arc<Services>, Arc<FakeHost>, Arc<Account>) {
         let package = self.package();
         let host = Arc::new(FakeHost::default());
         let account = Arc::new(Account::new(package.id.clone()));
         let (device, tenant) = (DeviceId::new("test-device").unwrap(), Tenant::new("default").unwrap());
         let authority = Arc::<FakeHost>::clone(&host);
-        let services = Services::new(&package, device, tenant, Arc::<FakeHost>::clone(&host), authority, account);
-        let services = Arc::new(services);
-        (package, services, host)
+        let backend = Arc::<FakeHost>::clone(&host);
+        let services = Services::new(&package, device, tenant, backend, authority, Arc::clone(&account));
+        (package, Arc::new(services), host, account)
     }
 }
 
@@ -116,6 +116,7 @@ pub(crate) struct Plugin {
     pub(crate) instance: Arc<dyn Instance>,
     pub(crate) host: Arc<FakeHost>,
     pub(crate) services: Arc<Services>,
+    pub(crate) account: Arc<Account>,
 }
 
 /// A fixture at work.
@@ -131,7 +132,7 @@ pub(crate) struct Calling(oneshot::Receiver<Outcome>);
 impl Plugin {
     /// How it fares, whatever it uses.
     pub(crate) fn mishaps(&self) -> Health {
-        Health { memory_bytes: 0, memory_peak_bytes: 0, cpu: Duration::ZERO, ..self.instance.health() }
+        Health { instances: 0, memory_bytes: 0, memory_peak_bytes: 0, cpu: Duration::ZERO, ..self.instance.health() }
     }
 
     pub(crate) fn begin(&self, name: &str, params: Value) -> Calling {

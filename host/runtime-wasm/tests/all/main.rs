@@ -8,6 +8,7 @@ mod contract;
 mod deadlines;
 mod fairness;
 mod harness;
+mod instances;
 mod lifecycle;
 mod loading;
 mod log;
