@@ -117,6 +117,7 @@ fn failure(error: ClientError) -> Failure {
         }
         ClientError::Reply(fault @ ReplyFault::Malformed(_)) => Failure::new("malformed_reply", fault.to_string()),
         ClientError::NotConnected => Failure::retryable("not_connected", error.to_string()),
+        ClientError::Mesh(_) if error.is_timeout() => Failure::retryable("deadline_exceeded", error.to_string()),
         ClientError::Mesh(error) => Failure::retryable("mesh", error.to_string()),
     }
 }

@@ -24,6 +24,14 @@ pub enum ClientError {
     Reply(#[from] ReplyFault),
 }
 
+impl ClientError {
+    /// Whether nobody answered in time: the call may have been made all the same.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Mesh(MeshError::Timeout { .. }))
+    }
+}
+
 /// Calls functions of other devices. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {

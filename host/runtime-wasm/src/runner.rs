@@ -130,6 +130,11 @@ impl Runner {
         Self { kind, dir, code: Mutex::default() }
     }
 
+    /// Whether there is a list of runners. What it is worth is told by the first plugin.
+    pub(crate) fn is_there(&self) -> bool {
+        Index::path(&self.dir).is_file()
+    }
+
     /// Its code: compiled when it was built, or else here, which takes as long as it takes.
     pub(crate) async fn code(&self, store: &Arc<CodeStore>) -> Result<Arc<Code>, PrepareError> {
         let mut kept = self.code.lock().await;

@@ -285,6 +285,10 @@ impl Runtime for WasmRuntime {
         self.runner.as_ref().map_or(RuntimeKind::Wasm, |runner| runner.kind)
     }
 
+    fn is_available(&self) -> bool {
+        self.runner.as_ref().is_none_or(Runner::is_there)
+    }
+
     async fn prepare(&self, package: &Package, services: Arc<Services>) -> Result<Arc<dyn Instance>, PrepareError> {
         match services.limits().instances {
             Instances::UpTo(1) => Ok(Arc::new(self.begin(package, services, Purpose::Serve).await?)),

@@ -146,7 +146,7 @@ fn manifest_schema() -> Value {
             "entry_point": "capability.py, or the component, plugin.wasm",
             "type": "python or wasm; told by entry_point where it is left out",
             "version": "free text; where it changes, migrate is asked",
-            "dependencies": "{\"python\": [\"idna>=3\"]}: what it needs; not installed, see languages.python.packages",
+            "dependencies": "{\"python\": [\"idna>=3\"]}: what it needs, of pure-Python wheels; installed where the operator allows it, else see languages.python.packages",
             "permissions": "what it asks for beyond computing; below",
             "limits": "may be lower than the defaults below; higher where the operator's policy says so",
             "config": "an object that the plugin reads",

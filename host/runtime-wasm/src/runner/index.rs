@@ -56,9 +56,14 @@ impl Default for Index {
 }
 
 impl Index {
+    /// Where the list of a folder is.
+    pub(super) fn path(dir: &Path) -> PathBuf {
+        dir.join(FILE)
+    }
+
     /// The list of a folder, of this release. Blocks on the disk.
     pub(super) fn read(dir: &Path) -> Result<Self, RunnerError> {
-        let path = dir.join(FILE);
+        let path = Self::path(dir);
         let text = fs::read(&path).map_err(RunnerError::file(&path))?;
         let index: Self = serde_json::from_slice(&text)
             .map_err(|error| RunnerError::Index { path: path.clone(), reason: one_line(&error.to_string()) })?;
@@ -85,7 +90,7 @@ impl Index {
 
     /// Replaces the list at once.
     pub(super) fn write(&self, dir: &Path) -> Result<PathBuf, RunnerError> {
-        let path = dir.join(FILE);
+        let path = Self::path(dir);
         let text = serde_json::to_vec_pretty(self).map_err(|error| RunnerError::file(&path)(error.into()))?;
         write_file(dir, FILE, &text)
     }

@@ -2,7 +2,7 @@
 
 use crate::harness::{Folder, Plugin, RUNTIME, guest};
 use mortise_model::RuntimeKind;
-use mortise_plugin::PrepareError;
+use mortise_plugin::{PrepareError, Runtime as _};
 use mortise_runtime_wasm::{WasmRuntime, compile_runners};
 use serde_json::{Value, json};
 use std::fs;
@@ -85,6 +85,7 @@ async fn what_a_release_compiled_is_never_compiled_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_that_nobody_compiled_for_this_engine_is_compiled_here() {
     let runners = release();
+    assert!(runtime(runners.path()).is_available());
     let list = runners.path().join("runners.json");
     let mut index: Value = serde_json::from_slice(&fs::read(&list).unwrap()).unwrap();
     index["runners"]["python"]["compiled"][0]["engine"] = json!("0000000000000000");
@@ -97,6 +98,7 @@ async fn a_runner_that_nobody_compiled_for_this_engine_is_compiled_here() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_that_is_not_whole_is_refused_with_the_cure() {
     let empty = tempfile::tempdir().unwrap();
+    assert!(!runtime(empty.path()).is_available());
     assert!(unusable(empty.path()).await.contains("failed to access `"), "no list");
     assert!(unusable(&empty.path().join("nowhere")).await.contains("failed to access `"), "no folder");
     assert!(compile_runners(empty.path()).unwrap_err().to_string().contains("no runner for plugins of type `python`"));
