@@ -37,7 +37,13 @@ def test_a_request_comes_in_pieces_of_any_size(body, expected, size):
 
 
 @pytest.mark.parametrize(
-    "data", [b"HELO me\r\n\r\n", b"CONNECT h:443 HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", b"GET / HTTP/1.1\r\nnonsense\r\n\r\n"]
+    "data",
+    [
+        b"HELO me\r\n\r\n",
+        b"CONNECT h:443 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+        b"GET / HTTP/1.1\r\nnonsense\r\n\r\n",
+    ],
 )
 def test_what_is_no_request_is_refused(data):
     with pytest.raises(wire.NotHttp):

@@ -115,7 +115,9 @@ for _enum in (VerifyMode, Options, VerifyFlags, AlertDescription, _SSLMethod):
     globals().update(_enum.__members__)
 PROTOCOL_SSLv23 = PROTOCOL_TLS = _SSLMethod.PROTOCOL_TLS
 
-DefaultVerifyPaths = namedtuple("DefaultVerifyPaths", "cafile capath openssl_cafile_env openssl_cafile openssl_capath_env openssl_capath")
+DefaultVerifyPaths = namedtuple(
+    "DefaultVerifyPaths", "cafile capath openssl_cafile_env openssl_cafile openssl_capath_env openssl_capath"
+)
 
 _BY_HOST = "the host does TLS: use an HTTP client"
 

@@ -119,7 +119,9 @@ class ClientSession:
             raise RuntimeError("Session is closed")
         url = _with_query(urljoin(self._base_url, url) if self._base_url else url, params)
         # By lower-case name: what a request says of its own wins.
-        sent = {name.lower(): value for given in (_DEFAULTS, self._headers, headers or {}) for name, value in dict(given).items()}
+        sent = {}
+        for given in (_DEFAULTS, self._headers, headers or {}):
+            sent.update((name.lower(), value) for name, value in dict(given).items())
         body = self._body(sent, data, json)
         if (auth or self._auth) is not None:
             sent["authorization"] = (auth or self._auth).encode()
