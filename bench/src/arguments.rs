@@ -35,6 +35,8 @@ pub(crate) enum Mode {
     Start,
     /// Calls of `echo` at a steady pace, alone and beside plugins that take what they can get.
     Noisy,
+    /// Plugins in Python: from a bundle to the first answered call, `echo` beside the bare responder, memory.
+    Python,
     /// The other side of `echo`: answers, and does nothing else.
     #[command(hide = true)]
     Bare {
@@ -59,6 +61,9 @@ pub(crate) struct Plan {
     /// Folder of assembled guests, one folder each.
     #[arg(long, global = true, env = "MORTISE_GUESTS", default_value = "target/guests/plugins")]
     pub(crate) guests: PathBuf,
+    /// Folder of the runners that interpret Python.
+    #[arg(long, global = true, env = "MORTISE_RUNNERS", default_value = "target/runners")]
+    pub(crate) runners: PathBuf,
     /// The broker's binary.
     #[arg(long, global = true, env = "NATS_SERVER", default_value = "nats-server")]
     pub(crate) nats_server: PathBuf,

@@ -4,6 +4,7 @@
 use crate::frames::{self, Frame};
 use crate::sample::Sample;
 use anyhow::{Context, bail};
+use std::borrow::Cow;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -199,7 +200,7 @@ pub(crate) struct Call {
     /// The device's `cmd` subject.
     pub(crate) subject: String,
     /// The function.
-    pub(crate) method: &'static str,
+    pub(crate) method: Cow<'static, str>,
     /// Its parameters, as JSON.
     pub(crate) params: String,
 }

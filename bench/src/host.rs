@@ -6,6 +6,7 @@ use crate::process::{Process, cpu_of};
 use anyhow::{Context, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use std::borrow::Cow;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -74,6 +75,9 @@ impl Surroundings {
             .arg(self.url())
             .arg("--capabilities-dir")
             .arg(capabilities);
+        if plan.runners.is_dir() {
+            command.arg("--runners-dir").arg(&plan.runners);
+        }
         // What configures a mesh client elsewhere on this machine is none of the bench's business.
         for (name, _) in std::env::vars_os() {
             let foreign = ["MESSAGING_", "NATS_", "ZENOH_", "DEVICE_", "DC_", "MORTISE_", "TENANT", "PORTAL_"];
@@ -132,8 +136,8 @@ pub(crate) struct Host {
 
 impl Host {
     /// A call of one of its functions.
-    pub(crate) fn call(&self, method: &'static str, params: impl Into<String>) -> Call {
-        Call { subject: self.subject.clone(), method, params: params.into() }
+    pub(crate) fn call(&self, method: impl Into<Cow<'static, str>>, params: impl Into<String>) -> Call {
+        Call { subject: self.subject.clone(), method: method.into(), params: params.into() }
     }
 
     /// The call that is compared.
@@ -186,13 +190,17 @@ pub(crate) fn copy_guest(plan: &Plan, guest: &str, to: &Path) -> anyhow::Result<
     Ok(())
 }
 
-/// An assembled plugin as it is sent: packed by the host's own command, in base64.
+/// An assembled plugin as it is sent.
 pub(crate) fn bundle(plan: &Plan, guest: &str, folder: &Path) -> anyhow::Result<String> {
-    let archive = folder.join(format!("{guest}.tar.gz"));
-    let packed =
-        Command::new(&plan.host).arg("pack").arg(plan.guests.join(guest)).arg("--output").arg(&archive).output()?;
+    packed(plan, &plan.guests.join(guest), folder)
+}
+
+/// A plugin's folder as it is sent: packed by the host's own command, in base64.
+pub(crate) fn packed(plan: &Plan, plugin: &Path, folder: &Path) -> anyhow::Result<String> {
+    let archive = folder.join("packed.tar.gz");
+    let packed = Command::new(&plan.host).arg("pack").arg(plugin).arg("--output").arg(&archive).output()?;
     if !packed.status.success() {
-        bail!("failed to pack `{guest}`: {}", String::from_utf8_lossy(&packed.stderr));
+        bail!("failed to pack `{}`: {}", plugin.display(), String::from_utf8_lossy(&packed.stderr));
     }
     Ok(STANDARD.encode(fs::read(archive)?))
 }

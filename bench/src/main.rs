@@ -32,6 +32,7 @@ fn main() -> anyhow::Result<()> {
             modes::status::run(&arguments.plan)?;
             modes::install::run(&arguments.plan)?;
             modes::start::run(&arguments.plan)?;
+            modes::python::run(&arguments.plan)?;
             modes::noisy::run(&arguments.plan)
         }
         Mode::Echo => modes::echo::run(&arguments.plan),
@@ -40,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         Mode::Status => modes::status::run(&arguments.plan),
         Mode::Install => modes::install::run(&arguments.plan),
         Mode::Start => modes::start::run(&arguments.plan),
+        Mode::Python => modes::python::run(&arguments.plan),
         Mode::Noisy => modes::noisy::run(&arguments.plan),
     }
 }

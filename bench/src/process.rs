@@ -52,6 +52,15 @@ impl Process {
         Ok(kibibytes << 10)
     }
 
+    /// Resident memory in bytes, of what is shared with others or mapped several times its part.
+    pub(crate) fn proportional(&self) -> anyhow::Result<u64> {
+        let path = format!("/proc/{}/smaps_rollup", self.child.id());
+        let rollup = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("no proportional size")?;
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kibibytes << 10)
+    }
+
     /// Asks it to end and waits; kills it when it takes too long.
     pub(crate) fn stop(&mut self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{command, environment, guest_toolchain, guests, packages};
+use crate::{command, environment, guest_toolchain, guests, packages, runners};
 
 /// `cargo xtask bench [--quick] [--noisy]`.
 pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
@@ -15,6 +15,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     packages::ensure(&[packages::NATS])?;
     guests::build(workspace, &guest_toolchain::find()?, &[])?;
     workspace.build_binaries(&["mortise", "mortise-bench"])?;
+    runners::build(workspace)?;
+    runners::compile(workspace)?;
     let mut bench = command::new(workspace.binary("mortise-bench"));
     bench
         .args(is_noisy.then_some("noisy"))
@@ -22,6 +24,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
         .current_dir(&workspace.root)
         .env("MORTISE_BIN", workspace.binary("mortise"))
         .env("MORTISE_GUESTS", workspace.guests().join("plugins"))
+        .env("MORTISE_RUNNERS", runners::folder(workspace))
         .env("NATS_SERVER", environment::find_program("nats-server").context("`nats-server` is missing")?);
     command::run(&mut bench)?;
     if is_noisy {

@@ -1,4 +1,4 @@
-//! `echo` of a WebAssembly plugin beside the bare responder: latency, throughput, CPU and memory.
+//! `echo` of a plugin beside the bare responder: latency, throughput, CPU and memory.
 
 use crate::arguments::Plan;
 use crate::caller::Caller;
@@ -60,8 +60,27 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let host = surroundings.host(plan, &["demo"])?;
     let bare = surroundings.bare()?;
     let idle = host.process.resident()?;
+    compare(plan, &surroundings, &host, &bare, "`echo` over NATS")?;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "\nresident memory of the host: {:.1} MiB idle with one plugin, {:.1} MiB after the load; bare responder {:.1} MiB",
+        mib(idle),
+        mib(host.process.resident()?),
+        mib(bare.process.resident()?),
+    );
+    Ok(())
+}
+
+/// Drives both in turns and prints how they compare.
+pub(crate) fn compare(
+    plan: &Plan,
+    surroundings: &Surroundings,
+    host: &Host,
+    bare: &Host,
+    what: &str,
+) -> anyhow::Result<()> {
     let mut caller = surroundings.caller("echo")?;
-    for side in [&bare, &host] {
+    for side in [bare, host] {
         // Warm: connections, routes, caches.
         let deadline = Instant::now() + plan.drive() / 4;
         caller.drive(&side.echo(), 16, || Instant::now() < deadline)?;
@@ -74,12 +93,12 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     for round in 0..plan.rounds() {
         for (in_flight, (of_bare, of_host)) in plan.in_flight.iter().copied().zip(&mut rows) {
             // Who goes first changes from round to round.
-            let mut order = [(of_bare, &bare), (of_host, &host)];
+            let mut order = [(of_bare, bare), (of_host, host)];
             if round % 2 == 1 {
                 order.reverse();
             }
             for (side, who) in order {
-                side.drive(&surroundings, &mut caller, who, in_flight, plan.drive())?;
+                side.drive(surroundings, &mut caller, who, in_flight, plan.drive())?;
             }
         }
     }
@@ -91,13 +110,6 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
         let ratios = format!("throughput {}, p50 {}", ratio(throughput), ratio(p50));
         table.row(of_host.row(in_flight, "host", ratios));
     }
-    table.print(&format!("`echo` over NATS, {} rounds of {:?} each", plan.rounds(), plan.drive()));
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    println!(
-        "\nresident memory of the host: {:.1} MiB idle with one plugin, {:.1} MiB after the load; bare responder {:.1} MiB",
-        mib(idle),
-        mib(host.process.resident()?),
-        mib(bare.process.resident()?),
-    );
+    table.print(&format!("{what}, {} rounds of {:?} each", plan.rounds(), plan.drive()));
     Ok(())
 }

@@ -48,13 +48,13 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
 
 /// Both counted from the request to install.
 #[derive(Default)]
-struct Steps {
-    replied: Sample,
-    answered: Sample,
+pub(crate) struct Steps {
+    pub(crate) replied: Sample,
+    pub(crate) answered: Sample,
 }
 
 impl Steps {
-    fn measure(&mut self, caller: &mut Caller, install: &Call, call: &Call) -> anyhow::Result<()> {
+    pub(crate) fn measure(&mut self, caller: &mut Caller, install: &Call, call: &Call) -> anyhow::Result<()> {
         let begin = Instant::now();
         caller.succeed(install)?;
         self.replied.add(begin.elapsed(), true);
