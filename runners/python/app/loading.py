@@ -34,10 +34,11 @@ def load(device: object, folder: str = PLUGIN) -> object:
     if not os.path.isfile(path):
         raise _wrong(f"`{entry_point}`, the `entry_point` of `manifest.json`, is not in the plugin")
     _set_search_path(folder, os.path.dirname(path))
-    with _Explained(folder, entry_point):
+    declared = _dependencies(manifest)
+    with _Explained(folder, entry_point, declared):
         module = _import(f"capability_{manifest.get('id', 'plugin')}", path)
     made = _class(module, class_name, entry_point)
-    with _Explained(folder, entry_point, f"`{class_name}(device=…)` failed"):
+    with _Explained(folder, entry_point, declared, f"`{class_name}(device=…)` failed"):
         return made(device=device)
 
 
@@ -55,6 +56,12 @@ def _manifest(folder: str) -> dict:
     if not isinstance(manifest, dict):
         raise _wrong("`manifest.json` is not a JSON object")
     return manifest
+
+
+def _dependencies(manifest: dict) -> list:
+    declared = manifest.get("dependencies")
+    declared = declared.get("python") if isinstance(declared, dict) else None
+    return declared if isinstance(declared, list) else []
 
 
 def _set_search_path(folder: str, beside: str) -> None:
@@ -94,9 +101,10 @@ def _class(module, name: str, entry_point: str) -> type:
 class _Explained:
     """Turns whatever the plugin's own code raises into a failure that names file and line; the traceback goes to the log."""
 
-    def __init__(self, folder: str, entry_point: str, what: str | None = None) -> None:
+    def __init__(self, folder: str, entry_point: str, declared: list, what: str | None = None) -> None:
         self._folder = folder
         self._entry_point = entry_point
+        self._declared = declared
         self._what = what
 
     def __enter__(self):
@@ -135,6 +143,11 @@ class _Explained:
             return f"{type(error).__name__}: {error.msg}"
         words = f"{type(error).__name__}: {outcome.text(error)}".removesuffix(": ")
         if isinstance(error, ModuleNotFoundError) and str(error).startswith("No module named") and ": " not in str(error):
+            if self._declared and not os.path.isdir(os.path.join(self._folder, SITE_PACKAGES)):
+                return (
+                    f"{words}: what `dependencies.python` declares is not installed ({', '.join(map(str, self._declared))}):"
+                    f" ask for `install_dependencies`, which the host's operator has to allow, or bring it in `{SITE_PACKAGES}`"
+                )
             return (
                 f"{words}: put the module beside `{self._entry_point}`, or the package, in pure Python, into the bundle's"
                 f" `{SITE_PACKAGES}`"

@@ -88,6 +88,11 @@ def test_packages_of_the_bundle_come_last(folder):
         ({"capability.py": "import helper", "helper.py": "\n\nclass X\n"}, {}, "`helper.py`, line 3: SyntaxError: expected ':'"),
         ({"capability.py": "class X:\n  def f():\n pass"}, {}, "`capability.py`, line 3: IndentationError"),
         ({"capability.py": "import nowhere_at"}, {}, "`capability.py`, line 1: ModuleNotFoundError: No module named 'nowhere_at': put"),
+        (
+            {"capability.py": "import nowhere_at"},
+            {"dependencies": {"python": ["nowhere-at>=1"]}},
+            "what `dependencies.python` declares is not installed (nowhere-at>=1): ask for `install_dependencies`",
+        ),
         ({"capability.py": "import a", "a.py": "x = 1\nx.nope"}, {}, "`a.py`, line 2: AttributeError: 'int' object"),
         ({"capability.py": "import a", "site-packages/a.py": "1/0"}, {}, "`capability.py`, line 1: ZeroDivisionError"),
         ({"capability.py": "import sys\nsys.exit(4)"}, {}, "`capability.py`, line 2: SystemExit: 4"),
