@@ -200,8 +200,7 @@ impl App {
         let hashes = Arc::new(CompiledCode(depot.clone()));
         let cache = Some(CacheConfig { dir: config.state_dir.join("cache"), hashes });
         let wasm = WasmRuntime::new(WasmConfig { cache, ..WasmConfig::default() })?;
-        let runners_dir = config.runners_dir.clone().unwrap_or_else(runners_beside_the_program);
-        let python = wasm.with_runner(RuntimeKind::Python, runners_dir)?;
+        let python = wasm.with_runner(RuntimeKind::Python, config.runners_dir())?;
         let authority = Authority::open(config.policy.policy.clone(), depot.clone())?;
         let backend = HostBackend::new(BackendParts {
             dispatcher: dispatcher.clone(),
@@ -344,13 +343,6 @@ impl App {
         };
         tokio::join!(depart, keep);
     }
-}
-
-/// Where a release has its runners.
-pub(crate) fn runners_beside_the_program() -> PathBuf {
-    // A program that cannot tell where it lies has none; then the folder is one that is not there.
-    let program = std::env::current_exe().unwrap_or_default();
-    program.parent().unwrap_or(&program).join("runners")
 }
 
 /// Follows the policy file, if there is one.

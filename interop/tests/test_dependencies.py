@@ -68,6 +68,8 @@ def index():
     server.offer("greeting", GREETING)
     server.offer("words", WORDS)
     server.offer("fast", wheel("fast", "3.0", "", tag="cp314-cp314-linux_x86_64"))
+    server.serve("/evil-1.0.tar.gz", Answer(b"no archive"))
+    server.offer("sly", wheel("sly", "1.0", "", requires=[f"evil @ {server.url('/evil-1.0.tar.gz', '127.0.0.1')}"]))
     yield server
     server.close()
 
@@ -151,6 +153,15 @@ def test_a_caller_may_do_without(start, index):
     refused = install(host, plugin("greeting"), install_dependencies=False)
     assert refused["status"] == "error" and "greeting" in refused["message"], refused
     assert index.requests("/simple/greeting/") == asked
+
+
+def test_what_a_package_says_where_to_fetch_is_never_fetched(start, index):
+    """pip would have a source build itself: on this machine, outside of the sandbox."""
+    host = start(DC_PLUGIN_INSTALL_DEPENDENCIES="1")
+    refused = install(host, plugin("sly"))
+    assert (refused["status"], refused["code"]) == ("error", "invalid_requirement"), refused
+    assert "evil @" in refused["message"]
+    assert index.requests("/evil-1.0.tar.gz") == 0 and nothing_is_there(host)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ impl Manager {
                 },
             };
             let plugin = StagedPlugin::from_folder(&source, id.as_ref(), &TreeLimits::default(), depot.staging())?;
-            let plugin = dependencies.install(plugin)?;
+            let plugin = dependencies.of_arrived(plugin)?;
             let source = Source::Folder { path: source.display().to_string() };
             let dependencies = installed(&plugin);
             Ok(Ok(Candidate { plugin, source, archive: None, dependencies }))
@@ -249,7 +249,7 @@ fn stage(
     let format = ArchiveFormat::detect(&wanted.format, wanted.name.as_deref(), bytes);
     let limits = ArchiveLimits::default();
     let plugin = StagedPlugin::from_archive(bytes, format, wanted.id.as_ref(), &limits, depot.staging())?;
-    let plugin = wanted.dependencies.install(plugin)?;
+    let plugin = wanted.dependencies.of_arrived(plugin)?;
     // Last: what is not accepted is not kept.
     let archive = Archive { pin: depot.keep_archive(bytes)?, bytes: bytes.len() as u64 };
     let dependencies = installed(&plugin);

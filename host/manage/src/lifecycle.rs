@@ -73,6 +73,10 @@ impl Manager {
                 .hint("`list_plugins` names the plugins there are")
         })?;
         let operation = self.registry.begin(&id).await.map_err(|error| busy(&error))?;
+        let _place = match dependencies.are_asked_for() {
+            true => Some(self.staging_place().await),
+            false => None,
+        };
         let wanted = id.clone();
         let result = match self.on_disk(move |depot| next_to_load(depot, &wanted, &dependencies)).await {
             // The caller's wish is at fault, and not the plugin.

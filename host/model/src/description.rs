@@ -95,6 +95,26 @@ pub struct Description {
 }
 
 impl Description {
+    /// Whether one stands for the other: nothing differs but the defaults of parameters. Those are told to callers and never
+    /// filled in, and a plugin may compute them, say from the time.
+    #[must_use]
+    pub fn equals_but_for_defaults(&self, other: &Self) -> bool {
+        fn without_defaults(description: &Description) -> serde_json::Value {
+            let mut value = serde_json::to_value(description).unwrap_or_default();
+            for kind in ["functions", "events"] {
+                let each = value.get_mut(kind).and_then(serde_json::Value::as_array_mut).into_iter().flatten();
+                let schemas = each.flat_map(|each| each.as_object_mut().into_iter().flat_map(|each| each.values_mut()));
+                for properties in schemas.filter_map(|schema| schema.get_mut("properties")?.as_object_mut()) {
+                    for property in properties.values_mut().filter_map(serde_json::Value::as_object_mut) {
+                        property.remove("default");
+                    }
+                }
+            }
+            value
+        }
+        self == other || without_defaults(self) == without_defaults(other)
+    }
+
     /// As it is kept on disk.
     #[must_use]
     pub fn to_json(&self) -> Json {
@@ -149,5 +169,26 @@ mod tests {
         };
         assert_eq!(Description::from_json(&description.to_json()), Some(description));
         assert_eq!(Description::from_json(&json("null")), None);
+    }
+
+    #[test]
+    fn descriptions_differ_in_everything_but_the_defaults_of_parameters() {
+        let with = |property: &str| Description {
+            functions: vec![FunctionDef {
+                name: FunctionName::new("since").unwrap(),
+                description: String::new(),
+                parameters: Json::new(format!(r#"{{"type":"object","properties":{{"at":{property}}},"required":[]}}"#))
+                    .unwrap(),
+                labels: None,
+                tags: Vec::new(),
+            }],
+            ..Description::default()
+        };
+        let now = with(r#"{"type":"number","default":1.5}"#);
+        assert!(now.equals_but_for_defaults(&now));
+        assert!(now.equals_but_for_defaults(&with(r#"{"type":"number","default":2}"#)));
+        assert!(now.equals_but_for_defaults(&with(r#"{"type":"number"}"#)));
+        assert!(!now.equals_but_for_defaults(&with(r#"{"type":"string","default":1.5}"#)));
+        assert!(!now.equals_but_for_defaults(&Description::default()));
     }
 }

@@ -30,7 +30,8 @@ pub use json::{Json, JsonError, is_truthy};
 pub use limits::{Instances, LimitError, Limits};
 pub use line::{chain, cut, one_line};
 pub use manifest::{
-    ConfigError, Folder, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning, RuntimeKind, Swap,
+    ConfigError, Folder, GUEST_SOURCE, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning,
+    RuntimeKind, Swap,
 };
 pub use permission::{Breadth, FileAccess, HttpAccess, Permission, PermissionError, Permissions, VariableName};
 pub use quantity::{ByteSize, QuantityError, TimeSpan};

@@ -9,7 +9,7 @@ mod strict;
 mod tests;
 
 pub use error::{ManifestError, ManifestWarning};
-pub use permissions::Folder;
+pub use permissions::{Folder, GUEST_SOURCE};
 pub use schema::ConfigError;
 
 use crate::suggestion::{near_miss, suggestion};

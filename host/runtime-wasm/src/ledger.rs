@@ -64,7 +64,7 @@ impl Answer {
 pub(crate) enum Left {
     /// Nothing more to do.
     Settled,
-    /// The guest will complete it.
+    /// The guest answered none: it will complete the call, or has done so, and its loop has something to do.
     Open,
     /// The guest means to complete it, but its caller has been answered: it has to be cancelled.
     Expired(u64),
@@ -152,7 +152,7 @@ impl Ledger {
                 self.tally.count_stray();
                 self.expired.remove(&id);
             }
-            (Entering::Completed, None) => {}
+            (Entering::Completed, None) => return Left::Open,
             (Entering::Expired, None) => return Left::Expired(id),
         }
         Left::Settled
@@ -342,6 +342,16 @@ mod tests {
         ledger.expire(now, late);
         assert!(matches!(ledger.leave(Some(null())), Left::Settled));
         assert!(ledger.functions().is_empty());
+    }
+
+    #[test]
+    fn a_guest_that_completes_a_call_within_its_turn_has_its_loop_turned() {
+        let mut ledger = Ledger::default();
+        let (call, _receiver) = call(Instant::now());
+        let id = ledger.enter(call);
+        ledger.complete(id, null());
+        assert!(matches!(ledger.leave(None), Left::Open));
+        assert_eq!((ledger.standing().running, ledger.take_answers().len()), (0, 1));
     }
 
     #[test]

@@ -208,13 +208,11 @@ fn checked(dir: &Path, artifact: &Artifact) -> Result<PathBuf, RunnerError> {
     }
 }
 
-/// Compiles every runner in `dir` for all processors of this machine's architecture, and lists them for [`release`]. Takes a
-/// quarter of a minute of processor time for each, and blocks. What was listed before stays usable until the new list is there.
+/// Compiles every runner in `dir` for all processors of this machine's architecture, and lists them for this release. Takes a
+/// quarter of a minute of processor time for each, and blocks.
 ///
 /// # Errors
 /// [`RunnerError`]; nothing is listed then.
-///
-/// [`release`]: index::RELEASE
 pub fn compile_runners(dir: &Path) -> Result<Vec<PathBuf>, RunnerError> {
     let engine = Engine::new(EngineConfig::of_runners(Duration::from_millis(1)))?;
     let (mut index, mut written) = (Index::default(), Vec::new());

@@ -6,7 +6,7 @@ use crate::ledger::{Answer, Ledger};
 use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
-use mortise_model::{Limits, PluginId};
+use mortise_model::{Folder, GUEST_SOURCE, Limits, PluginId};
 use mortise_plugin::{Health, InstanceLoss, Services};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,11 +23,10 @@ const ENTRY_BYTES_MAX: usize = 8 << 20;
 /// WASI resources that one instance may hold: streams, pollables, clocks' subscriptions.
 const RESOURCES_MAX: usize = 10_000;
 
-/// The same of one that sees folders: each may be a file that the host has open, with 16 MiB that wait to be written.
-const RESOURCES_WITH_FOLDERS_MAX: usize = 100;
-
-/// Where a runner sees the plugin's folder.
-const SOURCE: &str = "/plugin";
+/// The same of one that sees folders: each may be a file that the host has open, with 16 MiB that wait to be written where
+/// the folder is writable.
+const RESOURCES_WITH_FOLDERS_MAX: usize = 500;
+const RESOURCES_WITH_WRITABLE_FOLDERS_MAX: usize = 100;
 
 /// The most bytes that one `wasi:random` call gives; more is a trap.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
@@ -184,17 +183,24 @@ impl State {
             .envs(&shared.services.environment());
         let folders = shared.services.folders();
         let folders = folders.map_err(|failure| Loss { code: "folder", reason: failure.message })?;
-        table.set_max_capacity(if shared.has_folders() { RESOURCES_WITH_FOLDERS_MAX } else { RESOURCES_MAX });
-        let source = shared.source.iter().map(|folder| (folder.as_path(), SOURCE, FsPerms::ReadOnly));
-        let granted = folders.iter().map(|folder| {
-            let perms = if folder.access.is_writable() { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-            (folder.access.folder(), folder.seen_as.as_str(), perms)
+        table.set_max_capacity(if folders.iter().any(|folder| folder.access.is_writable()) {
+            RESOURCES_WITH_WRITABLE_FOLDERS_MAX
+        } else if shared.has_folders() {
+            RESOURCES_WITH_FOLDERS_MAX
+        } else {
+            RESOURCES_MAX
         });
-        for (folder, seen_as, perms) in source.chain(granted) {
-            open(&mut wasi, folder, seen_as, perms).map_err(|error| Loss {
-                code: "folder",
-                reason: format!("folder `{}` cannot be opened: {error:#}", folder.display()),
-            })?;
+        let not_opened = |folder: &Path, error: &wasmtime::Error| Loss {
+            code: "folder",
+            reason: format!("folder `{}` cannot be opened: {error:#}", folder.display()),
+        };
+        if let Some(source) = &shared.source {
+            let opened = wasi.preopened_dir(source, GUEST_SOURCE, FsPerms::ReadOnly);
+            opened.map_err(|error| not_opened(source, &error))?;
+        }
+        for folder in folders {
+            let perms = if folder.access.is_writable() { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            open_granted(&mut wasi, folder, perms).map_err(|error| not_opened(folder.access.folder(), &error))?;
         }
         Ok(Self {
             limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
@@ -207,17 +213,17 @@ impl State {
 
 /// Opens a folder that was looked at a moment ago: a link that somebody put there since is not followed.
 #[cfg(target_os = "linux")]
-fn open(wasi: &mut WasiCtxBuilder, folder: &Path, seen_as: &str, perms: FsPerms) -> wasmtime::Result<()> {
+fn open_granted(wasi: &mut WasiCtxBuilder, folder: &Folder, perms: FsPerms) -> wasmtime::Result<()> {
     use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
     use std::os::fd::AsRawFd as _;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = openat2(CWD, folder, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
-    wasi.preopened_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()), seen_as, perms).map(drop)
+    let opened = openat2(CWD, folder.access.folder(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    wasi.preopened_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()), &folder.seen_as, perms).map(drop)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open(wasi: &mut WasiCtxBuilder, folder: &Path, seen_as: &str, perms: FsPerms) -> wasmtime::Result<()> {
-    wasi.preopened_dir(folder, seen_as, perms).map(drop)
+fn open_granted(wasi: &mut WasiCtxBuilder, folder: &Folder, perms: FsPerms) -> wasmtime::Result<()> {
+    wasi.preopened_dir(folder.access.folder(), &folder.seen_as, perms).map(drop)
 }
 
 impl WasiView for State {

@@ -100,12 +100,22 @@ pub struct HostConfig {
 }
 
 impl HostConfig {
+    /// Where the runners of source plugins lie: as configured, else beside the program.
+    #[must_use]
+    pub fn runners_dir(&self) -> PathBuf {
+        self.runners_dir.clone().unwrap_or_else(|| {
+            // A program that cannot tell where it lies has none; then the folder is one that is not there.
+            let program = std::env::current_exe().unwrap_or_default();
+            program.parent().unwrap_or(&program).join("runners")
+        })
+    }
+
     /// Files and folders of the host itself, of which no plugin is given anything.
     #[must_use]
     pub fn own_paths(&self) -> Vec<PathBuf> {
         let mut own = vec![self.capabilities_dir.clone(), self.state_dir.clone(), self.artifacts.dir.clone()];
         own.extend(self.bundled_plugins.clone());
-        own.extend(self.runners_dir.clone());
+        own.push(self.runners_dir());
         own.extend(self.policy.file.as_ref().map(|file| file.path().to_owned()));
         own.extend(self.install.ca_files.iter().cloned());
         own.extend(self.credentials_file.clone());

@@ -10,6 +10,9 @@ use mortise_model::{ByteSize, TimeSpan};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// How long pip may take for one plugin (wire contract 10.7).
+const PIP_TIME_MAX: Duration = Duration::from_secs(120);
+
 /// What runs pip.
 const PYTHON_DEFAULT: &str = "python3";
 
@@ -159,7 +162,7 @@ fn resolve_pip(r: &mut Resolver<'_>) -> Option<DependencyConfig> {
     r.show("python", python.value.display(), &python.origin);
     let own = |name: &str| PIP_VARIABLES.contains(&name) || name.starts_with("PIP_");
     let environment = r.environment().all().into_iter().filter(|(name, _)| own(name)).collect();
-    Some(DependencyConfig { python: python.value, environment, index: None, allow: None })
+    Some(DependencyConfig { python: python.value, environment, index: None, allow: None, time_max: PIP_TIME_MAX })
 }
 
 /// Has each file read as a download would read it: a host that starts with one of no use would refuse its first install.

@@ -1,5 +1,6 @@
 //! `dependencies.lock`: what the requirements came to, in the format that pip reads.
 
+use super::requirement;
 use crate::disk::{DiskError, failed};
 use serde_json::Value;
 use std::fs;
@@ -47,6 +48,16 @@ impl Lock {
         Some(Self { requirements, packages: lines.map(package).collect::<Option<_>>()? })
     }
 
+    /// Takes the lock away; whether there was one.
+    pub(super) fn remove(root: &Path) -> Result<bool, DiskError> {
+        let path = root.join(FILE);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed("remove", &path)(error)),
+        }
+    }
+
     pub(super) fn write(&self, root: &Path) -> Result<(), DiskError> {
         let requirements: Value = self.requirements.as_slice().into();
         let mut text =
@@ -59,22 +70,28 @@ impl Lock {
     }
 }
 
-/// What pip says that it installed (its installation report, version 1).
-pub(super) fn read_report(bytes: &[u8]) -> Result<Vec<Package>, String> {
+/// What pip says that it installed, or would (its installation report, version 1), each with what it requires.
+pub(super) fn read_report(bytes: &[u8]) -> Result<Vec<(Package, Vec<String>)>, String> {
     let report: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let installed = report.get("install").and_then(Value::as_array).ok_or("it has no `install`")?;
     let package = |item: &Value| {
         let text = |pointer| item.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        Some(Package {
+        let texts = |pointer| -> Vec<String> {
+            let texts = item.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+            texts.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let extras = texts("/requested_extras");
+        let needs = texts("/metadata/requires_dist");
+        let needs = needs.iter().filter_map(|text| requirement::of_extras(text, &extras)).collect();
+        let package = Package {
             name: text("/metadata/name")?,
             version: text("/metadata/version")?,
             sha256: text("/download_info/archive_info/hashes/sha256")?,
-        })
+        };
+        Some((package, needs))
     };
-    let mut packages: Vec<Package> =
-        installed.iter().map(package).collect::<Option<_>>().ok_or("a package has no name, version or hash")?;
-    packages.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(packages)
+    let packages = installed.iter().map(package).collect::<Option<_>>();
+    packages.ok_or_else(|| "a package has no name, version or hash".to_owned())
 }
 
 #[cfg(test)]
@@ -99,7 +116,7 @@ mod tests {
         let report = json!({"install": [{"metadata": {"name": "b", "version": "1"},
             "download_info": {"archive_info": {"hashes": {"sha256": "00"}}}}]});
         let packages = read_report(report.to_string().as_bytes()).unwrap();
-        assert_eq!((packages[0].name.as_str(), packages[0].sha256.as_str()), ("b", "00"));
+        assert_eq!((packages[0].0.name.as_str(), packages[0].0.sha256.as_str()), ("b", "00"));
         for bad in [json!({}), json!({"install": [{"metadata": {"name": "b", "version": "1"}}]}), json!("x")] {
             assert!(read_report(bad.to_string().as_bytes()).is_err(), "{bad}");
         }

@@ -18,12 +18,36 @@ pub(super) fn check(text: &str) -> Result<(), &'static str> {
             _ => "it has a character that no requirement has",
         });
     }
-    let name = text.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).map_or(text, |end| &text[..end]);
+    let name = name(text);
     // pip takes it for a file if there is one.
     if [".whl", ".zip", ".gz", ".tar", ".tgz"].iter().any(|extension| name.to_ascii_lowercase().ends_with(extension)) {
         return Err("only packages of the index are installed, no URLs and no files");
     }
     Ok(())
+}
+
+/// The name in what [`check`] accepts.
+pub(super) fn name(text: &str) -> &str {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).unwrap_or(text.len());
+    text.get(..end).unwrap_or(text)
+}
+
+/// A package's requirement as it counts where these extras of the package are wanted; none where it is for another extra.
+pub(super) fn of_extras(text: &str, wanted: &[String]) -> Option<String> {
+    let (requirement, marker) = text.split_once(';').unwrap_or((text, ""));
+    let Some(at) = marker.find("extra") else { return Some(text.trim().to_owned()) };
+    // `extra == "socks"`, alone or with more: the clause is true where that extra is wanted.
+    let clause = marker.get(at..)?;
+    let (_, quoted) = clause.split_once("==")?;
+    let quote = quoted.trim_start().chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let mut parts = quoted.splitn(3, quote);
+    let (_, extra, rest) = (parts.next()?, parts.next()?, parts.next()?);
+    if !wanted.iter().any(|each| normalised(each) == normalised(extra)) {
+        return None;
+    }
+    let marker = format!("{}python_version >= '3'{rest}", marker.get(..at)?);
+    Some(format!("{}; {}", requirement.trim(), marker.trim()))
 }
 
 fn is_plain(c: char) -> bool {
@@ -74,6 +98,20 @@ mod tests {
         ] {
             assert!(check(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_package_requires_for_an_extra_counts_where_that_is_wanted() {
+        let wanted = ["Socks".to_owned()];
+        assert_eq!(of_extras("idna<4,>=2.5", &[]).as_deref(), Some("idna<4,>=2.5"));
+        assert_eq!(of_extras("a; python_version < '3.9'", &[]).as_deref(), Some("a; python_version < '3.9'"));
+        assert_eq!(of_extras("PySocks>=1.5; extra == \"socks\"", &[]), None);
+        assert_eq!(of_extras("chardet ; extra == 'chardet'", &wanted), None);
+        let socks = of_extras("PySocks>=1.5; extra == \"socks\"", &wanted);
+        assert_eq!(socks.as_deref(), Some("PySocks>=1.5; python_version >= '3'"));
+        let both = of_extras("w; (sys_platform == 'win32') and extra == 'socks'", &wanted).unwrap();
+        assert_eq!(both, "w; (sys_platform == 'win32') and python_version >= '3'");
+        assert_eq!(check(&both), Ok(()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use mortise_delivery::{
 };
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Programs in pip's place. They lie here ready: a file that was just written cannot always be started while other threads
@@ -27,7 +28,8 @@ impl Pip {
         let notes = self.folder.path().to_str().unwrap();
         let environment = [("PATH", "/usr/bin:/bin"), ("PIP_NOTES", notes)];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        DependencyConfig { python: Path::new(PROGRAMS).join(self.program), environment, index: None, allow: None }
+        let python = Path::new(PROGRAMS).join(self.program);
+        DependencyConfig { python, environment, index: None, allow: None, time_max: Duration::from_secs(60) }
     }
 
     fn noted(&self, name: &str) -> String {
@@ -36,14 +38,18 @@ impl Pip {
 
     /// A staged plugin that declares `requirements`, with more files.
     fn plugin(&self, requirements: &[&str], files: &[(&str, &str)]) -> StagedPlugin {
+        self.plugin_of("capability.py", requirements, files)
+    }
+
+    fn plugin_of(&self, entry_point: &str, requirements: &[&str], files: &[(&str, &str)]) -> StagedPlugin {
         let source = self.folder.path().join("source");
         let _ = fs::remove_dir_all(&source);
         fs::create_dir(&source).unwrap();
         let requirements = format!("{requirements:?}");
         let manifest = format!(
-            r#"{{"id": "demo", "entry_point": "capability.py", "class_name": "C", "dependencies": {{"python": {requirements}}}}}"#
+            r#"{{"id": "demo", "entry_point": "{entry_point}", "class_name": "C", "dependencies": {{"python": {requirements}}}}}"#
         );
-        for (name, content) in files.iter().chain(&[("manifest.json", manifest.as_str()), ("capability.py", "")]) {
+        for (name, content) in files.iter().chain(&[("manifest.json", manifest.as_str()), (entry_point, "")]) {
             let path = source.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
@@ -86,10 +92,11 @@ fn packages_come_into_the_plugins_own_folder_and_are_written_down() {
     assert_eq!(Lock::read(plugin.root()), Some(lock));
 
     let arguments = pip.noted("arguments");
-    for argument in ["-m\npip\ninstall", "--only-binary=:all:", "--abi=none", "--platform=any", "--\nb>=1,<2"] {
+    for argument in
+        ["-m\npip\ninstall", "--no-deps", "--only-binary=:all:", "--abi=none", "--platform=any", "--\nb>=1,<2"]
+    {
         assert!(arguments.contains(argument), "{argument} in {arguments}");
     }
-    assert!(!arguments.contains("--index-url"), "{arguments}");
     let environment = pip.noted("environment");
     assert!(environment.contains("PIP_NOTES=") && !environment.contains("CARGO"), "{environment}");
 }
@@ -108,7 +115,10 @@ fn what_is_there_for_the_same_requirements_is_kept_unless_it_is_asked_for_again(
     let lock = fs::read_to_string(first.root().join("dependencies.lock")).unwrap();
     let other = pip.plugin(&["b", "c"], &[("dependencies.lock", &lock), ("site-packages/old.py", "")]);
     let other = pip.install(other, None).unwrap();
-    assert_eq!((names(&other.root().join("site-packages")), pip.noted("calls").lines().count()), (vec!["b".into()], 3));
+    assert_eq!(
+        (names(&other.root().join("site-packages")), pip.noted("calls").lines().count()),
+        (vec!["b".into(), "c".into()], 3)
+    );
 }
 
 #[test]
@@ -154,10 +164,45 @@ fn the_operator_names_the_index_and_the_packages() {
     };
     let plugin = pip.plugin(&["a"], &[]).with_dependencies(None, Some(&with(&["a", "B"])), &TreeLimits::default());
     drop(plugin.unwrap());
-    assert!(pip.noted("arguments").contains("--index-url\nhttps://index.test/simple"));
-    // The one that was asked for is allowed; the one that it brings along is not.
+    let environment = pip.noted("environment");
+    assert!(environment.contains("PIP_INDEX_URL=https://index.test/simple"), "{environment}");
+    assert!(environment.contains("PIP_CONFIG_FILE=/dev/null"), "{environment}");
+    // The one that was asked for is allowed; the one that it brings along is not, and is never fetched.
     let error = pip.refused(pip.plugin(&["a"], &[]), None, &with(&["a"]));
     assert!(matches!(&error, DependencyError::NotAllowed { name } if name == "b"), "{error:?}");
+    assert_eq!(pip.noted("calls").lines().count(), 1, "only the first was installed");
+}
+
+#[test]
+fn what_packages_require_is_installed_and_judged_like_what_the_plugin_does() {
+    let pip = Pip::new("unpacks");
+    let plugin = pip.install(pip.plugin(&["a"], &[]), None).unwrap();
+    assert_eq!(names(&plugin.root().join("site-packages")), ["a", "b"]);
+    drop(plugin);
+    // pip would fetch it from there, and have it build itself.
+    let error = pip.refused(pip.plugin(&["deep"], &[]), None, &pip.config());
+    assert!(matches!(&error, DependencyError::Requirement { text, .. } if text.starts_with("evil @")), "{error:?}");
+    assert_eq!(pip.noted("calls").lines().count(), 1);
+}
+
+#[test]
+fn a_lock_that_arrives_with_a_plugin_counts_nothing() {
+    let pip = Pip::new("unpacks");
+    let lock = "# requirements: [\"b\"]\nb==9 --hash=sha256:00\n";
+    let plugin = pip.plugin(&["b"], &[("dependencies.lock", lock)]);
+    let plugin = plugin.without_lock(&TreeLimits::default()).unwrap();
+    assert_eq!(Lock::read(plugin.root()), None);
+    let bare = pip.plugin(&["b"], &[]).tree;
+    assert_eq!(plugin.tree, bare);
+    assert_eq!(Lock::read(pip.install(plugin, None).unwrap().root()).unwrap().packages[0].version, "1.2");
+}
+
+#[test]
+fn other_plugins_than_those_in_python_have_none() {
+    let pip = Pip::new("unpacks");
+    let plugin = pip.plugin_of("plugin.wasm", &["b"], &[]);
+    assert_eq!(names(pip.install(plugin, Some(true)).unwrap().root()), ["manifest.json", "plugin.wasm"]);
+    assert_eq!(pip.noted("calls"), "");
 }
 
 #[test]
@@ -171,10 +216,21 @@ fn failures_are_told_and_leave_nothing() {
     assert!(error.hint().contains("native code"), "{}", error.hint());
     let error = refused("has-no-pip", &["b"]);
     assert!(matches!(error, DependencyError::NoPip { .. }), "{error:?}");
+    let error = refused("is-old", &["b"]);
+    assert!(matches!(error, DependencyError::NoPip { .. }) && error.hint().contains("22.2"), "{error:?}");
+    let error = refused("writes-much", &["b"]);
+    assert!(matches!(error, DependencyError::TooLarge), "{error:?}");
     let error = refused("reports-nothing", &["b"]);
     assert!(matches!(error, DependencyError::Disk(_)), "{error:?}");
     let error = refused("unpacks", &["b", "--index-url=http://elsewhere"]);
     assert!(matches!(&error, DependencyError::Requirement { text, .. } if text.starts_with("--")), "{error:?}");
+
+    let pip = Pip::new("takes-long");
+    let began = Instant::now();
+    let hurried = DependencyConfig { time_max: Duration::from_millis(200), ..pip.config() };
+    let error = pip.refused(pip.plugin(&["b"], &[]), None, &hurried);
+    assert!(matches!(error, DependencyError::TimedOut { .. }), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(50), "it was not ended");
 
     let pip = Pip::new("unpacks");
     let nowhere = DependencyConfig { python: "/nowhere/python3".into(), ..pip.config() };

@@ -4,6 +4,7 @@ use super::{ManifestError, texts, wrong_type};
 use crate::suggestion::suggestion;
 use crate::{FileAccess, HttpAccess, Permission, Permissions, VariableName};
 use serde_json::{Map, Value};
+use std::path::Path;
 
 /// Permissions for the mesh that the manifest format knows and this version does not grant.
 const MESH_UNSUPPORTED: [&str; 2] = ["subscribe", "emit"];
@@ -65,6 +66,9 @@ fn parse_files(value: &Value) -> Result<Vec<Folder>, ManifestError> {
     Ok(folders)
 }
 
+/// Where a plugin that is source sees its own folder.
+pub const GUEST_SOURCE: &str = "/plugin";
+
 fn parse_folder(item: &Value) -> Result<Folder, ManifestError> {
     let (mut path, mut seen_as, mut writable) = (None, None, false);
     let item = item.as_object().ok_or_else(|| wrong_type("permissions.files", "an array of objects", item))?;
@@ -93,6 +97,10 @@ fn parse_folder(item: &Value) -> Result<Folder, ManifestError> {
     let access = plain("permissions.files.path", path, writable)?;
     let seen_as = seen_as.unwrap_or(path);
     plain("permissions.files.as", seen_as, false)?;
+    if Path::new(seen_as).starts_with(GUEST_SOURCE) {
+        let reason = "there a plugin that is source has its own files";
+        return Err(pattern_error("permissions.files.as", seen_as.to_owned(), reason));
+    }
     Ok(Folder { access, seen_as: seen_as.to_owned() })
 }
 

@@ -125,7 +125,7 @@ impl Driver {
             let pauses = [Some(now + starts.next()), self.not_before, self.desk.exhausted_until(now)];
             self.desk.wait(pauses.into_iter().flatten().max().unwrap_or(now)).await?;
             let loss = match self.boot(&[Hook::Start]).await {
-                Ok((guest, fresh)) if fresh == *description => return Ok(guest),
+                Ok((guest, fresh)) if fresh.equals_but_for_defaults(description) => return Ok(guest),
                 Ok(_) => Loss { code: "trap", reason: "a fresh instance describes itself differently".to_owned() },
                 Err(refusal) => refusal.into_loss()?,
             };

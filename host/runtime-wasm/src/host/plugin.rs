@@ -21,7 +21,7 @@ const RANDOM_BYTES_MAX: u32 = 65_536;
 /// How much of a name a failure repeats, in bytes.
 pub(super) const NAME_BYTES_MAX: usize = 256;
 
-/// Which part of a turn is left for the guest where it waits too long within one: a tenth.
+/// Which part of what is left of a turn is kept for the guest where it waits too long within one: a tenth.
 const TURN_RESERVE: u32 = 10;
 
 /// Where the monotonic clock of guests begins: some moment of this process.
@@ -160,7 +160,8 @@ impl Host for HostView {
             OpOutcome::Failed(mortise_model::Failure::retryable("timeout", message))
         };
         // The guest is left the time to make something of it.
-        let until = end - span / TURN_RESERVE;
+        let left = end.saturating_duration_since(Instant::now());
+        let until = end - left / TURN_RESERVE;
         outcome::of_op(match self.work(op) {
             Ok(Work { outcome, .. }) => tokio::time::timeout_at(until, outcome).await.unwrap_or_else(|_| late()),
             Err(failure) => OpOutcome::Failed(self.refused(failure)),

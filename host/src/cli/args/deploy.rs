@@ -86,7 +86,7 @@ pub enum DeployCommand {
         /// Plugin id.
         plugin_id: String,
 
-        /// Ask the host to install the Python packages that the plugin declares; a Mortise host refuses a plugin that declares any
+        /// Ask the host to install the Python packages that the plugin declares, which its operator has to allow
         #[arg(long)]
         install_dependencies: bool,
     },
@@ -181,7 +181,7 @@ pub struct InstallArgs {
     #[arg(long)]
     pub skip_validate: bool,
 
-    /// Ask the host to install the Python packages that the plugin declares; a Mortise host refuses a plugin that declares any
+    /// Ask the host to install the Python packages that the plugin declares, which its operator has to allow
     #[arg(long)]
     pub install_dependencies: bool,
 }
