@@ -60,7 +60,9 @@ class Plugin:
                "long": ValueError("x" * (20 << 20))}[how]
 
     @rpc()
-    async def cancel_itself(self):
+    async def cancel_itself(self, after: float | None = None):
+        if after is not None:
+            await asyncio.sleep(after)
         asyncio.current_task().cancel()
         return "done"
 
@@ -184,10 +186,11 @@ def test_every_failure_is_told(calls, loop, host):
     assert refused(begin(calls, 3, "fail_unspeakably", how="long"))[1] == "x" * crossing.WORDS_MAX
     assert max(map(len, host.lines())) <= crossing.WORDS_MAX
     assert refused(begin(calls, 4, "fail_unspeakably", how="retryable"))[0] == "error"
-    begin(calls, 5, "cancel_itself")
-    assert begin(calls, 6, "nap", seconds=0) is None
+    expected = ("error", "the call ended without an outcome: CancelledError", False)
+    assert refused(begin(calls, 5, "cancel_itself")) == expected
+    assert begin(calls, 6, "cancel_itself", after=0.001) is None
     host.turn(loop, lambda: 6 in host.completed)
-    assert refused(host.completed[5]) == ("error", "the call ended without an outcome: CancelledError", False)
+    assert refused(host.completed[6]) == expected
 
 
 @pytest.mark.parametrize("decorator", [rpc(), emit(), periodic(60)])
