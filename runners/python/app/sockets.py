@@ -1,8 +1,8 @@
 """Sockets that speak HTTP and nothing else: what a client writes becomes a request that the host sends.
 
 So `urllib`, `http.client`, `requests`, `urllib3` and whatever stands on them run unmodified. TLS, addresses, permissions and
-limits are the host's. A request that was written whole is sent when its answer is first read, with the timeout that is set by then (urllib3 has
-one for connecting and another for reading); the plugin stands still until the answer is there.
+limits are the host's. A request that was written whole is sent when its answer is first read, with the timeout that is set
+by then (urllib3 has one for connecting and another for reading); the plugin stands still until the answer is there.
 """
 
 import functools
