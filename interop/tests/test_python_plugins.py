@@ -293,6 +293,12 @@ def test_calls_of_one_plugin_overlap(own):
     assert time.monotonic() - began < 3
 
 
+@pytest.mark.parametrize("seconds", [0, 0.2])
+def test_a_task_left_behind_runs_without_another_call(own, seconds):
+    assert own.call("leave_behind", value=7, seconds=seconds) == "left"
+    assert own.events(1) == [["level", {"value": 7}]]
+
+
 def test_clients_speak_tls_by_the_host(mortise, web):
     url = web.serve("/ok", Answer(b"fine", headers={"X-Kind": "plain"}))
     side = mortise.open("web-clients", {*REQUESTS, *HTTPX})

@@ -99,6 +99,17 @@ def test_an_endless_loop_ends_at_its_turn_and_the_plugin_answers_again(hosting):
         ("x = []\nwhile True: x.append(bytearray(1 << 20))", "limits.memory"),
         ("return float('nan')", "not JSON compliant"),
         ("import bridge", "No module named 'bridge'"),
+        ("import tenon\nawait tenon.invoke(7)", "a function's name must be str, not int"),
+        ("import tenon\nawait tenon.secret('\\ud800')", "a secret's name has a lone surrogate"),
+        ("import tenon\ntenon.state.set_bytes('k', bytes(20 << 20))", "more than 8388608"),
+        ("import asyncio\nasyncio.current_task().cancel()", "CancelledError"),
+        ("return 'x' * (20 << 20)", "more than 8388608"),
+        ("raise ValueError('x' * (20 << 20))", "xxxx"),
+        ("import logging\nlogging.getLogger('\\ud800').error('x' * (20 << 20))\nraise ValueError('logged')", "logged"),
+        (
+            "class Mute(Exception):\n def __str__(self): raise KeyboardInterrupt\nraise Mute",
+            "Mute",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_and_nothing_is_lost(hosting, code, words):

@@ -43,7 +43,6 @@ cargo xtask <command>
          --print-env         only print what `mortise new`, `pack` and `deploy install <crate>` need from a checkout:
                              `env $(cargo xtask guests --print-env) mortise …`
   runners                    build what runs plugins in Python into target/runners, and have the host compile it
-         --wasm-only         build it and leave compiling to each host
   layers                     compare the crates with the layer table in docs/ARCHITECTURE.md
   dependencies               compare every dependency's licence and version with deny.toml
   interop [nats|zenoh] [-- args…]

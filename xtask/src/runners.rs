@@ -29,7 +29,7 @@ const LIST: &str = "runners.json";
 /// Changes whenever the same sources would make another runner.
 const RECIPE: &str = "1";
 
-/// `cargo xtask runners [--wasm-only]`.
+/// `cargo xtask runners`.
 pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     match arguments {
         [] => {
@@ -37,8 +37,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
             build(workspace)?;
             compile(workspace)
         }
-        ["--wasm-only"] => build(workspace),
-        [other, ..] => bail!("`runners` has no option `{other}`"),
+        [other, ..] => bail!("`runners` takes no `{other}`"),
     }
 }
 
@@ -57,11 +56,27 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
         componentize(workspace, &unfinished)?;
         folder::rename(&unfinished, &kept)?;
     }
-    let installed = folder(workspace).join(PYTHON);
-    folder::install(&kept, &installed)?;
+    let installed = install(&kept, &folder(workspace))?;
     let size = std::fs::metadata(&installed)?.len();
     eprintln!("  {:<24} {:>7.1} MiB", installed.strip_prefix(&workspace.root)?.display(), size as f64 / 1_048_576.0);
     Ok(())
+}
+
+/// Puts the component into the folder; without the list where it is another than before, of which nothing compiled may run.
+fn install(component: &Path, runners: &Path) -> Result<PathBuf> {
+    let installed = runners.join(PYTHON);
+    let content = std::fs::read(component).with_context(|| format!("failed to read `{}`", component.display()))?;
+    if !std::fs::read(&installed).is_ok_and(|existing| existing == content) {
+        let list = runners.join(LIST);
+        match std::fs::remove_file(&list) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("failed to remove `{}`", list.display()));
+            }
+            _ => {}
+        }
+        folder::install_content(&content, &installed)?;
+    }
+    Ok(installed)
 }
 
 fn componentize(workspace: &Workspace, to: &Path) -> Result<()> {
@@ -148,6 +163,23 @@ fn is_bytecode(file: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_component_is_not_run_by_what_was_compiled_of_the_last() {
+        let root = tempfile::tempdir().unwrap();
+        let (component, runners) = (root.path().join("kept.wasm"), root.path().join("runners"));
+        let list = runners.join(LIST);
+        let put = |content: &[u8]| {
+            folder::write(&component, content).unwrap();
+            assert_eq!(std::fs::read(install(&component, &runners).unwrap()).unwrap(), content);
+        };
+        put(b"one");
+        folder::write(&list, b"{}").unwrap();
+        put(b"one");
+        assert!(list.is_file());
+        put(b"two");
+        assert!(!list.exists());
+    }
 
     #[test]
     fn the_fingerprint_is_of_sources_and_contract_and_nothing_else() {

@@ -33,9 +33,9 @@ class Calls:
             task.add_done_callback(lambda task: self._complete(id, task))
             return None
         if self._loop.is_settled():
-            return task.result()
+            return _outcome(task)
         # It left something behind that the loop has to run, and the host turns it only for calls that are open.
-        host.complete(id, task.result())
+        host.complete(id, _outcome(task))
         return None
 
     def cancel(self, id: int) -> None:
@@ -48,17 +48,21 @@ class Calls:
     def _complete(self, id: int, task: asyncio.Task) -> None:
         self._cancelled.discard(id)
         if self._open.pop(id, None) is not None:
-            host.complete(id, task.result())
+            host.complete(id, _outcome(task))
 
     async def _serve(self, id, kind, name, parameters, caller) -> Ok[str] | Err[wit.Failure]:
-        """Never raises, whatever the plugin does: `sys.exit` and cancellation are outcomes as well."""
+        """The outcome, whatever the plugin does: `sys.exit` and cancellation are outcomes as well."""
         current_call.set(id)
         try:
             return outcome.of_result(await self._dispatch(kind, name, parameters, caller))
         except BaseException as error:
             if id in self._cancelled:
                 return outcome.refusal("cancelled", "the caller has been answered")
-            return outcome.of_exception(error, f"{kind.name.lower()} `{name}`")
+            try:
+                return outcome.of_exception(error, f"{kind.name.lower()} `{name}`")
+            except BaseException as second:
+                # The plugin's exception is of a class that cannot even be looked at.
+                return _unknown(second)
 
     async def _dispatch(self, kind, name, parameters, caller):
         match kind:
@@ -75,7 +79,9 @@ class Calls:
             case wit.CallKind.SELF_TEST:
                 pass
             case wit.CallKind.MIGRATE:
-                if not callable(getattr(self._plugin, "migrate", None)):
+                hook = getattr(self._plugin, "migrate", None)
+                # A function of this name is the callers', as on the reference, which has no such hook.
+                if not callable(hook) or capability.is_marked(hook):
                     raise Failure("the plugin has no `migrate`", code="unknown_function")
                 versions = json.loads(parameters)
                 await self._hook("migrate", versions["from"], versions["to"])
@@ -87,3 +93,15 @@ class Calls:
             done = hook(*arguments)
             if inspect.isawaitable(done):
                 await done
+
+
+def _outcome(task: asyncio.Task) -> Ok[str] | Err[wit.Failure]:
+    """How the call ended, which is without an outcome where the plugin cancelled the task at work and then returned."""
+    try:
+        return task.result()
+    except BaseException as error:
+        return _unknown(error)
+
+
+def _unknown(error: BaseException) -> Err[wit.Failure]:
+    return outcome.refusal("error", f"the call ended without an outcome: {type(error).__name__}")

@@ -1,5 +1,6 @@
 """How a plugin's object is understood: what it brings, and how each of that is entered (wire contract 6.2, 8, 10.2)."""
 
+import asyncio
 import inspect
 import json
 import logging
@@ -9,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import bridge
+import crossing
 from device_connect_edge.types import validate_event_name
 from failure import Failure
 from tenon.decorators import build_event_schema, build_function_schema, result_of
@@ -56,6 +58,11 @@ def _has(member: Callable, mark: str) -> bool:
     return getattr(member, mark, False) is True
 
 
+def is_marked(member: Callable) -> bool:
+    """Whether it is a function, an event or a routine, and so nothing that the host calls by itself."""
+    return any(_has(member, mark) for mark in ("_is_device_function", "_is_device_event", "_is_device_routine"))
+
+
 _members: Members | None = None
 
 
@@ -75,16 +82,15 @@ def describe(plugin: object) -> dict[str, list[dict]]:
     members = _of(plugin)
     _connect(plugin, members)
     _warn_of_what_is_not_called(plugin, members)
-    described = {
+    brought = {
         "functions": [_function(name, member) for name, member in members.functions.items()],
         "events": [_event(name, member) for name, member in members.events.items()],
         "routines": [_routine(name, member) for name, member in members.routines.items()],
         "subscriptions": [
-            {"name": name, "device": member._subscribes_to[0], "event": member._subscribes_to[1]}
-            for name, member in members.subscriptions.items()
+            _subscription(name, member._subscribes_to) for name, member in members.subscriptions.items()
         ],
     }
-    return {kind: [each for each in members if each is not None] for kind, members in described.items()}
+    return {kind: [each for each in described if _is_sendable(each)] for kind, described in brought.items()}
 
 
 async def invoke(plugin: object, name: str, params: Mapping[str, Any], caller: str | None = None) -> Any:
@@ -154,12 +160,15 @@ def _connect(plugin: object, members: Members) -> None:
     async def dispatch(name: str, payload: dict) -> tuple[bool, dict]:
         return await _intercepted(members, name, payload)
 
-    def callback(name: str, payload: dict) -> None:
-        # There it goes out in the background, where nobody learns what becomes of it.
+    def callback(name: str, payload: dict) -> asyncio.Future:
+        # There it goes out in the background, where nobody learns what becomes of it. Older plugins await it all the same.
         try:
             bridge.emit(validate_event_name(_clean(name)), payload)
         except Exception as error:
             _log.error("event `%s` was not emitted: %s", name, error)
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
     plugin._dispatch_internal_event = dispatch
     plugin._emit_event_internal = emit
@@ -215,7 +224,7 @@ def _function(name: str, member: Callable) -> dict | None:
         return None
     return {
         "name": name,
-        "description": str(member._description or ""),
+        "description": crossing.words(member._description or ""),
         "parameters": _sendable(what, schema),
         "labels": _labels(what, member._labels),
         "tags": [],
@@ -231,7 +240,7 @@ def _event(name: str, member: Callable) -> dict | None:
         return None
     return {
         "name": name,
-        "description": str(member._event_description or ""),
+        "description": crossing.words(member._event_description or ""),
         "payload_schema": _sendable(what, schema),
         "labels": _labels(what, member._labels),
         "tags": [],
@@ -248,6 +257,26 @@ def _routine(name: str, member: Callable) -> dict | None:
         "interval_ns": round(min(interval * 1e9, INTERVAL_MAX)),
         "cadence": "fixed-rate" if member._routine_wait_for_completion else "fixed-delay",
     }
+
+
+def _subscription(name: str, to: tuple[Any, Any]) -> dict | None:
+    try:
+        return {"name": name, "device": crossing.text(to[0], "a device's id"), "event": crossing.text(to[1], "a name")}
+    except (TypeError, ValueError) as error:
+        _log.warning("subscription `%s` dropped: %s", name, error)
+        return None
+
+
+def _is_sendable(described: dict | None) -> bool:
+    """Whether there is anything, of a name that can be told."""
+    if described is None:
+        return False
+    try:
+        crossing.text(described["name"], "a name")
+    except ValueError as error:
+        _log.warning("dropped: %s", error)
+        return False
+    return True
 
 
 def _sendable(what: str, schema: dict) -> dict:
@@ -271,8 +300,16 @@ def _labels(what: str, labels: Any) -> dict[str, str | list[str]]:
     kept = {}
     for key, value in labels.items():
         values = [value] if isinstance(value, str) else value
-        if not isinstance(values, (list, tuple)) or not all(isinstance(each, str) for each in (key, *values)):
+        if not isinstance(values, (list, tuple)) or not all(map(_is_text, (key, *values))):
             _log.warning("%s: label %r is not advertised: it is no text and no list of texts", what, key)
             continue
         kept[key] = value if isinstance(value, str) else list(value)
     return kept
+
+
+def _is_text(value: Any) -> bool:
+    try:
+        crossing.text(value, "a label")
+    except (TypeError, ValueError):
+        return False
+    return True

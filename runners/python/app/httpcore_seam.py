@@ -14,8 +14,8 @@ def install(httpcore) -> None:
 
     def parts(request) -> tuple:
         timeouts = request.extensions.get("timeout") or {}
-        # Of one time for everything there is no better than that for the answer.
-        timeout = timeouts.get("read") if timeouts.get("read") is not None else timeouts.get("connect")
+        # Of one time for everything there is no better than that for the answer; None is for as long as it takes.
+        timeout = timeouts.get("read")
         headers = [(name.decode("latin-1"), value) for name, value in request.headers]
         return request.method.decode("latin-1"), bytes(request.url).decode("latin-1"), headers, timeout
 

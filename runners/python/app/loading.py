@@ -9,6 +9,7 @@ import random
 import sys
 import traceback
 
+import crossing
 import outcome
 from failure import Failure
 from wit_world.imports import host
@@ -141,7 +142,7 @@ class _Explained:
     def _message(self, error: BaseException) -> str:
         if isinstance(error, SyntaxError):
             return f"{type(error).__name__}: {error.msg}"
-        words = f"{type(error).__name__}: {outcome.text(error)}".removesuffix(": ")
+        words = f"{type(error).__name__}: {crossing.words(error)}".removesuffix(": ")
         if isinstance(error, ModuleNotFoundError) and str(error).startswith("No module named") and ": " not in str(error):
             if self._declared and not os.path.isdir(os.path.join(self._folder, SITE_PACKAGES)):
                 return (

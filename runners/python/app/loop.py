@@ -5,6 +5,7 @@ import asyncio.base_events
 import logging
 import math
 import sys
+import threading
 import time
 from asyncio import events
 
@@ -34,7 +35,7 @@ class Loop(asyncio.base_events.BaseEventLoop):
 
     def install(self) -> None:
         """Makes it the running loop for good: whatever the guest does, it does within this loop."""
-        self._thread_id = 1
+        self._thread_id = threading.get_ident()
         events._set_running_loop(self)
         sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
 

@@ -72,4 +72,4 @@ def nanoseconds(seconds: float | None) -> int | None:
     """A timeout as the host takes it: none stays none, and what is negative is over at once."""
     if seconds is None:
         return None
-    return min(max(0, round(seconds * 1e9)), 2**63)
+    return int(min(max(0, seconds * 1e9), 2**63))

@@ -5,6 +5,7 @@ import traceback
 from typing import Any
 
 import bridge
+import crossing
 from componentize_py_types import Err, Ok
 from failure import Failure
 from wit_world.imports import types as wit
@@ -16,21 +17,25 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 def of_result(result: Any) -> Ok[str] | Err[wit.Failure]:
     """The result as the reference writes it, or why it cannot be written. NaN is no JSON, and so an error here."""
     try:
-        return Ok(_encode(result))
+        encoded = _encode(result)
     except Exception as error:
-        return refusal("invalid_result", str(error))
+        return refusal("invalid_result", crossing.words(error))
+    try:
+        return Ok(crossing.within(encoded, "the result as JSON", "result_too_large"))
+    except Failure as failure:
+        return refusal(failure.code, failure.message)
 
 
 def of_exception(error: BaseException, what: str) -> Err[wit.Failure]:
     """The exception's text, which is all that the caller learns. The log has where it was raised in `what`."""
-    message = text(error)
+    message = crossing.words(error)
     if isinstance(error, Failure) and error.code == "unknown_function":
         # Nothing was raised in the plugin.
         return refusal(error.code, message)
     log_traceback(error, f"{what} failed")
     code, retryable = ("error", False)
     if isinstance(error, Failure):
-        code, retryable = str(error.code), bool(error.retryable)
+        code, retryable = crossing.words(error.code), bool(error.retryable)
     elif not message and isinstance(error, MemoryError):
         message = "out of memory: the plugin has reached its `limits.memory`"
     elif not message and not isinstance(error, Exception):
@@ -44,23 +49,14 @@ def refusal(code: str, message: str) -> Err[wit.Failure]:
     return Err(wit.Failure(code=code, message=message, retryable=False))
 
 
-def text(error: BaseException) -> str:
-    """`str(error)`, whatever its class makes of that, as text that can be sent."""
-    try:
-        words = str(error)
-    except Exception:
-        words = type(error).__name__
-    return words.encode("utf-8", "backslashreplace").decode()
-
-
 def log_traceback(error: BaseException, what: str) -> None:
     """Writes to the log where the exception was raised; the frames of the runner itself are left out."""
     try:
         shown = traceback.TracebackException.from_exception(error)
         _leave_out_runner(shown)
         lines = "".join(shown.format()).rstrip()
-    except Exception as second:
-        lines = f"{type(error).__name__}, of which no traceback can be made: {second!r}"
+    except BaseException as second:
+        lines = f"{type(error).__name__}, of which no traceback can be made: {type(second).__name__}"
     bridge.log("error", "plugin", f"{what}\n{lines}")
 
 

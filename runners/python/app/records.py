@@ -2,13 +2,15 @@
 
 import json
 
+import crossing
 from wit_world.imports import types as wit
 
 _CADENCES = {"fixed-rate": wit.Cadence.FIXED_RATE, "fixed-delay": wit.Cadence.FIXED_DELAY}
 
 
 def description(brought: dict[str, list[dict]]) -> wit.Description:
-    """From the plain data of `capability.describe`."""
+    """From the plain data of `capability.describe`. Raises: Failure `description_too_large`."""
+    crossing.within(json.dumps(brought), "what the plugin brings", "description_too_large")
     return wit.Description(
         functions=[_function(each) for each in brought["functions"]],
         events=[_event(each) for each in brought["events"]],

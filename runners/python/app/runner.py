@@ -4,6 +4,7 @@ import asyncio
 import os
 
 import capability
+import crossing
 import environment
 import loading
 import logs
@@ -39,10 +40,11 @@ class Guest(exports.Guest):
             plugin = loading.load(Device())
             brought = records.description(capability.describe(plugin))
         except Failure as failure:
-            raise Err(wit.Failure(failure.code, failure.message, failure.retryable)) from None
+            code, message = crossing.words(failure.code), crossing.words(failure)
+            raise Err(wit.Failure(code, message, bool(failure.retryable))) from None
         except BaseException as error:
             outcome.log_traceback(error, "the plugin could not be described")
-            raise Err(wit.Failure("plugin_source", f"{type(error).__name__}: {outcome.text(error)}", False)) from None
+            raise Err(wit.Failure("plugin_source", f"{type(error).__name__}: {crossing.words(error)}", False)) from None
         _calls = Calls(_loop, plugin)
         return brought
 

@@ -1,9 +1,12 @@
 """Sockets that speak HTTP and nothing else: what a client writes becomes a request that the host sends.
 
 So `urllib`, `http.client`, `requests`, `urllib3` and whatever stands on them run unmodified. TLS, addresses, permissions and
-limits are the host's. A request is sent once it is written whole; the plugin stands still until its answer is there.
+limits are the host's. A request that was written whole is sent when its answer is first read, with the timeout that is set
+by then (urllib3 has one for connecting and another for reading); the plugin stands still until the answer is there.
 """
 
+import functools
+import http.client
 import io
 import socket
 import ssl
@@ -26,6 +29,7 @@ class HttpSocket:
         self._peer: tuple[str, int] | None = None
         self._scheme = "http"
         self._reader = wire.RequestReader()
+        self._unsent: list[wire.Request] = []
         self._answers = bytearray()
         self._timed_out = False
         self._asked = False
@@ -42,7 +46,7 @@ class HttpSocket:
             self._peer = (server_hostname, self._peer[1])
 
     def sendall(self, data, _flags=0) -> None:
-        """Takes a part of a request, and sends the request once it is whole."""
+        """Takes a part of a request."""
         if self._peer is None:
             raise OSError(_HINT)
         try:
@@ -50,11 +54,16 @@ class HttpSocket:
         except ValueError as error:
             raise OSError(f"{error}: {_HINT}") from None
         if request is not None:
-            self._exchange(request)
+            self._unsent.append(request)
 
     def send(self, data, flags=0) -> int:
         self.sendall(data, flags)
         return len(data)
+
+    def exchange(self) -> None:
+        """Sends what is written whole. A timeout is raised when the answer is read. Raises: OSError."""
+        while self._unsent:
+            self._exchange(self._unsent.pop(0))
 
     def _exchange(self, request: wire.Request) -> None:
         self._asked = True
@@ -70,6 +79,7 @@ class HttpSocket:
         self._answers += wire.answer(request.method, answer.status, answer.headers, answer.body)
 
     def _take(self, count: int) -> bytes:
+        self.exchange()
         if self._timed_out:
             raise TimeoutError("timed out")
         if not self._asked:
@@ -162,10 +172,27 @@ def _refuse(*_args, **_options):
     raise OSError(_HINT)
 
 
+def sending(request):
+    """`http.client`'s `HTTPConnection.request`, after which the request is sent.
+
+    The library's own connections have one timeout for everything, and urllib expects what goes wrong here. Other classes
+    of connections, as urllib3's, are left to read.
+    """
+
+    @functools.wraps(request)
+    def request_and_send(self, *arguments, **options):
+        request(self, *arguments, **options)
+        if type(self).__module__ == "http.client" and isinstance(self.sock, HttpSocket):
+            self.sock.exchange()
+
+    return request_and_send
+
+
 def install() -> None:
     """Puts them in the place of the real ones, which can do nothing here."""
     socket.socket = socket.SocketType = HttpSocket
     socket.getaddrinfo = _getaddrinfo
+    http.client.HTTPConnection.request = sending(http.client.HTTPConnection.request)
     for name in ("socketpair", "create_server", "fromfd", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo"):
         setattr(socket, name, _refuse)
     socket.gethostname = lambda: "plugin"

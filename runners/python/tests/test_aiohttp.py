@@ -52,6 +52,13 @@ def test_a_request_and_its_answer(run):
     assert headers["content-type"] == b"application/json" and json.loads(sent.body) == {"k": "ü"}
 
 
+@pytest.mark.parametrize("timeout", [0, aiohttp.ClientTimeout(total=0), aiohttp.ClientTimeout(total=None, sock_read=0)])
+def test_a_timeout_of_zero_is_none(run, timeout):
+    replying(run, response(b""))
+    run(aiohttp.ClientSession().get("https://h/", timeout=timeout)._sending)
+    assert run.sent[0].timeout_ns is None
+
+
 def test_redirects_are_followed_without_credentials_for_others(run):
     to_other = response(status=302, headers=[("location", "https://other/x")])
     back = response(status=303, headers=[("location", "/y")])

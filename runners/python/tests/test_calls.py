@@ -10,9 +10,10 @@ from fake_host import as_json, denied
 from wit_world.imports import host as contract
 from wit_world.imports import types as wit
 
+import crossing
 from calls import Calls
 from device import Device
-from device_connect_edge.drivers import rpc
+from device_connect_edge.drivers import emit, periodic, rpc
 from failure import Failure
 
 CONTEXT = wit.CallContext(None, None, None, 60_000_000_000)
@@ -46,12 +47,33 @@ class Plugin:
                "base": BaseException("odd"), "bare": KeyboardInterrupt(), "cancelled": asyncio.CancelledError()}[with_]
 
     @rpc()
+    async def fail_unspeakably(self, how: str):
+        class Unspeakable(Exception):
+            def __str__(self):
+                raise KeyboardInterrupt
+
+        class Undecided:
+            def __bool__(self):
+                raise SystemExit
+
+        raise {"text": Unspeakable(), "code": Failure("no", "half \ud800"), "retryable": Failure("no", "no", Undecided()),
+               "long": ValueError("x" * (20 << 20))}[how]
+
+    @rpc()
+    async def cancel_itself(self, after: float | None = None):
+        if after is not None:
+            await asyncio.sleep(after)
+        asyncio.current_task().cancel()
+        return "done"
+
+    @rpc()
     async def quit(self):
         sys.exit(3)
 
     @rpc()
     async def give(self, what: str):
-        return {"nan": float("nan"), "object": object(), "set": {1}, "text": "ü\ud800"}[what]
+        return {"nan": float("nan"), "object": object(), "set": {1}, "text": "ü\ud800",
+                "large": "x" * crossing.BYTES_MAX}[what]
 
     @rpc()
     async def ask(self):
@@ -151,6 +173,35 @@ def test_results_that_json_cannot_tell_are_errors(calls, what, words):
 
 def test_any_text_can_be_sent(calls):
     assert begin(calls, 1, "give", what="text").value.isascii()
+
+
+def test_results_too_large_to_cross_are_refused(calls):
+    code, message, _ = refused(begin(calls, 1, "give", what="large"))
+    assert code == "result_too_large" and message == "the result as JSON has 8388610 bytes, more than 8388608"
+
+
+def test_every_failure_is_told(calls, loop, host):
+    assert refused(begin(calls, 1, "fail_unspeakably", how="text")) == ("error", "Unspeakable", False)
+    assert refused(begin(calls, 2, "fail_unspeakably", how="code")) == ("half \\ud800", "no", False)
+    assert refused(begin(calls, 3, "fail_unspeakably", how="long"))[1] == "x" * crossing.WORDS_MAX
+    assert max(map(len, host.lines())) <= crossing.WORDS_MAX
+    assert refused(begin(calls, 4, "fail_unspeakably", how="retryable"))[0] == "error"
+    expected = ("error", "the call ended without an outcome: CancelledError", False)
+    assert refused(begin(calls, 5, "cancel_itself")) == expected
+    assert begin(calls, 6, "cancel_itself", after=0.001) is None
+    host.turn(loop, lambda: 6 in host.completed)
+    assert refused(host.completed[6]) == expected
+
+
+@pytest.mark.parametrize("decorator", [rpc(), emit(), periodic(60)])
+def test_a_member_called_migrate_is_no_hook(loop, host, decorator):
+    class Moving:
+        @decorator
+        async def migrate(self, old=None, new=None):
+            raise AssertionError("it was called")
+
+    outcome = Calls(loop, Moving()).begin(1, wit.CallKind.MIGRATE, "", '{"from": "1", "to": "2"}', CONTEXT)
+    assert refused(outcome)[0] == "unknown_function"
 
 
 def test_unknown_functions_and_parameters(calls):

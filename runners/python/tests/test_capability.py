@@ -6,7 +6,9 @@ import math
 
 import bridge
 import capability
+import crossing
 import pytest
+import records
 import tenon
 from device_connect_edge import drivers
 from failure import Failure
@@ -204,7 +206,7 @@ def test_own_handlers_come_before_the_event_and_of_others(emitted, caplog):
     assert own.heard == [("camera-1", "motion", {"a": 1})]
 
 
-def test_old_callbacks_are_set(emitted):
+def test_old_callbacks_are_set_and_can_be_awaited(emitted, loop):
     class Old:
         _event_callback = None
 
@@ -212,7 +214,55 @@ def test_old_callbacks_are_set(emitted):
     described(old)
     old._event_callback("x", {"a": 1})
     old._event_callback("no name", {})
-    assert emitted == [("x", {"a": 1})]
+
+    async def awaiting():
+        return await old._event_callback("y", {})
+
+    task = loop.create_task(awaiting())
+    loop.turn()
+    assert task.result() is None
+    assert emitted == [("x", {"a": 1}), ("y", {})]
+
+
+def test_what_is_no_text_is_left_out_of_the_description(caplog):
+    class Odd:
+        @tenon.rpc(name="\ud800")
+        def lone(self):
+            pass
+
+        @tenon.rpc(description="half \ud800", labels={"\ud800": "a", "b": "\ud800", "c": "d"})
+        def described(self):
+            pass
+
+        @tenon.on(device_id=7)
+        def numbered(self, *_):
+            pass
+
+        @tenon.on(event_name="\ud800")
+        def surrogate(self, *_):
+            pass
+
+        @tenon.on()
+        def every(self, *_):
+            pass
+
+    brought = described(Odd())
+    [function] = brought["functions"]
+    assert (function["description"], function["labels"]) == ("half \\ud800", {"c": "d"})
+    assert [each["name"] for each in brought["subscriptions"]] == ["every"]
+    assert "subscription `numbered` dropped: a device's id must be str, not int" in caplog.text
+    assert "dropped: a name has a lone surrogate" in caplog.text
+
+
+def test_a_description_too_large_to_cross_is_refused():
+    class Large:
+        @tenon.rpc
+        def function(self, text="x" * crossing.BYTES_MAX):
+            pass
+
+    with pytest.raises(Failure, match="what the plugin brings has") as caught:
+        records.description(described(Large()))
+    assert caught.value.code == "description_too_large"
 
 
 def test_every_key_is_listed_however_many_there_are(monkeypatch):

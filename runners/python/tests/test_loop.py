@@ -49,6 +49,13 @@ def test_a_background_task_that_exits_does_not_end_the_rest(loop, caplog):
     assert isinstance(tasks[0].exception(), SystemExit)
 
 
+def test_debugging_hinders_nothing(loop):
+    loop.set_debug(True)
+    task = loop.create_task(asyncio.sleep(0, "ran"))
+    loop.turn()
+    assert task.result() == "ran"
+
+
 def test_executors_run_at_once(loop):
     async def both():
         with pytest.raises(ZeroDivisionError):

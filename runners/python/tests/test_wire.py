@@ -4,10 +4,14 @@ import http.client
 import urllib.error
 import urllib.request
 
+import httpcore
+import httpx
 import pytest
+import requests
 from fake_host import denied, failure, response
 from wit_world.imports import host as contract
 
+import httpcore_seam
 import sockets
 import wire
 
@@ -64,6 +68,8 @@ def clients(host, monkeypatch):
         monkeypatch.setattr(sockets.socket, name, getattr(sockets.socket, name))
     monkeypatch.setattr(sockets.socket, "socket", sockets.HttpSocket)
     monkeypatch.setattr(sockets.socket, "getaddrinfo", sockets._getaddrinfo)
+    plain = http.client.HTTPConnection
+    monkeypatch.setattr(plain, "request", sockets.sending(plain.request))
     return host
 
 
@@ -101,6 +107,41 @@ def test_the_hosts_words_reach_the_program(clients):
     clients.answers[contract.Op_Http] = failure("deadline_exceeded", "too late", True)
     with pytest.raises(TimeoutError):
         urllib.request.urlopen("http://h/", timeout=1)
+
+
+def test_requests_waits_for_the_answer_with_the_timeout_for_that(clients):
+    clients.answers[contract.Op_Http] = response(b"body")
+    assert requests.get("http://h/", timeout=(0.5, 27)).content == b"body"
+    assert requests.get("http://h/", timeout=(0.5, None)).content == b"body"
+    assert [op.value.timeout_ns for op in clients.performed] == [27_000_000_000, None]
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [
+        (denied("grant it"), requests.ConnectionError),
+        (failure("host_not_found", "no such host"), requests.ConnectionError),
+        (failure("connection_failed", "refused"), requests.ConnectionError),
+        (failure("deadline_exceeded", "too late", True), requests.ReadTimeout),
+    ],
+)
+def test_requests_raises_its_own(clients, answer, raised):
+    clients.answers[contract.Op_Http] = answer
+    with pytest.raises(raised) as caught:
+        requests.get("http://h/", timeout=(1, 2))
+    assert type(caught.value) is raised
+
+
+@pytest.mark.parametrize(
+    ("timeout", "expected"), [(httpx.Timeout(5, read=None), None), (httpx.Timeout(5, read=2), 2_000_000_000), (None, None)]
+)
+def test_httpx_waits_as_long_as_it_is_told_to_read(host, monkeypatch, timeout, expected):
+    for pool, name in ((httpcore.ConnectionPool, "handle_request"), (httpcore.AsyncConnectionPool, "handle_async_request")):
+        monkeypatch.setattr(pool, name, getattr(pool, name))
+    httpcore_seam.install(httpcore)
+    host.answers[contract.Op_Http] = response(b"body")
+    assert httpx.get("http://h/", timeout=timeout, trust_env=False).content == b"body"
+    assert host.performed[0].value.timeout_ns == expected
 
 
 def test_nothing_but_http_goes_through(clients):

@@ -99,3 +99,14 @@ class WithTenon:
     @tenon.rpc
     async def not_a_number(self):
         return float("nan")
+
+    @tenon.rpc
+    async def leave_behind(self, value: int, seconds: float = 0) -> str:
+        """Answers at once, and leaves a task behind."""
+
+        async def later():
+            await asyncio.sleep(seconds)
+            await self.level(value)
+
+        self.left_behind = asyncio.create_task(later())
+        return "left"

@@ -23,7 +23,7 @@ _OF_BODY = ("content-type", "content-length", "content-encoding")
 
 @dataclass(frozen=True)
 class ClientTimeout:
-    """Seconds. All that counts here is the shortest of them that is given: a request is answered as a whole."""
+    """Seconds; none and 0 are no limit. All that counts here is the shortest: a request is answered as a whole."""
 
     total: float | None = 300.0
     connect: float | None = None
@@ -31,7 +31,7 @@ class ClientTimeout:
     sock_connect: float | None = None
 
     def shortest(self) -> float | None:
-        given = [each for each in (self.total, self.connect, self.sock_read, self.sock_connect) if each is not None]
+        given = [each for each in (self.total, self.connect, self.sock_read, self.sock_connect) if each]
         return min(given, default=None)
 
 
@@ -192,4 +192,4 @@ def _with_query(url: str, params) -> str:
 
 
 def _seconds(timeout) -> float | None:
-    return timeout.shortest() if isinstance(timeout, ClientTimeout) else timeout
+    return timeout.shortest() if isinstance(timeout, ClientTimeout) else timeout or None
