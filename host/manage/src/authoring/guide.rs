@@ -146,7 +146,8 @@ fn manifest_schema() -> Value {
             "entry_point": "capability.py, or the component, plugin.wasm",
             "type": "python or wasm; told by entry_point where it is left out",
             "version": "free text; where it changes, migrate is asked",
-            "dependencies": "{\"python\": [\"idna>=3\"]}: what it needs, of pure-Python wheels; installed where the operator allows it, else see languages.python.packages",
+            "dependencies": "{\"python\": [\"idna>=3\"]}: pure-Python wheels, installed with the plugin where the operator allows it; \
+                install_dependencies of an install: false leaves them out, true insists. Else languages.python.packages",
             "permissions": "what it asks for beyond computing; below",
             "limits": "may be lower than the defaults below; higher where the operator's policy says so",
             "config": "an object that the plugin reads",
@@ -219,15 +220,16 @@ fn python() -> Value {
         "docstring": "its first line describes the function; `name: text` lines under `Args:` its parameters",
         "errors": "the text of an exception is the caller's error, its traceback goes to the log; tenon.Failure(text, code=\"…\") \
             has a code",
-        "packages": "pure Python only, in the archive: pip install --target site-packages --platform any \
-            --only-binary=:all: <name>, in the plugin's folder",
+        "packages": "pure Python only: `dependencies` of the manifest, or in the archive: in the plugin's folder, pip install --target \
+            site-packages --only-binary=:all: --platform any --implementation py --abi none --python-version 3.14 <name>",
         "cannot": {
             "threads": "Thread.start fails, to_thread and executors run at once: use asyncio (gather, create_task, sleep)",
             "time.sleep, long computing": "hold up the plugin's other calls: await asyncio.sleep; compute in Rust",
-            "sockets": "urllib, requests, httpx, aiohttp work through the permission http; nothing else does",
+            "sockets": "urllib and aiohttp are there, requests and httpx have to be declared or brought in site-packages; they \
+                work through the permission http, nothing else does",
             "subprocesses": "there are none: call another device or plugin",
             "native wheels (numpy, pydantic-core)": "a pure-Python package, a Rust plugin, or a service over HTTP",
-            "events of other devices (@on)": "refused: ask them in a @periodic, by device.invoke_remote",
+            "events of other devices (@on)": "tenon's is refused, the reference's never called: ask them in a @periodic, by device.invoke_remote",
             "files": "the plugin's own folder, to read; others with the permission files; what lasts goes into state",
             "os.environ": "has what env grants",
         },
@@ -257,7 +259,10 @@ fn errors() -> Value {
         {"code": "plugin_id_mismatch", "cure": "leave plugin_id out, or make it the manifest's id"},
         {"code": "digest_mismatch", "cure": "SHA-256 of the archive's bytes, before base64"},
         {"code": "invalid_base64", "cure": "standard alphabet, padding, no line breaks"},
-        {"code": "bundle_too_large", "cure": "leave out what is not needed to run; larger ones by begin_plugin_upload"},
+        {"code": "bundle_too_large", "cure": "leave out what is not needed to run, or the operator raises DC_PLUGIN_MAX_PLUGIN_BYTES"},
+        {"code": "does not fit into one message", "cure": "begin_plugin_upload"},
+        {"code": "dependencies_off", "cure": "the operator allows them; or pack them into site-packages"},
+        {"code": "dependencies_unresolved", "cure": "pure-Python wheels alone: another package, or a service over HTTP"},
         {"code": "hook_failed", "cure": "syntax, import, class_name or start(): the message has file and line, \
             get_plugin_logs the traceback after an install"},
         {"code": "invalid_description", "cure": "a name or schema that cannot be advertised: the detail says which"},

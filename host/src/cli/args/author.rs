@@ -58,6 +58,10 @@ pub struct DevArgs {
     #[arg(long, value_name = "ID")]
     pub plugin_id: Option<String>,
 
+    /// Have the host install the Python packages that the plugin declares, or refuse the plugin where its operator does not allow it
+    #[arg(long)]
+    pub install_dependencies: bool,
+
     /// Which host, and how to reach it.
     #[command(flatten)]
     pub connection: ConnectionArgs,

@@ -1,5 +1,6 @@
 //! `mortise dev`: installs a plugin at each save, and shows what it logs.
 
+mod log;
 mod report;
 mod watch;
 
@@ -11,12 +12,14 @@ use crate::cli::package::Package;
 use crate::cli::progress::Progress;
 use crate::cli::settings::config_failure;
 use crate::config::{ClientConfig, ClientFlags, env::ProcessEnvironment, resolve_client};
+use log::Shown;
+use mortise_mesh::MeshError;
 use mortise_model::PluginId;
 use serde_json::{Map, Value, json};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
-use watch::{Look, Watch};
+use watch::{Look, News, Watch};
 
 /// Between two looks at the folder, and at the log. A change is sent when two looks in a row see the same.
 const TICK: Duration = Duration::from_millis(250);
@@ -26,6 +29,9 @@ const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Lines of log in one answer: as many as a host gives.
 const LINES: usize = 1000;
+
+/// How often the same files are sent while no answer comes.
+const ATTEMPTS: u32 = 2;
 
 pub(in crate::cli) fn run(args: &DevArgs, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
     let config = resolve_client(&ClientFlags::from(&args.connection), &ProcessEnvironment)
@@ -40,7 +46,7 @@ pub(in crate::cli) fn run(args: &DevArgs, printer: &mut Printer) -> Result<ExitS
         return Err(CommandError::failed(error).hint("`mortise new <id>` makes a plugin to begin with"));
     }
     let runtime = super::client_runtime()?;
-    let mut session = Session::new(args.path.clone(), id, config);
+    let mut session = Session::new(args, id, config);
     let outcome = runtime.block_on(async {
         tokio::select! {
             failed = session.run(printer) => failed.map(|never| match never {}),
@@ -50,7 +56,7 @@ pub(in crate::cli) fn run(args: &DevArgs, printer: &mut Printer) -> Result<ExitS
     // A build, or a transport's threads, may still be at work; nobody else waits for them.
     runtime.shutdown_background();
     if let (Ok(_), Some(id)) = (&outcome, &session.installed) {
-        printer.note(&format!("`{id}` stays installed; `mortise deploy uninstall {id}` removes it"));
+        printer.note(&stays(id));
     }
     outcome
 }
@@ -59,6 +65,7 @@ struct Session {
     folder: PathBuf,
     /// Under which it is to be installed, where that was said.
     id: Option<PluginId>,
+    install_dependencies: bool,
     config: ClientConfig,
     /// None while the host is out of reach.
     client: Option<HostClient>,
@@ -69,36 +76,53 @@ struct Session {
     plugin: Option<PluginId>,
     /// What was installed last.
     installed: Option<PluginId>,
-    /// The number of the last line of log that was shown.
-    log_shown: u64,
-    /// Whether the host says that it shows no log.
+    /// Where its log was left.
+    log: Shown,
+    /// Whether the host has no such function as one that shows a log.
     log_closed: bool,
-    /// Whether the last install got no answer, and is to be sent once more.
-    unanswered: bool,
+    /// Whether the log was refused last time.
+    log_refused: bool,
+    /// How often the files as they are were sent without an answer.
+    unanswered: u32,
 }
 
-/// Why an install did not get as far as an answer.
+/// Why an install did not get as far as a result.
 enum Failure {
-    /// The plugin is not sound, or does not build.
-    Plugin(CommandError),
+    /// The plugin is not sound, does not build or cannot be sent, or the host answered with an error: again it would be no better.
+    Settled(CommandError),
     /// Nobody knows what the host made of it.
-    Host(CommandError),
+    Lost(CommandError),
+}
+
+impl From<CallFailure> for Failure {
+    fn from(failure: CallFailure) -> Self {
+        match failure {
+            CallFailure::Answered(error) => Self::Settled(error),
+            CallFailure::Lost(error) | CallFailure::Final(error) => {
+                // Nothing was sent.
+                let is_too_large = matches!(error.error.downcast_ref(), Some(MeshError::TooLarge { .. }));
+                if is_too_large { Self::Settled(error) } else { Self::Lost(error) }
+            }
+        }
+    }
 }
 
 impl Session {
-    fn new(folder: PathBuf, id: Option<PluginId>, config: ClientConfig) -> Self {
+    fn new(args: &DevArgs, id: Option<PluginId>, config: ClientConfig) -> Self {
         Self {
-            folder,
+            folder: args.path.clone(),
             id,
+            install_dependencies: args.install_dependencies,
             config,
             client: None,
             watch: Watch::default(),
             unseen: false,
             plugin: None,
             installed: None,
-            log_shown: 0,
+            log: Shown::default(),
             log_closed: false,
-            unanswered: false,
+            log_refused: false,
+            unanswered: 0,
         }
     }
 
@@ -137,6 +161,12 @@ impl Session {
             // A broker is there without the host.
             if let Ok(_) | Err(CallFailure::Answered(_)) = self.ask("get_status", Map::new()).await {
                 printer.note("the host is there again");
+                self.log.interrupted();
+                (self.log_closed, self.log_refused) = (false, false);
+                // It may have come back without the plugin; the same files change nothing where they are there already.
+                if self.unanswered < ATTEMPTS {
+                    self.watch.forget();
+                }
                 return;
             }
         }
@@ -149,7 +179,11 @@ impl Session {
         match look {
             Ok(look) => {
                 self.unseen = false;
-                self.watch.is_news(look)
+                let news = self.watch.news(look);
+                if news == Some(News::Changed) {
+                    self.unanswered = 0;
+                }
+                news.is_some()
             }
             Err(error) => {
                 // Once, and not at each look.
@@ -164,49 +198,46 @@ impl Session {
 
     /// Installs the plugin as it lies there, and prints what came of it.
     async fn install(&mut self, printer: &mut Printer) {
-        let outcome = self.send(printer).await;
-        let answered = match &outcome {
-            Ok(_) | Err(Failure::Plugin(_)) => true,
-            Err(Failure::Host(_)) => false,
-        };
-        let runs = match outcome {
+        let runs = match self.send(printer).await {
             Ok(result) => report::installed(&result, printer),
-            Err(Failure::Plugin(error) | Failure::Host(error)) => {
+            Err(Failure::Settled(error)) => {
                 printer.failure(&error);
                 false
             }
-        };
-        // One that got no answer is sent once more: the same files change nothing where they are there already.
-        if !answered {
-            self.client = None;
-            if !std::mem::replace(&mut self.unanswered, true) {
-                self.watch.forget();
+            Err(Failure::Lost(error)) => {
+                printer.failure(&error);
+                self.client = None;
+                self.unanswered = self.unanswered.saturating_add(1);
+                return;
             }
+        };
+        self.unanswered = 0;
+        if !runs {
+            self.tell_what_runs(printer).await;
             return;
         }
-        self.unanswered = false;
-        if runs {
-            self.installed.clone_from(&self.plugin);
-        } else {
-            self.tell_what_runs(printer).await;
+        let before = std::mem::replace(&mut self.installed, self.plugin.clone());
+        if let Some(before) = before.filter(|before| self.plugin.as_ref() != Some(before)) {
+            printer.note(&stays(&before));
         }
     }
 
     async fn send(&mut self, printer: &mut Printer) -> Result<Value, Failure> {
-        let package = self.pack().await.map_err(Failure::Plugin)?;
+        let package = self.pack().await.map_err(Failure::Settled)?;
         for warning in &package.warnings {
             printer.note(&format!("warning: {warning}"));
         }
-        if package.plugin_id != self.plugin {
-            self.plugin.clone_from(&package.plugin_id);
-            self.log_shown = self.log_end().await;
+        if let Some(id) = package.plugin_id.as_ref().filter(|id| self.plugin.as_ref() != Some(*id)) {
+            self.log = self.log_end(id).await?;
+            self.log_refused = false;
+            self.plugin = Some(id.clone());
         }
         let Some(client) = &mut self.client else {
-            return Err(Failure::Host(no_host()));
+            return Err(Failure::Lost(no_host()));
         };
         let digest = package.digest;
-        let action = install::of_package(package, &digest, true);
-        deploy::send(client, &self.config, action, &Progress::none()).await.map_err(Failure::Host)
+        let action = install::of_package(package, &digest, true, self.install_dependencies);
+        Ok(deploy::send(client, &self.config, action, &Progress::none()).await?)
     }
 
     /// Packs the folder; a crate is built first.
@@ -216,34 +247,55 @@ impl Session {
         tokio::task::spawn_blocking(pack).await?
     }
 
-    /// The number of the last line of the plugin's log: what is older is not shown.
-    async fn log_end(&mut self) -> u64 {
-        let page = self.log_page(&[("limit", json!(1))]).await;
-        page.and_then(|page| page.get("next")?.as_u64()).unwrap_or_default()
+    /// The end of the plugin's log: what is older is not shown.
+    async fn log_end(&mut self, id: &PluginId) -> Result<Shown, CallFailure> {
+        let params = Map::from_iter([("plugin_id".to_owned(), json!(id.as_str())), ("limit".to_owned(), json!(1))]);
+        match self.ask("get_plugin_logs", params).await {
+            Ok(page) if is_success(&page) => Ok(Shown::after(&page)),
+            // There is no log yet, or none to see; that is told when it is to be shown.
+            Ok(_) | Err(CallFailure::Answered(_)) => Ok(Shown::default()),
+            Err(lost) => Err(lost),
+        }
     }
 
     async fn show_log(&mut self, printer: &mut Printer) {
-        while let Some(page) = self.log_page(&[("since", json!(self.log_shown)), ("limit", json!(LINES))]).await {
+        while let Some(mut page) = self.log_page(printer).await {
+            let count = page.get("lines").and_then(Value::as_array).map_or(0, Vec::len);
+            let missing = self.log.take(&mut page);
+            if missing > 0 {
+                printer.note(&format!("{missing} lines are not shown"));
+            }
             deploy::report::log_lines(&page, printer);
-            self.log_shown = page.get("next").and_then(Value::as_u64).unwrap_or(self.log_shown);
-            if page.get("lines").and_then(Value::as_array).map_or(0, Vec::len) < LINES {
+            if count < LINES {
                 return;
             }
         }
     }
 
-    /// A part of the plugin's log; none where there is no log, none to see, or no host.
-    async fn log_page(&mut self, wanted: &[(&str, Value)]) -> Option<Value> {
+    /// The next part of the plugin's log; none where there is no log, none to see, or no host.
+    async fn log_page(&mut self, printer: &mut Printer) -> Option<Value> {
         if self.log_closed {
             return None;
         }
-        let mut params = Map::from_iter([("plugin_id".to_owned(), json!(self.plugin.as_ref()?.as_str()))]);
-        params.extend(wanted.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        match self.ask("get_plugin_logs", params).await {
-            // Refused where nobody has tried to load the plugin yet.
-            Ok(page) => Some(page).filter(|page| page.get("status") == Some(&json!("success"))),
-            Err(CallFailure::Answered(_)) => {
+        let id = self.plugin.as_ref()?.as_str();
+        let wanted = [("plugin_id", json!(id)), ("since", json!(self.log.since())), ("limit", json!(LINES))];
+        let wanted = wanted.map(|(key, value)| (key.to_owned(), value));
+        match self.ask("get_plugin_logs", Map::from_iter(wanted)).await {
+            Ok(page) if is_success(&page) => {
+                self.log_refused = false;
+                Some(page)
+            }
+            Ok(refused) => {
+                // Nobody has tried to load the plugin yet.
+                let is_early = refused.get("code") == Some(&json!("not_loaded"));
+                if !is_early && !std::mem::replace(&mut self.log_refused, true) {
+                    printer.failure(&deploy::report::refusal(ExitStatus::Failed, &refused));
+                }
+                None
+            }
+            Err(CallFailure::Answered(error)) => {
                 self.log_closed = true;
+                printer.failure(&error);
                 None
             }
             Err(CallFailure::Lost(_) | CallFailure::Final(_)) => None,
@@ -266,6 +318,14 @@ impl Session {
         }
         answer
     }
+}
+
+fn is_success(answer: &Value) -> bool {
+    answer.get("status") == Some(&json!("success"))
+}
+
+fn stays(id: &PluginId) -> String {
+    format!("`{id}` stays installed; `mortise deploy uninstall {id}` removes it")
 }
 
 fn no_host() -> CommandError {

@@ -74,19 +74,23 @@ fn from_path(
     }
     // A pinned digest is sent as it is: the host compares, and its refusal is the answer.
     let digest = pinned.unwrap_or(package.digest);
-    let mut action = of_package(package, &digest, !args.no_load);
-    if args.install_dependencies {
-        action.params.insert(INSTALL_DEPENDENCIES.to_owned(), json!(true));
-    }
-    Ok(action)
+    Ok(of_package(package, &digest, !args.no_load, args.install_dependencies))
 }
 
-/// Sends the archive that was made.
-pub(in crate::cli::commands) fn of_package(package: Package, digest: &Digest, load: bool) -> Action {
+/// Sends the archive that was made, asking for its dependencies where `install_dependencies` says so.
+pub(in crate::cli::commands) fn of_package(
+    package: Package,
+    digest: &Digest,
+    load: bool,
+    install_dependencies: bool,
+) -> Action {
     let digest = digest.to_string();
     let mut params = Map::from_iter([("load".to_owned(), json!(load))]);
     if let Some(id) = &package.plugin_id {
         params.insert("plugin_id".to_owned(), json!(id.as_str()));
+    }
+    if install_dependencies {
+        params.insert(INSTALL_DEPENDENCIES.to_owned(), json!(true));
     }
     let summary = Map::from_iter([
         ("plugin_id".to_owned(), json!(package.plugin_id.as_ref().map(PluginId::as_str))),

@@ -157,7 +157,7 @@ pub(super) async fn send(
     config: &ClientConfig,
     action: Action,
     progress: &Progress,
-) -> Result<Value, CommandError> {
+) -> Result<Value, CallFailure> {
     let Action { method, mut params, bundle, .. } = action;
     if let Some(bundle) = bundle {
         let bytes_max = client.request_bytes_max();
@@ -171,7 +171,7 @@ pub(super) async fn send(
         params.insert("digest".to_owned(), json!(bundle.digest));
     }
     progress.stage(format!("calling `{method}`"));
-    client.call(&method, params, config.timeout, progress).await.map_err(CallFailure::into_error)
+    client.call(&method, params, config.timeout, progress).await
 }
 
 /// Sends the request and waits for its result. Ctrl-C ends the waiting, not what the host does.
@@ -183,7 +183,7 @@ fn perform(config: &ClientConfig, action: Action, printer: &Printer) -> Result<V
             let mut client = HostClient::connect(config, &progress).await?;
             let result = send(&mut client, config, action, &progress).await;
             client.close().await;
-            result
+            result.map_err(CallFailure::into_error)
         };
         tokio::select! {
             result = work => result,

@@ -82,15 +82,15 @@ pub(super) async fn send(
     mut params: Map<String, Value>,
     request_bytes_max: usize,
     mut host: impl Host,
-) -> Result<Value, CommandError> {
+) -> Result<Value, CallFailure> {
     let chunk_bytes = (request_bytes_max.saturating_sub(ENVELOPE_BYTES) / 4).saturating_mul(3).min(CHUNK_BYTES_MAX);
     if chunk_bytes == 0 {
         let error = anyhow::anyhow!("messages of at most {request_bytes_max} bytes are too small for an upload");
-        return Err(CommandError::failed(error).hint("raise the broker's message limit"));
+        return Err(CallFailure::Final(CommandError::failed(error).hint("raise the broker's message limit")));
     }
     let total = bundle.bytes.len();
     let begin = Map::from_iter([("total_bytes".to_owned(), json!(total)), ("digest".to_owned(), json!(bundle.digest))]);
-    let begun = host.call(BEGIN, begin).await.map_err(|failure| without_uploads(failure.into_error()))?;
+    let begun = host.call(BEGIN, begin).await.map_err(without_uploads)?;
     let Some(upload_id) = begun.get("upload_id").and_then(Value::as_str).map(str::to_owned) else {
         return refused(begun, BEGIN);
     };
@@ -108,12 +108,12 @@ pub(super) async fn send(
             Err(CallFailure::Lost(error)) => {
                 futile += 1;
                 if futile == FUTILE_MAX {
-                    return Err(error);
+                    return Err(CallFailure::Lost(error));
                 }
                 host.pause().await;
                 continue;
             }
-            Err(CallFailure::Final(error) | CallFailure::Answered(error)) => return Err(error),
+            Err(failure) => return Err(failure),
         };
         let next = reply.get("next_offset").and_then(Value::as_u64).and_then(|next| usize::try_from(next).ok());
         let is_refused = reply.get("status").and_then(Value::as_str) == Some("error");
@@ -133,23 +133,27 @@ pub(super) async fn send(
         }
     }
     params.insert("upload_id".to_owned(), json!(upload_id));
-    host.call(last, params).await.map_err(CallFailure::into_error)
+    host.call(last, params).await
 }
 
 /// The host's own refusal is the result; anything else that does not bring the upload further is a failure.
-fn refused(reply: Value, method: &str) -> Result<Value, CommandError> {
+fn refused(reply: Value, method: &str) -> Result<Value, CallFailure> {
     if reply.get("status").and_then(Value::as_str) == Some("error") {
         return Ok(reply);
     }
-    Err(CommandError::failed(anyhow::anyhow!("the host's reply to `{method}` cannot be understood")))
+    let error = anyhow::anyhow!("the host's reply to `{method}` cannot be understood");
+    Err(CallFailure::Answered(CommandError::failed(error)))
 }
 
 /// Hosts of other makes have no uploads: then the way is another.
-fn without_uploads(error: CommandError) -> CommandError {
-    error.hint(
-        "the archive is larger than one message of the mesh; if this host takes no uploads, install on its own machine \
-         without `--host`, or raise the broker's message limit",
-    )
+fn without_uploads(failure: CallFailure) -> CallFailure {
+    let hint = "the archive is larger than one message of the mesh; if this host takes no uploads, install on its own machine \
+                without `--host`, or raise the broker's message limit";
+    match failure {
+        CallFailure::Lost(error) => CallFailure::Lost(error.hint(hint)),
+        CallFailure::Final(error) => CallFailure::Final(error.hint(hint)),
+        CallFailure::Answered(error) => CallFailure::Answered(error.hint(hint)),
+    }
 }
 
 #[cfg(test)]
@@ -231,7 +235,7 @@ mod tests {
         let lost = (1..20).map(|number| (number, true)).collect();
         let mut fake = Fake { lost, request_bytes_max: 6000, ..Fake::default() };
         let error = send(&bundle(20_000), COMMIT, params(), 6000, &mut fake).await.unwrap_err();
-        assert_eq!(error.chain(), "no answer");
+        assert_eq!(error.into_error().chain(), "no answer");
         assert_eq!(fake.appends, 1 + FUTILE_MAX as usize);
     }
 
@@ -255,7 +259,7 @@ mod tests {
             assert_eq!(result["code"], "uploads_full", "{method}");
         }
         let error = send(&bundle(20_000), COMMIT, params(), 6000, Refusing("none")).await.unwrap_err();
-        assert_eq!(error.chain(), "the host's reply to `append_plugin_upload` cannot be understood");
+        assert_eq!(error.into_error().chain(), "the host's reply to `append_plugin_upload` cannot be understood");
     }
 
     #[test]

@@ -66,25 +66,39 @@ impl Look {
 pub(super) struct Watch {
     last: Option<Look>,
     told: Option<Look>,
+    /// Whether what was told last is news once more.
+    again: bool,
+}
+
+/// Why a plugin is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// It is other than what was told last.
+    Changed,
+    /// It is what was told last, which was forgotten.
+    Again,
 }
 
 impl Watch {
-    /// Whether `now` is news: other than what was told last, and the same as a moment ago, so that nobody is in the midst of
+    /// Whether `now` is news: forgotten, or other than what was told last, and the same as a moment ago, so that nobody is in the midst of
     /// saving. The first look at all is news.
-    pub(super) fn is_news(&mut self, now: Look) -> bool {
+    pub(super) fn news(&mut self, now: Look) -> Option<News> {
         let is_first = self.last.is_none();
         let rests = is_first || self.last.as_ref() == Some(&now);
-        let is_news = rests && self.told.as_ref() != Some(&now);
-        if is_news {
+        let news =
+            if self.told.as_ref() != Some(&now) { Some(News::Changed) } else { self.again.then_some(News::Again) };
+        let news = news.filter(|_| rests);
+        if news.is_some() {
             self.told = Some(now.clone());
+            self.again = false;
         }
         self.last = Some(now);
-        is_news
+        news
     }
 
     /// What was told last is news once more.
     pub(super) fn forget(&mut self) {
-        self.told = None;
+        self.again = true;
     }
 }
 
@@ -102,17 +116,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let mut watch = Watch::default();
-        assert!(watch.is_news(look(path)), "the first look");
-        assert!(!watch.is_news(look(path)));
+        assert_eq!(watch.news(look(path)), Some(News::Changed), "the first look");
+        assert_eq!(watch.news(look(path)), None);
         fs::write(path.join("a"), "1").unwrap();
         let first = look(path);
-        assert!(!watch.is_news(first), "somebody may be in the midst of it");
+        assert_eq!(watch.news(first), None, "somebody may be in the midst of it");
         fs::write(path.join("b"), "1").unwrap();
-        assert!(!watch.is_news(look(path)));
-        assert!(watch.is_news(look(path)));
-        assert!(!watch.is_news(look(path)));
+        assert_eq!(watch.news(look(path)), None);
+        assert_eq!(watch.news(look(path)), Some(News::Changed));
+        assert_eq!(watch.news(look(path)), None);
         watch.forget();
-        assert!(watch.is_news(look(path)));
+        assert_eq!(watch.news(look(path)), Some(News::Again));
+        assert_eq!(watch.news(look(path)), None);
     }
 
     #[test]
