@@ -267,3 +267,32 @@ fn copy(from: &Path, to: &Path) -> Result<(), CommandError> {
     std::fs::copy(from, to).with_context(|| format!("failed to copy `{}` to `{}`", from.display(), to.display()))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn native_code_among_the_packages_is_refused_before_it_is_sent() {
+        let work = tempfile::tempdir().unwrap();
+        let folder = work.path().join("door");
+        let package = folder.join("site-packages/pillow");
+        fs::create_dir_all(&package).unwrap();
+        let manifest = br#"{"id": "door", "class_name": "Door", "entry_point": "capability.py"}"#;
+        fs::write(folder.join(MANIFEST), manifest).unwrap();
+        fs::write(folder.join("capability.py"), "class Door: pass\n").unwrap();
+        fs::write(package.join("__init__.py"), "").unwrap();
+        // Whatever lies elsewhere nobody imports.
+        fs::write(folder.join("model.so"), "").unwrap();
+        let report = check(&folder);
+        assert!(report.ok, "{:?}", report.errors);
+        for name in ["_imaging.cpython-314-x86_64-linux-gnu.so", "_imaging.pyd", "libjpeg.dylib"] {
+            fs::write(package.join(name), "").unwrap();
+            let report = check(&folder);
+            let error = format!("`site-packages/pillow/{name}` is native code, which does not run in the sandbox");
+            assert_eq!((report.ok, report.errors, report.hints), (false, vec![error], vec![NATIVE_HINT.to_owned()]));
+            fs::remove_file(package.join(name)).unwrap();
+        }
+    }
+}

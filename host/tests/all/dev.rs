@@ -136,6 +136,44 @@ async fn a_host_that_comes_back_gets_what_was_saved_meanwhile() {
     host.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_comes_back_without_the_plugin_gets_it_again() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    let folder = site.path().join("work/talker");
+    save_all(&folder, &talker("1.0.0"));
+    let mut dev = Dev::start(mortise().arg("dev").arg(&folder).arg("--state-dir").arg(site.state()), &site);
+    dev.prints("installed `talker` 1.0.0: ", 1).await;
+    host.call("log", json!({"message": "before the restart"})).await;
+    dev.prints("INFO behave: before the restart", 1).await;
+    host.succeed("uninstall_plugin", json!({"plugin_id": "talker"})).await;
+    host.stop().await;
+    dev.prints("waiting for the host", 1).await;
+    let host = site.start().await;
+    dev.prints("installed `talker` 1.0.0: ", 2).await;
+    host.call("log", json!({"message": "after the restart"})).await;
+    dev.prints("INFO behave: after the restart", 1).await;
+    let (code, printed) = dev.interrupt();
+    assert_eq!(code, Some(0), "{printed}");
+    assert_eq!(printed.matches("before the restart").count(), 1, "{printed}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_takes_another_id_leaves_the_old_one_installed() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    let folder = site.path().join("work/talker");
+    save_all(&folder, &talker("1.0.0"));
+    let mut dev = Dev::start(mortise().arg("dev").arg(&folder).arg("--state-dir").arg(site.state()), &site);
+    dev.prints("installed `talker` 1.0.0: ", 1).await;
+    save_all(&folder, &Plugin::of("chatter", "behave"));
+    dev.prints("installed `chatter`", 1).await;
+    dev.prints("`talker` stays installed; `mortise deploy uninstall talker` removes it", 1).await;
+    assert_eq!(dev.interrupt().0, Some(0));
+    host.stop().await;
+}
+
 #[test]
 fn without_a_host_or_a_folder_there_is_nothing_to_watch() {
     let folder = tempfile::tempdir().unwrap();
