@@ -155,7 +155,7 @@ async fn a_host_that_comes_back_without_the_plugin_gets_it_again() {
     dev.prints("INFO behave: after the restart", 1).await;
     let (code, printed) = dev.interrupt();
     assert_eq!(code, Some(0), "{printed}");
-    assert_eq!(printed.matches("before the restart").count(), 1, "{printed}");
+    assert_eq!(printed.matches("INFO behave: before the restart").count(), 1, "{printed}");
     host.stop().await;
 }
 
