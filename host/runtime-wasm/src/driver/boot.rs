@@ -113,6 +113,9 @@ impl Driver {
         self.not_before = Some(self.shared.count_loss(loss, functions, answered));
         self.shared.give_answers();
         self.desk.forget_cancelled();
+        if let Some(member) = self.post.member() {
+            member.lost();
+        }
     }
 
     /// A fresh instance, sooner or later.
