@@ -196,19 +196,20 @@ impl Limits {
     }
 
     /// How high the limits of plugins of one kind may be where no policy says otherwise: their defaults, and four instances,
-    /// which with 64 MiB each have as much memory as one Python plugin.
+    /// which with 64 MiB each have as much memory as one Python plugin, which is why those have one.
     #[must_use]
     pub fn ceilings(kind: RuntimeKind) -> Self {
-        Self { instances: Instances::UpTo(4), ..Self::for_runtime(kind) }
+        let instances = Instances::UpTo(if kind == RuntimeKind::Python { 1 } else { 4 });
+        Self { instances, ..Self::for_runtime(kind) }
     }
 
     /// How high the limits of plugins of one kind may be where a policy names these.
     ///
     /// # Errors
-    /// As [`Limits::given`], measured by [`Limits::MOST`]; and for instances that are no number: how many there may be at
+    /// As [`Limits::given`], measured by [`Limits::MOST`]; and for instances that are no whole number: how many there may be at
     /// once is one, also of those for each call.
     pub fn ceilings_named(kind: RuntimeKind, named: &Map<String, Value>) -> Result<Self, LimitError> {
-        if let Some(value) = named.get("instances").filter(|value| !value.is_number()) {
+        if let Some(value) = named.get("instances").filter(|value| !value.is_u64()) {
             let got = json_type(value);
             return Err(LimitError::WrongType { name: "instances", expected: "a whole number", got });
         }

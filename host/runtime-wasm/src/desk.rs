@@ -237,9 +237,17 @@ impl Desk {
         }
     }
 
-    /// The `stop` hook has to be over within this time.
+    /// The `stop` hook has to be over within this time, or sooner if that was said before.
     pub(crate) fn told_to_stop(&mut self, span: Duration) {
-        self.stop = Some(TurnLimit { name: "limits.stop_timeout", span, end: Instant::now() + span });
+        let end = Instant::now() + span;
+        if self.stop.is_none_or(|stop| end < stop.end) {
+            self.stop = Some(TurnLimit { name: "limits.stop_timeout", span, end });
+        }
+    }
+
+    /// The instance goes on for something else than the one call that it is for.
+    pub(crate) fn outlive_call(&mut self) {
+        (self.for_one_call, self.overdue) = (false, false);
     }
 
     /// Whether the one call that the instance is for is overdue.

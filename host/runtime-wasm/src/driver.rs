@@ -53,7 +53,7 @@ enum Event {
     Job(Job),
     /// The guest's loop has something to do.
     Run,
-    /// The handle said so.
+    /// The handle said so, or the time for it is over.
     Stop,
     /// The last handle is gone.
     Abandoned,
@@ -187,7 +187,8 @@ impl Driver {
             if self.desk.is_abandoned() {
                 return Poll::Ready(Event::Abandoned);
             }
-            if self.desk.stop.is_some() && !self.stopping {
+            // Once it stops, an order to be done with it sooner may still come.
+            if self.desk.stop.is_some_and(|stop| !self.stopping || self.now >= stop.end) {
                 return Poll::Ready(Event::Stop);
             }
             if self.desk.is_overdue() {
@@ -229,7 +230,8 @@ impl Driver {
             {
                 continue;
             }
-            let due = [standing.next_due, guest.ops().next_due(), self.wake_at];
+            let stop = self.desk.stop.map(|stop| stop.end);
+            let due = [standing.next_due, guest.ops().next_due(), self.wake_at, stop];
             self.stint_began = None;
             match due.into_iter().flatten().min() {
                 Some(at) => ready!(self.desk.poll_alarm(cx, at)),
@@ -242,13 +244,18 @@ impl Driver {
     /// their own.
     fn exhausted_until(&mut self) -> Option<Instant> {
         let until = self.desk.exhausted_until(self.now).filter(|_| self.hook_limit.is_none());
-        if until.is_some() && !self.waits && self.shared.usage.cpu_waits.fetch_add(1, Ordering::Relaxed) == 0 {
+        self.note_waiting(until.is_some());
+        until
+    }
+
+    /// Counts how often it has to wait for its share of the processor, and tells of it.
+    fn note_waiting(&mut self, waits: bool) {
+        if waits && !self.waits && self.shared.usage.cpu_waits.fetch_add(1, Ordering::Relaxed) == 0 {
             // Once: from here on the counts tell.
             let per_minute = TimeSpan(self.shared.limits.cpu_per_minute);
             tracing::warn!(plugin = %self.shared.plugin, "`limits.cpu_per_minute` ({per_minute}) is used up: its calls wait");
         }
-        self.waits = until.is_some();
-        until
+        self.waits = waits;
     }
 
     fn give_answers(&mut self) {

@@ -238,6 +238,7 @@ impl WasmRuntime {
             queue: Arc::clone(&queue),
             processor: Arc::new(Mutex::new(processor)),
             drivers: self.drivers.clone(),
+            place: Arc::new(place),
             places: Arc::clone(&self.places),
             idle: self.instance_idle,
         };
@@ -245,7 +246,7 @@ impl WasmRuntime {
         let description = Arc::new(self.prove(driver, Purpose::Serve, package).await?);
         let (stop, stopped) = oneshot::channel();
         let (ended_sender, ended) = watch::channel(());
-        let keeper = Keeper::new(supply, Arc::clone(&description), (id, inbox), place, stopped, ended_sender);
+        let keeper = Keeper::new(supply, Arc::clone(&description), (id, inbox), stopped, ended_sender);
         self.drivers.spawn(keeper.keep());
         Ok(Pool { description, queue, shared, stop: Mutex::new(Some(stop)), ended })
     }

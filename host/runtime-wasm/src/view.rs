@@ -28,6 +28,9 @@ const RESOURCES_MAX: usize = 10_000;
 const RESOURCES_WITH_FOLDERS_MAX: usize = 500;
 const RESOURCES_WITH_WRITABLE_FOLDERS_MAX: usize = 100;
 
+/// The longest that a further instance waits after losses, however many were lost at once.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// The most bytes that one `wasi:random` call gives; more is a trap.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
@@ -53,6 +56,14 @@ struct Losses {
     backoff: Backoff,
     /// When the next instance may begin, at the earliest.
     until: Option<Instant>,
+}
+
+impl Losses {
+    /// One pause after the other, also where several instances wait for theirs. Returns the end of one more.
+    fn pause(&mut self, now: Instant) -> Instant {
+        let begin = self.until.map_or(now, |until| until.max(now));
+        *self.until.insert((begin + self.backoff.next()).min(now + PAUSE_MAX))
+    }
 }
 
 /// What the instances of one generation use together. Written by the drivers' tasks alone.
@@ -121,10 +132,7 @@ impl Shared {
                 losses.backoff.reset();
                 losses.until = None;
             }
-            // One pause after the other, also where several instances wait for theirs.
-            let now = Instant::now();
-            let until = losses.until.map_or(now, |until| until.max(now)) + losses.backoff.next();
-            *losses.until.insert(until)
+            losses.pause(Instant::now())
         };
         let Loss { code, reason } = loss.clone();
         self.services.count_loss(InstanceLoss { code, reason, functions, answered });
@@ -245,4 +253,17 @@ pub(crate) struct HasHostView;
 
 impl HasData for HasHostView {
     type Data<'a> = &'a mut HostView;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_follow_one_another_and_end_within_the_longest() {
+        let (mut losses, now) = (Losses::default(), Instant::now());
+        let ends: Vec<u128> = (0..5).map(|_| (losses.pause(now) - now).as_millis()).collect();
+        assert_eq!(ends, [0, 10, 30, 70, 150]);
+        assert_eq!((0..64).map(|_| losses.pause(now) - now).max(), Some(PAUSE_MAX));
+    }
 }

@@ -29,7 +29,7 @@ async fn calls_that_compute_have_instances_of_their_own_and_the_count_is_told() 
     host.wait_for_loaded(&["neighbour"]).await;
     host.install(&pooled(json!(3))).await;
     assert_eq!(stats(&host).await["instances"], 1);
-    let busy = json!({"ms": 1500});
+    let busy = json!({"ms": 3000});
     let calls = join_all((0..6).map(|_| host.call("busy_ms", busy.clone())));
     let counting = async {
         until("three compute", async || stats(&host).await["queue"]["running"] == 3).await;

@@ -146,7 +146,22 @@ fn a_policy_says_how_many_instances_there_may_be_in_either_form() {
     let each = ceilings.given(&Limits::default(), json!({"instances": "per-call"}).as_object().unwrap()).unwrap();
     assert_eq!(each.concurrency, Some(3), "what is not asked for is as high as it may be");
     assert!(matches!(named(json!({"instances": 65})), Err(LimitError::Raised { .. })));
-    assert!(matches!(named(json!({"instances": "per-call"})), Err(LimitError::WrongType { .. })));
+    for value in [json!("per-call"), json!(-1), json!(1.5)] {
+        let error = named(json!({"instances": value})).unwrap_err();
+        assert_eq!(error.hint(), "write a whole number", "{error}");
+    }
+}
+
+#[test]
+fn a_plugin_in_python_has_one_instance_at_once_unless_a_policy_says_otherwise() {
+    let python = Limits::for_runtime(RuntimeKind::Python);
+    let of = |named: Value, asked: Value| {
+        let ceilings = Limits::ceilings_named(RuntimeKind::Python, named.as_object().unwrap()).unwrap();
+        ceilings.given(&python, asked.as_object().unwrap()).map(|limits| limits.instances_at_once())
+    };
+    assert_eq!(of(json!({}), json!({"instances": "per-call"})), Ok(1));
+    assert!(matches!(of(json!({}), json!({"instances": 2})), Err(LimitError::Raised { name: "instances", .. })));
+    assert_eq!(of(json!({"instances": 3}), json!({"instances": 3})), Ok(3));
 }
 
 #[test]

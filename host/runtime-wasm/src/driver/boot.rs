@@ -113,6 +113,9 @@ impl Driver {
         self.not_before = Some(self.shared.count_loss(loss, functions, answered));
         self.shared.give_answers();
         self.desk.forget_cancelled();
+        if let Some(member) = self.post.member() {
+            member.lost();
+        }
     }
 
     /// A fresh instance, sooner or later.
@@ -122,7 +125,9 @@ impl Driver {
         loop {
             let now = Instant::now();
             // What it computes while it starts counts as well.
-            let pauses = [Some(now + starts.next()), self.not_before, self.desk.exhausted_until(now)];
+            let exhausted = self.desk.exhausted_until(now);
+            self.note_waiting(exhausted.is_some());
+            let pauses = [Some(now + starts.next()), self.not_before, exhausted];
             self.desk.wait(pauses.into_iter().flatten().max().unwrap_or(now)).await?;
             let loss = match self.boot(&[Hook::Start]).await {
                 Ok((guest, fresh)) if fresh.equals_but_for_defaults(description) => return Ok(guest),
@@ -138,6 +143,7 @@ impl Driver {
             return;
         };
         self.stopping = true;
+        self.desk.outlive_call();
         self.hook_limit = Some(limit);
         self.desk.dismiss_waiting(never_begun);
         // A turn that outlasted the limit was cut, and its guest cannot be entered.
@@ -147,7 +153,10 @@ impl Driver {
         let outcome = match self.hook(guest, Hook::Stop, "{}").await {
             Ok(outcome) => outcome.map_err(|failure| failure.message),
             Err(Break::Lost(loss)) => Err(loss.reason),
-            Err(Break::Stop) => Err("it took too long".to_owned()),
+            Err(Break::Stop) => {
+                let TurnLimit { name, span, .. } = self.desk.stop.unwrap_or(limit);
+                Err(format!("it did not end within `{name}` ({span:?})"))
+            }
             Err(Break::Abandoned | Break::Overdue) => Ok(()),
         };
         if let Err(reason) = outcome {

@@ -97,7 +97,7 @@ impl Driver {
             }
             self.step(guest).await?;
         }
-        self.desk.for_one_call = false;
+        self.desk.outlive_call();
         self.give_answers();
         Ok(())
     }
@@ -112,6 +112,8 @@ impl Driver {
     }
 
     async fn end(mut self) {
+        // The last slice of a hook, which no further event accounts for.
+        self.desk.settle_turn(Instant::now());
         self.desk.close(never_begun).await;
         // What the guest was given is answered as `self` goes.
     }

@@ -21,10 +21,12 @@ pub(crate) enum Post {
     },
     /// It takes its jobs from a queue.
     Member {
-        /// Of the queue.
-        member: Member,
+        /// Its generation's among the host's instances; free when the last of them has ended.
+        _place: Arc<OwnedSemaphorePermit>,
         /// Theirs together.
         processor: Arc<Mutex<Processor>>,
+        /// Of the queue. Whoever waits for its end finds the place free.
+        member: Member,
     },
 }
 

@@ -18,6 +18,9 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+/// How much longer than its time to stop an instance may take before it is ended outright.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// What every instance of one generation is made of.
 pub(crate) struct Supply {
     pub(crate) code: Arc<Code>,
@@ -28,6 +31,8 @@ pub(crate) struct Supply {
     /// They draw on it together.
     pub(crate) processor: Arc<Mutex<Processor>>,
     pub(crate) drivers: TaskTracker,
+    /// The generation's, also while it has no instance: whoever was loaded can go on.
+    pub(crate) place: Arc<OwnedSemaphorePermit>,
     /// As many as the host may have instances.
     pub(crate) places: Arc<Semaphore>,
     /// How long an instance besides the first may be idle before it ends.
@@ -39,7 +44,8 @@ impl Supply {
     pub(crate) fn driver(&self, shared: Arc<Shared>) -> (Driver, MemberId, mpsc::UnboundedSender<Message>) {
         let member = self.queue.join(Arc::clone(&shared));
         let id = member.id();
-        let post = Post::Member { member, processor: Arc::clone(&self.processor) };
+        let place = Arc::clone(&self.place);
+        let post = Post::Member { _place: place, processor: Arc::clone(&self.processor), member };
         let (driver, inbox) = Driver::new(Arc::clone(&self.code), shared, Arc::clone(&self.engine), post);
         (driver, id, inbox)
     }
@@ -52,10 +58,12 @@ pub(crate) struct Keeper {
     description: Arc<Description>,
     /// Of each instance; without it, it ends.
     inboxes: HashMap<MemberId, mpsc::UnboundedSender<Message>>,
-    /// One for each instance that there may be now, and one always: whoever was loaded can go on.
+    /// One for each instance that there may be now besides one, which has that of the generation.
     places: Vec<OwnedSemaphorePermit>,
     /// There is no place for a further one that is wanted.
     crowded: bool,
+    /// So it was before, and the log says so.
+    was_crowded: bool,
     stop: oneshot::Receiver<Duration>,
     /// Dropped last.
     _ended: watch::Sender<()>,
@@ -67,12 +75,20 @@ impl Keeper {
         supply: Supply,
         description: Arc<Description>,
         first: (MemberId, mpsc::UnboundedSender<Message>),
-        place: OwnedSemaphorePermit,
         stop: oneshot::Receiver<Duration>,
         ended: watch::Sender<()>,
     ) -> Self {
         let inboxes = HashMap::from([first]);
-        Self { supply, description, inboxes, places: vec![place], crowded: false, stop, _ended: ended }
+        Self {
+            supply,
+            description,
+            inboxes,
+            places: Vec::new(),
+            crowded: false,
+            was_crowded: false,
+            stop,
+            _ended: ended,
+        }
     }
 
     pub(crate) async fn keep(mut self) {
@@ -100,32 +116,23 @@ impl Keeper {
             }
         };
         queue.close();
-        match stopped {
-            Ok(timeout) => self.inboxes.values().for_each(|inbox| stop(inbox, timeout)),
-            Err(_) => self.inboxes.clear(),
-        }
-        loop {
-            let mut left = pin!(queue.keeper.notified());
-            left.as_mut().enable();
-            if queue.members().is_empty() {
+        if let Ok(timeout) = stopped {
+            self.inboxes.values().for_each(|inbox| stop(inbox, timeout));
+            // Every one cuts its hook by itself. What has not ended by then is ended outright.
+            if tokio::time::timeout(timeout.saturating_add(GRACE), left(&queue)).await.is_ok() {
                 return;
             }
-            left.await;
         }
+        self.inboxes.clear();
+        left(&queue).await;
     }
 
     /// Does what is to be done now. Returns when there may be something again.
     fn look(&mut self, now: Instant) -> Option<Instant> {
-        let Supply { shared, queue, idle, .. } = &self.supply;
+        let Supply { shared, queue, .. } = &self.supply;
         let (overdue, due) = queue.expire(now);
         for job in overdue {
             job.ticket.answer(Err(deadline_exceeded(job.kind, &job.name, &shared.limits)));
-        }
-        let (retired, next) = if queue.is_per_call() { (Vec::new(), None) } else { queue.retire_idle(now, *idle) };
-        for id in retired {
-            if let Some(inbox) = self.inboxes.get(&id) {
-                stop(inbox, shared.limits.stop_timeout);
-            }
         }
         let mut crowded = false;
         while !crowded && self.supply.queue.wants_another() {
@@ -137,22 +144,33 @@ impl Keeper {
         if crowded && !self.crowded {
             let Supply { shared, .. } = &self.supply;
             shared.services.count_refusal("instances_max");
-            tracing::warn!(plugin = %shared.plugin, "limit `instances_max` reached: calls wait for the instances there are");
+            if !std::mem::replace(&mut self.was_crowded, true) {
+                // Once: from here on the counts tell.
+                tracing::warn!(plugin = %shared.plugin, "limit `instances_max` reached: calls wait for the instances there are");
+            }
         }
         self.crowded = crowded;
+        let Supply { shared, queue, idle, .. } = &self.supply;
+        // Those that have just begun may be idle next.
+        let (retired, next) = if queue.is_per_call() { (Vec::new(), None) } else { queue.retire_idle(now, *idle) };
+        for id in retired {
+            if let Some(inbox) = self.inboxes.get(&id) {
+                stop(inbox, shared.limits.stop_timeout);
+            }
+        }
         let members = self.supply.queue.members();
         self.inboxes.retain(|id, _| members.contains(id));
         // What is not needed is others'.
-        self.places.truncate(members.len().max(1));
+        self.places.truncate(members.len().saturating_sub(1));
         [due, next].into_iter().flatten().min()
     }
 
     /// Whether the host may have an instance more.
     fn has_place(&mut self) -> bool {
-        if self.places.len() <= self.supply.queue.members().len() {
+        if self.places.len() < self.supply.queue.members().len() {
             self.places.extend(Arc::clone(&self.supply.places).try_acquire_owned());
         }
-        self.places.len() > self.supply.queue.members().len()
+        self.places.len() >= self.supply.queue.members().len()
     }
 
     /// Begins a further instance.
@@ -168,6 +186,18 @@ impl Drop for Keeper {
     /// Whatever has ended it, nobody is left to take a call.
     fn drop(&mut self) {
         self.supply.queue.close();
+    }
+}
+
+/// Waits until every instance has ended.
+async fn left(queue: &Queue) {
+    loop {
+        let mut left = pin!(queue.keeper.notified());
+        left.as_mut().enable();
+        if queue.members().is_empty() {
+            return;
+        }
+        left.await;
     }
 }
 

@@ -56,13 +56,13 @@ struct Seat {
 
 /// What an instance is about.
 enum Stance {
-    /// It has not asked for a call yet.
+    /// It has no instance that has asked for a call: it begins one, the first or another after a loss.
     Begins,
     /// It is between two turns, and looks for a call before it rests.
     Looks,
     /// It waits for something to do, and is woken by this.
     Rests(Waker),
-    /// Its guest is entered, or was lost: it takes no call for a while.
+    /// Its guest is entered: it takes no call for a while.
     Works,
     /// It takes no more calls.
     Leaves,
@@ -214,6 +214,9 @@ impl Queue {
             return None;
         }
         let first = self.per_call || state.first() == Some(id);
+        if !first && state.running() + 1 >= self.concurrency && state.first_is_due() {
+            return None;
+        }
         state.waiting.iter().position(|job| first || job.kind == JobKind::Function)
     }
 
@@ -226,6 +229,14 @@ impl State {
     /// The calls under way in all instances, as far as they have said.
     fn running(&self) -> usize {
         self.members.values().map(|seat| seat.running).sum()
+    }
+
+    /// Whether what has waited longest is for the first alone, and that one is free to take it. The last free place is left
+    /// to it then: another whose calls follow one another would keep it for ever.
+    fn first_is_due(&self) -> bool {
+        let free = |seat: &Seat| matches!(seat.stance, Stance::Looks | Stance::Rests(_));
+        self.waiting.front().is_some_and(|job| job.kind != JobKind::Function)
+            && self.first().and_then(|id| self.members.get(&id)).is_some_and(free)
     }
 
     /// Which instance the ticks enter.
@@ -298,6 +309,21 @@ impl Member {
         self.queue.call_up(&mut state);
     }
 
+    /// Its instance is gone, and every call that was under way in it: it asks again once it has a fresh one.
+    pub(crate) fn lost(&self) {
+        let mut state = self.queue.state();
+        if let Some(seat) = state.members.get_mut(&self.id) {
+            (seat.running, seat.idle_since) = (0, None);
+            if !matches!(seat.stance, Stance::Leaves) {
+                seat.stance = Stance::Begins;
+            }
+        }
+        // Others may take what it leaves.
+        self.queue.call_up(&mut state);
+        drop(state);
+        self.queue.keeper.notify_one();
+    }
+
     /// It takes no more calls.
     pub(crate) fn leaves(&self) {
         if let Some(seat) = self.queue.state().members.get_mut(&self.id) {
@@ -325,3 +351,6 @@ impl Drop for Member {
         self.queue.keeper.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,7 @@ async fn a_call_that_computes_keeps_none_waiting_while_an_instance_is_free() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_wait_overlap_in_one_instance_of_several() {
     let plugin = pool(json!(2)).await;
-    let calls: Vec<_> = (0..64).map(|_| plugin.begin("sleep_ms", json!({"ms": 200}))).collect();
+    let calls: Vec<_> = (0..64).map(|_| plugin.begin("sleep_ms", json!({"ms": 2000}))).collect();
     plugin.running(64).await;
     answered(calls).await;
 }
@@ -91,7 +91,7 @@ async fn instances_share_no_memory() {
     let mut counted = Vec::new();
     while !counted.contains(&1) {
         assert!(counted.len() < 20, "{counted:?}");
-        let computing = plugin.begin("busy_ms", json!({"ms": 300}));
+        let computing = plugin.begin("busy_ms", json!({"ms": 2000}));
         plugin.running(1).await;
         counted.push(plugin.ok("counters", json!({})).await["calls"].as_u64().unwrap());
         computing.ok().await;
@@ -116,7 +116,7 @@ async fn ticks_enter_the_first_instance_alone() {
     answered(ticks).await;
     // Whichever takes the call that computes, the other tells how many ticks it has counted: none, unless it is the first.
     let first_is_busy = loop {
-        let computing = plugin.begin("busy_ms", json!({"ms": 1000}));
+        let computing = plugin.begin("busy_ms", json!({"ms": 2000}));
         plugin.running(1).await;
         match plugin.ok("counters", json!({})).await["ticks"].as_u64().unwrap() {
             0 => break computing,
@@ -143,7 +143,7 @@ async fn instances_that_are_idle_end_by_their_stop_hook_down_to_the_first() {
     let single = serve(&runtime, json!({}), json!({})).await.instance.health().memory_bytes;
     assert!(memory < 2 * single, "their memory is given back: {memory}");
     // Who waits for an answer is not idle.
-    let waiting: Vec<_> = (0..2).map(|_| plugin.begin("busy_ms", json!({"ms": 300}))).collect();
+    let waiting: Vec<_> = (0..2).map(|_| plugin.begin("busy_ms", json!({"ms": 2000}))).collect();
     plugin.has_instances(2).await;
     answered(waiting).await;
     plugin.has_instances(1).await;
@@ -152,6 +152,17 @@ async fn instances_that_are_idle_end_by_their_stop_hook_down_to_the_first() {
     stuck.has_instances(1).await;
     assert_eq!(stuck.account.stats().refused, [("not_stopped", 1)].into(), "the hook ran, and was cut short");
     assert_eq!(stuck.ok("echo", json!({"message": 1})).await, json!(1));
+}
+
+/// Nothing but the begin of the second tells the keeper of it: calls that may take longer than the test sound no alarm.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_has_just_begun_ends_when_it_is_idle() {
+    let plugin = serve(&runtime(1000, SOON), json!({"instances": 2}), json!({})).await;
+    let busy = plugin.begin_within("busy_ms", json!({"ms": 2000}), 10 * LONG);
+    plugin.running(1).await;
+    assert_eq!(plugin.begin_within("echo", json!({"message": 1}), 10 * LONG).ok().await, json!(1));
+    plugin.has_instances(1).await;
+    busy.ok().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -218,7 +229,8 @@ async fn concurrency_is_for_all_instances_together() {
     let busy = plugin.busy(2).await;
     let mut behind = plugin.begin("echo", json!({"message": 1}));
     let tick = plugin.submit(JobKind::Routine, "tick", json!({}), LONG);
-    tokio::time::sleep(SOON).await;
+    let short = plugin.begin_within("echo", json!({"message": 2}), SOON);
+    assert_eq!(short.err().await.code, "deadline_exceeded", "nobody took it in that time");
     assert_eq!((plugin.instance.health().running, plugin.instances()), (2, 2));
     assert!(!behind.is_answered());
     answered(busy).await;
@@ -260,6 +272,7 @@ async fn instances_draw_on_one_minute_of_processor_time() {
         assert!(used >= Duration::from_millis(900), "{used:?}");
         let late = plugin.begin_within("echo", json!({"message": 1}), Duration::from_millis(500));
         assert_eq!(late.err().await.code, "deadline_exceeded", "{instances}");
+        assert!(plugin.instance.health().cpu_waits > 0, "{instances}: it is counted");
         tokio::time::timeout(LONG, plugin.instance.shutdown(LONG)).await.expect("nothing keeps it from stopping");
         runtime.ended().await;
     }
@@ -269,20 +282,22 @@ async fn instances_draw_on_one_minute_of_processor_time() {
 async fn every_instance_counts_for_the_hosts_limit_and_it_is_named() {
     let runtime = runtime(2, SOON);
     let plugin = serve(&runtime, json!({"instances": 4}), json!({})).await;
-    let busy: Vec<_> = (0..4).map(|_| plugin.begin("busy_ms", json!({"ms": 500}))).collect();
+    let busy: Vec<_> = (0..4).map(|_| plugin.begin("busy_ms", json!({"ms": 2000}))).collect();
     plugin.has_instances(2).await;
     match Folder::of("behave", json!({})).prepare(&runtime).await.map(|_: Plugin| ()) {
         Err(PrepareError::Limit { limit: "instances_max", reason }) => assert_eq!(reason, "2 instances are at work"),
         other => panic!("{other:?}"),
     }
     answered(busy).await;
-    assert_eq!(plugin.account.stats().refused.get("instances_max"), Some(&1), "told once, and all were answered");
+    let told = || plugin.account.stats().refused.get("instances_max").copied().unwrap_or(0);
+    let before = told();
+    assert!(before >= 1, "it was told, and all were answered");
     // An idle one makes room, and whoever waits for a place has it as soon as it is free.
     plugin.has_instances(1).await;
     let other = Folder::of("behave", json!({})).prepare(&runtime).await.unwrap();
     let busy: Vec<_> = (0..2).map(|_| plugin.begin("busy_ms", json!({"ms": 4000}))).collect();
     plugin.running(1).await;
-    until("it was told", || plugin.account.stats().refused["instances_max"] == 2).await;
+    until("it was told", || told() > before).await;
     assert_eq!(plugin.instances(), 1);
     other.instance.shutdown(LONG).await;
     plugin.running(2).await;
@@ -301,7 +316,7 @@ async fn whoever_has_an_instance_for_each_call_has_a_place_for_one_at_a_time() {
     plugin.running(1).await;
     assert_eq!(plugin.instances(), 1);
     answered(calls).await;
-    assert_eq!(plugin.account.stats().refused.get("instances_max"), Some(&1));
+    assert!(plugin.account.stats().refused["instances_max"] >= 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -342,7 +357,7 @@ async fn an_instance_whose_one_call_is_overdue_is_ended_outright() {
     let plugin = pool(json!("per-call")).await;
     // One that computes, and one that waits.
     for function in ["spin", "never"] {
-        let call = plugin.begin_within(function, json!({}), Duration::from_millis(200));
+        let call = plugin.begin_within(function, json!({}), Duration::from_secs(2));
         plugin.running(1).await;
         let error = call.err().await;
         assert_eq!((error.code.as_ref(), error.retryable), ("deadline_exceeded", true), "{function}");
@@ -376,14 +391,44 @@ async fn start_and_stop_run_in_each_instance_of_a_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_hook_counts_for_the_processor_and_ends_when_it_is_told_to_end_sooner() {
+    for instances in [json!(1), json!(2)] {
+        let plugin = pool(instances).await;
+        plugin.ok("echo", json!({"message": 1})).await;
+        until("it has nothing to do", || plugin.instance.health().running == 0).await;
+        let before = plugin.instance.health().cpu;
+        plugin.instance.shutdown(LONG).await;
+        assert!(plugin.instance.health().cpu > before, "the hook is accounted for");
+    }
+    // The first is in its hook already, or about to be: for 5 s.
+    let plugin = serve(&runtime(1000, LONG), json!({"instances": "per-call"}), json!({"stop": "never"})).await;
+    let begin = std::time::Instant::now();
+    plugin.instance.shutdown(SOON).await;
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert_eq!(plugin.account.stats().refused, [("not_stopped", 1)].into());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_overdue_while_its_instance_stops_does_not_cut_the_hook() {
+    let limits = json!({"instances": "per-call", "stop_timeout": "50ms"});
+    let plugin = serve(&runtime(1000, LONG), limits, json!({"stop": "never"})).await;
+    plugin.has_instances(0).await;
+    let call = plugin.begin_within("never", json!({}), Duration::from_secs(2));
+    plugin.running(1).await;
+    plugin.instance.shutdown(Duration::from_secs(4)).await;
+    assert_eq!(call.err().await.code, "deadline_exceeded");
+    assert_eq!(plugin.account.stats().refused, [("not_stopped", 2)].into(), "of the first, and of the call");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trap_in_the_instance_of_a_call_is_that_calls_own() {
     let plugin = pool(json!("per-call")).await;
-    let open = plugin.begin("sleep_ms", json!({"ms": 500}));
+    let open = plugin.begin("sleep_ms", json!({"ms": 2000}));
     plugin.running(1).await;
     assert_eq!(plugin.err("panic", json!({})).await.code, "trap");
     assert_eq!(plugin.err("panic_later", json!({"ms": 5})).await.code, "trap");
     assert_eq!(plugin.ok("echo", json!({"message": 1})).await, json!(1));
-    assert_eq!(open.ok().await, json!(500));
+    assert_eq!(open.ok().await, json!(2000));
     assert_eq!(plugin.instance.health().traps, 2);
 }
 
