@@ -26,6 +26,10 @@ const DISK_FREE_MIN_MIB: u64 = 2_000;
 /// Raised when the way in which the folder is made changes: folders of another recipe are not used.
 const RECIPE: u32 = 2;
 
+/// The oldest compiler that takes the guests, as their `rust-version` says. Debian's stable suite keeps an older one beside
+/// that of its security suite.
+const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
+
 /// Starts Debian's compiler with the libraries that were unpacked beside it.
 const WRAPPER: &str = r#"#!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
@@ -47,10 +51,10 @@ pub(crate) fn toolchain(host: &HostToolchain) -> Result<Option<PathBuf>> {
     if home.join("ready").is_file() {
         // The host's toolchain may have moved since: the links follow it.
         link_tools(&home, host)?;
-        if missing_target(&rustc).is_none() {
+        if missing_target(&rustc).is_none() && takes_guests(&rustc) {
             return Ok(Some(rustc));
         }
-        eprintln!("`{}` is damaged: making it again", home.display());
+        eprintln!("`{}` is damaged or older than Rust {OLDEST}: making it again", home.display());
     }
     for entry in
         folder::entries(&cache)?.iter().filter(|path| path.extension().is_some_and(|extension| extension == "tmp"))
@@ -110,9 +114,9 @@ impl Apt {
         dependency_in(&text, prefix)
     }
 
-    /// The packages that make a compiler, each as `name=version`.
+    /// The packages that make a compiler, each as `name=version`; none where the lists know of an old one only.
     fn packages(&self) -> Option<Vec<String>> {
-        let version = self.candidate("rustc-web")?;
+        let version = self.candidate("rustc-web").filter(|version| is_recent(version))?;
         let standard = self.dependency(&format!("libstd-rust-web-dev={version}"), "libstd-rust-web-")?;
         let llvm = self.dependency(&format!("{standard}={version}"), "libllvm")?;
         let llvm_version = self.candidate(&llvm)?;
@@ -141,8 +145,21 @@ fn dependency_in(text: &str, prefix: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Downloads the packages into `<cache>/packages`: with the system's lists if they know them and are fresh enough for
-/// the archive, else with lists fetched now.
+fn takes_guests(rustc: &Path) -> bool {
+    let version = command::try_output(command::new(rustc).arg("--version"));
+    version.and_then(|text| text.split_whitespace().nth(1).map(is_recent)).unwrap_or(false)
+}
+
+/// Whether a compiler of that version (`1.96.0`, `1.96.0+dfsg1-1~deb12u2`) takes the guests.
+fn is_recent(version: &str) -> bool {
+    let release = |text: &str| {
+        let mut parts = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+        Some((parts.next()?.ok()?, parts.next()?.ok()?))
+    };
+    release(version) >= release(OLDEST)
+}
+
+/// The packages as the system's lists have them, else, where those are missing or old, as lists fetched now have them.
 fn find_packages(cache: &Path) -> Result<Option<(Apt, Vec<String>)>> {
     let system = Apt::system();
     if let Some(packages) = system.packages() {
@@ -166,7 +183,8 @@ fn make(home: &Path, host: &HostToolchain, apt: &Apt, packages: &[String]) -> Re
         // The system's lists may name a version that the archive has since replaced.
         eprintln!("{error:#}; fetching the package lists and trying again");
         let fresh = Apt::private(&home.with_file_name("apt"))?;
-        let packages = fresh.packages().context("apt knows no `rustc-web`")?;
+        let packages =
+            fresh.packages().with_context(|| format!("apt knows no `rustc-web` of Rust {OLDEST} or newer"))?;
         fresh.download(&packages, &downloads)?;
     }
     for package in folder::entries(&downloads)? {
@@ -339,5 +357,15 @@ mod tests {
         assert_eq!(dependency_in(text, "libllvm").as_deref(), Some("libllvm19"));
         assert_eq!(dependency_in(text, "libstd-rust-web-").as_deref(), Some("libstd-rust-web-1.96"));
         assert_eq!(dependency_in(text, "libgcc"), None);
+    }
+
+    #[test]
+    fn an_old_compiler_is_told_from_a_recent_one() {
+        for version in ["1.85.0+dfsg3-1~deb12u3", "0.99.0", "1.9.0", "", "unknown", "1"] {
+            assert!(!is_recent(version), "{version}");
+        }
+        for version in [OLDEST, "1.96.0+dfsg1-1~deb12u2", "1.100.0", "2.0.0"] {
+            assert!(is_recent(version), "{version}");
+        }
     }
 }
