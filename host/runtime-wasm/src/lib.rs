@@ -9,6 +9,7 @@
 
 mod backlog;
 mod backoff;
+mod binary;
 mod bindings;
 mod burst;
 mod cache;
@@ -21,6 +22,7 @@ mod engine;
 mod guest;
 mod host;
 mod instance;
+mod javascript;
 mod ledger;
 mod limits;
 mod loss;

@@ -10,7 +10,7 @@ use crate::instance::WasmInstance;
 use crate::pool::{Keeper, Pool, Queue, Supply};
 use crate::processor::Processor;
 use crate::runner::Runner;
-use crate::view::Shared;
+use crate::view::{Shared, Source};
 use async_trait::async_trait;
 use mortise_model::{Description, Instances, RuntimeKind};
 use mortise_plugin::{Instance, Package, PrepareError, Runtime, Services};
@@ -168,7 +168,7 @@ impl WasmRuntime {
     /// # Errors
     /// [`WasmError`] when the machine does not allow it.
     pub fn with_runner(&self, kind: RuntimeKind, runners_dir: PathBuf) -> Result<Arc<Self>, WasmError> {
-        let engine = Arc::new(Engine::new(EngineConfig::of_runners(self.tick))?);
+        let engine = Arc::new(Engine::new(EngineConfig::of_runner(kind, self.tick))?);
         Ok(Arc::new(Self {
             runner: Some(Runner::new(kind, runners_dir)),
             code: code_store(&engine, self.cache.as_ref(), &self.pool)?,
@@ -201,8 +201,8 @@ impl WasmRuntime {
             reason: format!("{} instances are at work", self.instances_max),
         })?;
         let (code, source) = match &self.runner {
-            None => (self.code.load(package).await?, None),
-            Some(runner) => (runner.code(&self.code).await?, Some(package.root.clone())),
+            None => (self.code.load(package).await?, Source::None),
+            Some(runner) => (runner.code(&self.code).await?, runner.source(package)),
         };
         Ok((place, code, Arc::new(Shared::new(services, source))))
     }
