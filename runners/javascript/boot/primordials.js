@@ -108,7 +108,8 @@ function replaced(expression, text, by) {
   for (let match; (match = regexpExec(expression, text)) !== null; ) {
     out += stringSlice(text, from, match.index) + by(match);
     from = match.index + match[0].length;
-    if (match[0] === "") expression.lastIndex += 1;
+    // `by` may have used the same expression.
+    expression.lastIndex = match[0] === "" ? from + 1 : from;
   }
   return out + stringSlice(text, from);
 }
