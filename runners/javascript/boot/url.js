@@ -172,11 +172,11 @@ class URL {
     const found = matched(/^((?:\[[^\]]*\]?|[^:[])*)(?::(\d*))?/, authority);
     const name = found[1];
     if (name === "" && (isSpecial(url) ? url.scheme !== "file:" : url.port !== null || url.username !== "" || url.password !== "")) return;
-    if (name === "" && found[2] !== undefined) return;
+    if (found[2] !== undefined && (name === "" || !withPort || url.scheme === "file:")) return;
     const host = name === "" ? "" : parseHost(name, isSpecial(url));
     if (host === null) return;
     url.host = url.scheme === "file:" && host === "localhost" ? "" : host;
-    if (withPort && found[2] && +found[2] <= 65535 && url.scheme !== "file:") setPort(url, +found[2]);
+    if (found[2] && +found[2] <= 65535) setPort(url, +found[2]);
   }
 
   #queryChanged() {
