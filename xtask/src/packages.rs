@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 
 use crate::workspace::Workspace;
-use crate::{command, docker, environment, folder, interop, python, runners};
+use crate::{command, docker, environment, folder, interop, python, quickjs, runners};
 
 /// A Debian package and how its presence is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +36,13 @@ pub(crate) const IPROUTE: SystemPackage = SystemPackage {
 pub(crate) const UTIL_LINUX: SystemPackage =
     SystemPackage { name: "util-linux", seen_by: "unshare", purpose: "makes that namespace" };
 
+pub(crate) const NPM: SystemPackage =
+    SystemPackage { name: "npm", seen_by: "npm", purpose: "fetches QuickJS, and tests what runs on it" };
+
 /// What building the host takes.
 pub(crate) const BUILD: &[SystemPackage] = &[GCC, MAKE, LIBC];
 
-pub(crate) const APT: &[SystemPackage] = &[GCC, GXX, MAKE, LIBC, NATS, IPROUTE, UTIL_LINUX];
+pub(crate) const APT: &[SystemPackage] = &[GCC, GXX, MAKE, LIBC, NATS, IPROUTE, UTIL_LINUX, NPM];
 
 /// Downloaded by `cargo xtask guests` where it must, unpacked under the user's cache folder and never installed.
 const APT_DOWNLOADED: &[&str] =
@@ -80,7 +83,8 @@ fn list(workspace: &Workspace) -> Result<()> {
             println!("pip  {package:<28} {:<8} {purpose}, in a virtual environment of its own", "");
         }
     }
-    println!("npm  none");
+    let package = format!("{}@{}", quickjs::PACKAGE, quickjs::version(workspace)?);
+    println!("npm  {package:<28} {:<8} runs plugins in JavaScript; kept under the user's cache folder", "");
     Ok(())
 }
 

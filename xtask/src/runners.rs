@@ -1,6 +1,6 @@
-//! `cargo xtask runners`: builds the components that run plugins in source form into `target/runners`.
+//! `cargo xtask runners`: what runs plugins in source form, into `target/runners`. CPython is made here, QuickJS fetched.
 //!
-//! A runner is not the same twice, byte for byte, and takes a while. So one is kept under the user's cache folder for each
+//! The runner of Python is not the same twice, byte for byte, and takes a while. So one is kept under the user's cache folder for each
 //! fingerprint of what it is made from, and every checkout with the same sources has the same runner.
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{command, environment, folder, python};
+use crate::{command, environment, folder, python, quickjs};
 
 /// What the runner of Python plugins is made with, relative to the repository.
 pub(crate) const REQUIREMENTS: &str = "runners/python/requirements.txt";
@@ -20,8 +20,9 @@ const APP: &str = "runners/python/app";
 /// The contract it is made for, relative to the repository.
 const WIT: &str = "wit/0.1.0";
 
-/// Its name in `target/runners`.
+/// The names of the two in `target/runners`.
 const PYTHON: &str = "python.wasm";
+const QUICKJS: &str = "quickjs.wasm";
 
 /// What the host writes beside the runners: which there are, and what was compiled for whom.
 const LIST: &str = "runners.json";
@@ -46,8 +47,9 @@ pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
     workspace.root.join("target/runners")
 }
 
-/// Makes sure that the runner is there and made from the sources as they are.
+/// Makes sure that the runners are there: that of Python made from the sources as they are, QuickJS as the lockfile names it.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    quickjs(workspace)?;
     let cache = environment::cache_folder()?;
     let kept = cache.join(format!("runner-{}", fingerprint(workspace)?)).with_extension("wasm");
     let _lock = folder::lock(&kept.with_extension("lock"))?;
@@ -56,16 +58,25 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
         componentize(workspace, &unfinished)?;
         folder::rename(&unfinished, &kept)?;
     }
-    let installed = install(&kept, &folder(workspace))?;
+    put(workspace, &kept, PYTHON)
+}
+
+/// Makes sure that the runner of JavaScript is there.
+pub(crate) fn quickjs(workspace: &Workspace) -> Result<()> {
+    put(workspace, &quickjs::package(workspace)?.join(QUICKJS), QUICKJS)
+}
+
+fn put(workspace: &Workspace, runner: &Path, name: &str) -> Result<()> {
+    let installed = install(runner, &folder(workspace), name)?;
     let size = std::fs::metadata(&installed)?.len();
     eprintln!("  {:<24} {:>7.1} MiB", installed.strip_prefix(&workspace.root)?.display(), size as f64 / 1_048_576.0);
     Ok(())
 }
 
-/// Puts the component into the folder; without the list where it is another than before, of which nothing compiled may run.
-fn install(component: &Path, runners: &Path) -> Result<PathBuf> {
-    let installed = runners.join(PYTHON);
-    let content = std::fs::read(component).with_context(|| format!("failed to read `{}`", component.display()))?;
+/// Puts a runner into the folder; without the list where it is another than before, of which nothing compiled may run.
+fn install(runner: &Path, runners: &Path, name: &str) -> Result<PathBuf> {
+    let installed = runners.join(name);
+    let content = std::fs::read(runner).with_context(|| format!("failed to read `{}`", runner.display()))?;
     if !std::fs::read(&installed).is_ok_and(|existing| existing == content) {
         let list = runners.join(LIST);
         match std::fs::remove_file(&list) {
@@ -105,13 +116,13 @@ fn builder(workspace: &Workspace) -> Result<Command> {
     Ok(builder)
 }
 
-/// Has the host's binary compile what [`build`] made, for every processor of this architecture. Done once for the two of
+/// Has the host's binary compile what [`build`] made, for every processor of this architecture. Done once for all of
 /// them: it takes ten seconds or more.
 pub(crate) fn compile(workspace: &Workspace) -> Result<()> {
     let runners = folder(workspace);
     let binary = workspace.binary("mortise");
     let mut pair = Vec::new();
-    for file in [&binary, &runners.join(PYTHON)] {
+    for file in [&binary, &runners.join(PYTHON), &runners.join(QUICKJS)] {
         pair.extend(std::fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?);
     }
     let done = workspace.root.join("target/runners-compiled");
@@ -123,7 +134,8 @@ pub(crate) fn compile(workspace: &Workspace) -> Result<()> {
     folder::write(&done, key.as_bytes())
 }
 
-/// `cargo xtask test runners`: the runner is built, and its modules pass their tests on an ordinary Python.
+/// `cargo xtask test runners`: the runners are there; what is in them passes its tests on an ordinary Python, and on QuickJS
+/// within Node.
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     build(workspace)?;
     // The classes that the contract becomes in Python: the tests play the host with them.
@@ -136,6 +148,14 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         .current_dir(workspace.root.join("runners/python/tests"))
         .env("MORTISE_BINDINGS", bindings)
         .env("PYTHONDONTWRITEBYTECODE", "1");
+    command::run(&mut suite)?;
+    let tests = workspace.root.join("runners/javascript/tests");
+    let is_test = |file: &PathBuf| file.to_string_lossy().ends_with(".test.mjs");
+    let mut suite = command::new("node");
+    suite
+        .args(["--test", "--test-reporter=dot"])
+        .args(folder::files(&tests)?.into_iter().filter(is_test))
+        .env("MORTISE_QUICKJS", quickjs::package(workspace)?);
     command::run(&mut suite)
 }
 
@@ -171,7 +191,7 @@ mod tests {
         let list = runners.join(LIST);
         let put = |content: &[u8]| {
             folder::write(&component, content).unwrap();
-            assert_eq!(std::fs::read(install(&component, &runners).unwrap()).unwrap(), content);
+            assert_eq!(std::fs::read(install(&component, &runners, PYTHON).unwrap()).unwrap(), content);
         };
         put(b"one");
         folder::write(&list, b"{}").unwrap();

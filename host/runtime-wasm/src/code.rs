@@ -4,8 +4,8 @@ use crate::binary::{Binary, Form};
 use crate::bindings::PluginPre;
 use crate::cache::CodeCache;
 use crate::engine::{CompilePool, Engine};
-use crate::{host, javascript};
 use crate::view::State;
+use crate::{host, javascript};
 use mortise_model::{ByteSize, Digest, one_line};
 use mortise_plugin::{Package, PrepareError};
 use std::collections::HashMap;
@@ -216,7 +216,9 @@ fn preamble(bytes: &[u8], form: Form) -> Result<(), Unusable> {
             Err(Unusable { reason: "it is a core module, not a component".to_owned(), hint: Some(HINT_COMPONENT) })
         }
         (Form::Module, _) => Err(Unusable::plain("it is no core module")),
-        (Form::Component, _) => Err(Unusable { reason: "it is not WebAssembly".to_owned(), hint: Some(HINT_COMPONENT) }),
+        (Form::Component, _) => {
+            Err(Unusable { reason: "it is not WebAssembly".to_owned(), hint: Some(HINT_COMPONENT) })
+        }
     }
 }
 

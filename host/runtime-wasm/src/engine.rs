@@ -14,7 +14,7 @@ use wasmtime::{Config, EngineWeak, InstanceAllocationStrategy};
 /// What a guest's call may use of its stack on top of its own, for what the host does on its behalf.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
-/// What the deepest recursion that QuickJS allows takes of its engine's stack, and as much again.
+/// More than twice what the deepest recursion that QuickJS allows takes of its engine's stack.
 const JAVASCRIPT_STACK: ByteSize = ByteSize::mib(8);
 
 /// How an engine differs from another.

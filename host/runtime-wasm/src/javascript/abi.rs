@@ -2,7 +2,9 @@
 //! guest: a pointer that leads nowhere is an error, and that is the end of the instance.
 
 use crate::view::State;
-use wasmtime::{AsContextMut as _, Error, Instance, Memory, Result, StoreContextMut, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{
+    AsContextMut as _, Error, Instance, Memory, Result, StoreContextMut, TypedFunc, WasmParams, WasmResults,
+};
 
 /// A store with an interpreter in it, from outside or from within one of the host's functions.
 pub(super) type Cx<'a> = StoreContextMut<'a, State>;
@@ -41,7 +43,6 @@ pub(crate) struct Abi {
     is_number: TypedFunc<u32, i32>,
     is_undefined: TypedFunc<u32, i32>,
     is_null: TypedFunc<u32, i32>,
-    is_error: TypedFunc<u32, i32>,
     text: TypedFunc<(u32, u32), u32>,
     number: TypedFunc<u32, f64>,
     buffer_of_bytes: TypedFunc<(u32, u32, u32, u32), u32>,
@@ -88,7 +89,6 @@ impl Abi {
             is_number: function(cx, instance, "qjs_is_number")?,
             is_undefined: function(cx, instance, "qjs_is_undefined")?,
             is_null: function(cx, instance, "qjs_is_null")?,
-            is_error: function(cx, instance, "qjs_is_error")?,
             text: function(cx, instance, "qjs_get_string_len")?,
             number: function(cx, instance, "qjs_get_float64")?,
             buffer_of_bytes: function(cx, instance, "qjs_get_typed_array_buffer")?,
@@ -177,56 +177,16 @@ impl Abi {
         Ok(self.is_number.call_async(&mut *cx, value.0).await? != 0)
     }
 
-    pub(super) async fn is_error(&self, cx: &mut Cx<'_>, value: Value) -> Result<bool> {
-        Ok(self.is_error.call_async(&mut *cx, value.0).await? != 0)
-    }
-
     pub(super) async fn number(&self, cx: &mut Cx<'_>, value: Value) -> Result<f64> {
         self.number.call_async(&mut *cx, value.0).await
     }
 
     /// As text, or how many bytes it has where those are more than `bytes_max`. What is no Unicode in it is replaced.
-    pub(super) async fn text(
-        &self,
-        cx: &mut Cx<'_>,
-        value: Value,
-        bytes_max: usize,
-    ) -> Result<Result<String, usize>> {
+    pub(super) async fn text(&self, cx: &mut Cx<'_>, value: Value, bytes_max: usize) -> Result<Result<String, usize>> {
         let at = self.text.call_async(&mut *cx, (value.0, self.scratch)).await?;
         if at == 0 {
             return Err(self.thrown(cx).await?);
         }
-        self.take_text(cx, at, bytes_max).await
-    }
-
-    /// Whatever it is, in words: to find them may run the plugin's own code. Nothing where that throws, or gives too many.
-    pub(super) async fn words(&self, cx: &mut Cx<'_>, value: Value, bytes_max: usize) -> Result<String> {
-        match self.text.call_async(&mut *cx, (value.0, self.scratch)).await? {
-            0 => self.forget_exception(cx).await,
-            at => Ok(self.take_text(cx, at, bytes_max).await?.unwrap_or_default()),
-        }
-    }
-
-    /// Where an error was made, in the same way.
-    pub(super) async fn trace(&self, cx: &mut Cx<'_>, error: Value, bytes_max: usize) -> Result<String> {
-        let at = self.put(cx, b"stack").await?;
-        let trace = Value::new(self.property.call_async(&mut *cx, (error.0, at)).await?)?;
-        if self.is_exception.call_async(&mut *cx, trace.0).await? != 0 {
-            return self.forget_exception(cx).await;
-        }
-        let words = self.words(cx, trace, bytes_max).await?;
-        self.free(cx, trace).await?;
-        Ok(words)
-    }
-
-    async fn forget_exception(&self, cx: &mut Cx<'_>) -> Result<String> {
-        let exception = Value::new(self.exception.call_async(&mut *cx, ()).await?)?;
-        self.free(cx, exception).await?;
-        Ok(String::new())
-    }
-
-    /// Copies text out of the interpreter's memory and has it freed there.
-    async fn take_text(&self, cx: &mut Cx<'_>, at: u32, bytes_max: usize) -> Result<Result<String, usize>> {
         let size = usize::try_from(self.word(cx, self.scratch)?)?;
         let text = if size <= bytes_max {
             Ok(String::from_utf8_lossy(self.slice(cx, at, size)?).into_owned())
@@ -373,7 +333,11 @@ impl Abi {
     /// The value, or what was thrown in its place.
     async fn sound(&self, cx: &mut Cx<'_>, value: u32) -> Result<Value> {
         let value = Value::new(value)?;
-        if self.is_exception.call_async(&mut *cx, value.0).await? == 0 { Ok(value) } else { Err(self.thrown(cx).await?) }
+        if self.is_exception.call_async(&mut *cx, value.0).await? == 0 {
+            Ok(value)
+        } else {
+            Err(self.thrown(cx).await?)
+        }
     }
 
     /// What was thrown where nothing should be: memory has run out, as a rule.

@@ -7,7 +7,7 @@ use crate::bindings::mortise::plugin::types as wit;
 use crate::guest::{CROSSING_BYTES_MAX, GuestCall};
 use crate::ops::OpOutcome;
 use crate::outcome;
-use crate::view::{HostView, Source, State};
+use crate::view::{Source, State};
 use std::sync::Arc;
 use tokio::time::Instant;
 use wasmtime::{AsContextMut as _, Error, InstancePre, Result, Store, Trap};
@@ -16,19 +16,15 @@ use wasmtime::{AsContextMut as _, Error, InstancePre, Result, Store, Trap};
 /// interpreter's own functions, which do not look, have the other half.
 const STACK_BYTES: u32 = 512 << 10;
 
-/// The longest text of a rejection that nobody handles.
-const REJECTION_BYTES_MAX: usize = 64 << 10;
-
 /// The boot script's functions.
 pub(crate) struct Interpreter {
     abi: Arc<Abi>,
     load: Value,
-    loaded: Value,
     describe: Value,
     call: Value,
-    run: Value,
     deliver: Value,
     cancel: Value,
+    rejected: Value,
 }
 
 impl Interpreter {
@@ -58,12 +54,11 @@ impl Interpreter {
         abi.eval(cx, BOOT_NAME, "delete globalThis.__guest").await?;
         let interpreter = Self {
             load: abi.property(cx, guest, "load").await?,
-            loaded: abi.property(cx, guest, "loaded").await?,
             describe: abi.property(cx, guest, "describe").await?,
             call: abi.property(cx, guest, "call").await?,
-            run: abi.property(cx, guest, "run").await?,
             deliver: abi.property(cx, guest, "deliver").await?,
             cancel: abi.property(cx, guest, "cancel").await?,
+            rejected: abi.property(cx, guest, "rejected").await?,
             abi,
         };
         interpreter.settle(cx).await?;
@@ -82,14 +77,6 @@ impl Interpreter {
         let entry_point = modules.entry_point.clone();
         let arguments = [self.abi.new_text(cx, &entry_point).await?];
         self.enter(cx, self.load, &arguments).await?;
-        let loaded = self.text(cx, self.loaded).await?;
-        let Some(loaded) = loaded else {
-            let message = format!("`{entry_point}` waits at its top level for what the host would have to bring it");
-            return Ok(Err(wit::Failure { code: "plugin_source".to_owned(), message, retryable: false }));
-        };
-        if let Err(failure) = told(&loaded)? {
-            return Ok(Err(failure));
-        }
         let described = self.text(cx, self.describe).await?.ok_or_else(|| Error::msg("it describes nothing"))?;
         match told(&described)? {
             Ok(description) => words::description(description).map(Ok),
@@ -109,17 +96,6 @@ impl Interpreter {
             self.abi.new_text(cx, &words::context(&context)).await?,
         ];
         self.enter(cx, self.call, &arguments).await
-    }
-
-    /// When it wants to be turned again, in nanoseconds.
-    pub(crate) async fn run(&mut self, store: &mut Store<State>) -> Result<Option<u64>> {
-        let cx = &mut store.as_context_mut();
-        let wake = self.abi.call(cx, self.run, &[]).await?;
-        self.settle(cx).await?;
-        let nanos = if self.abi.is_nothing(cx, wake).await? { None } else { Some(self.abi.number(cx, wake).await?) };
-        self.abi.free(cx, wake).await?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what is no time saturates")]
-        Ok(nanos.map(|nanos| nanos as u64))
     }
 
     pub(crate) async fn deliver(&mut self, store: &mut Store<State>, op: u64, outcome: OpOutcome) -> Result<()> {
@@ -181,29 +157,17 @@ impl Interpreter {
                     return Err(Trap::Interrupt.into());
                 }
             }
-            if !self.log_rejections(cx).await? {
+            let Some(session) = &mut cx.data_mut().javascript else { return Ok(()) };
+            let rejections = std::mem::take(&mut session.rejections);
+            if rejections.is_empty() {
                 return Ok(());
             }
+            // To put a reason into words may run the plugin's own code.
+            for (_, reason) in rejections {
+                let value = self.abi.call(cx, self.rejected, &[reason]).await?;
+                self.abi.free(cx, value).await?;
+            }
         }
-    }
-
-    /// Tells of rejections that nobody handles. Whether there were any: to put them into words may run the plugin's own code.
-    async fn log_rejections(&self, cx: &mut Cx<'_>) -> Result<bool> {
-        let Some(session) = &mut cx.data_mut().javascript else { return Ok(false) };
-        let rejections = std::mem::take(&mut session.rejections);
-        for (_, reason) in &rejections {
-            let text = self.abi.words(cx, *reason, REJECTION_BYTES_MAX).await?;
-            let trace = if self.abi.is_error(cx, *reason).await? {
-                self.abi.trace(cx, *reason, REJECTION_BYTES_MAX).await?
-            } else {
-                String::new()
-            };
-            let HostView { shared, .. } = &cx.data().host;
-            let message = format!("a promise was rejected and nobody handles it: {text}\n{trace}");
-            shared.services.log(tracing::Level::ERROR, "", message.trim_end());
-            self.abi.free(cx, *reason).await?;
-        }
-        Ok(!rejections.is_empty())
     }
 }
 

@@ -19,12 +19,41 @@ use abi::{Abi, Cx, Value};
 use std::sync::Arc;
 use wasmtime::{AsContextMut as _, Caller, Error, Linker, Result};
 
+/// One script of the files of `runners/javascript/boot`, in the order of `boot.txt`. What they declare is nobody else's.
+macro_rules! boot {
+    ($($name:literal),* $(,)?) => {
+        concat!(
+            "(() => {\"use strict\";",
+            $(include_str!(concat!("../../../../runners/javascript/boot/", $name, ".js")), "\n",)*
+            "})()"
+        )
+    };
+}
+
 /// The script that makes a plugin of an interpreter, and the module that plugins import from it.
-const BOOT: &str = include_str!("../../../../runners/javascript/boot.js");
+const BOOT: &str = boot![
+    "primordials",
+    "crossing",
+    "inspect",
+    "console",
+    "encoding",
+    "calls",
+    "tenon",
+    "events",
+    "host_name",
+    "url_record",
+    "url",
+    "fetch",
+    "clone",
+    "signature",
+    "jsdoc",
+    "description",
+    "guest",
+];
 const TENON: &str = include_str!("../../../../runners/javascript/tenon.js");
 
 /// How traces name the boot script.
-const BOOT_NAME: &str = "tenon:boot";
+const BOOT_NAME: &str = "<boot>";
 
 /// How many rejections without a handler are remembered within one turn.
 const REJECTIONS_MAX: usize = 100;
@@ -135,4 +164,17 @@ async fn note_rejection(mut caller: Caller<'_, State>, promise: u32, reason: u32
         abi.free(cx, value).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_script_is_of_the_files_that_its_list_names() {
+        let runner = concat!(env!("CARGO_MANIFEST_DIR"), "/../../runners/javascript");
+        let read = |path: &str| std::fs::read_to_string(format!("{runner}/{path}")).unwrap();
+        let files: String = read("boot.txt").lines().map(|name| read(&format!("boot/{name}")) + "\n").collect();
+        assert_eq!(BOOT, format!("(() => {{\"use strict\";{files}}})()"));
+    }
 }

@@ -27,7 +27,8 @@ pub(super) fn add_to(linker: &mut Linker<State>) -> Result<()> {
         let memory = memory(&mut caller)?.data_mut(&mut caller);
         let at = usize::try_from(at)?;
         let end = at.saturating_add(usize::try_from(length)?);
-        let bytes = memory.get_mut(at..end).ok_or_else(|| Error::msg("random numbers are asked for beyond the memory"))?;
+        let bytes =
+            memory.get_mut(at..end).ok_or_else(|| Error::msg("random numbers are asked for beyond the memory"))?;
         rand::rng().fill_bytes(bytes);
         Ok(SUCCESS)
     })?;

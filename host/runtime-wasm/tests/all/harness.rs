@@ -80,7 +80,9 @@ impl Folder {
             std::fs::write(path, source).unwrap();
         }
         let fields = manifest.as_object_mut().unwrap();
-        fields.extend([("id", "under-test"), ("version", "1"), ("entry_point", "main.js")].map(|(k, v)| (k.into(), json!(v))));
+        fields.extend(
+            [("id", "under-test"), ("version", "1"), ("entry_point", "main.js")].map(|(k, v)| (k.into(), json!(v))),
+        );
         let id = PluginId::new("under-test").unwrap();
         let manifest = Manifest::parse_installed(manifest.to_string().as_bytes(), &id).unwrap();
         Self { dir, manifest: Arc::new(manifest) }
