@@ -34,7 +34,9 @@ function sourceFailure(error) {
   try {
     if (isError(error) && typeof error.name === "string") name = `${error.name}: `;
   } catch {}
-  return failureText(`${where}: ${name}${errorWords(error)}`, "plugin_source");
+  const words = errorWords(error);
+  const hint = stringEndsWith(words, "in module 'tenon'") ? `: \`tenon\` has ${listOfNames(objectKeys(tenon))}` : "";
+  return failureText(`${where}: ${name}${words}${hint}`, "plugin_source");
 }
 
 /** Nothing while modules are evaluated; then `+`, or `-` with the failure. */
