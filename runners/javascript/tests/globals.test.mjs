@@ -54,6 +54,10 @@ test("values are shown as people read them", async () => {
     "Array.from({ length: 102 }, () => 0).length": "102",
     "[Promise.resolve()]": "[ Promise {} ]",
     'new URL("https://a/b")': "URL { 'https://a/b' }",
+    'new URLSearchParams("a=1&b=2")': "URLSearchParams { 'a=1&b=2' }",
+    'new Headers({ b: "2", A: "1" })': "Headers { a: '1', b: '2' }",
+    'new Response("x", { status: 404 })': "Response { status: 404, url: '', headers: Headers { 'content-type': 'text/plain;charset=UTF-8' } }",
+    'new Request("https://a/", { method: "POST" })': "Request { method: 'POST', url: 'https://a/', headers: Headers {} }",
   };
   for (const [source, expected] of Object.entries(cases)) assert.equal(shown(source), expected, source);
   assert.match(shown("Array.from({ length: 102 }, () => 0)"), /, 0, … 2 more \]$/);
@@ -118,7 +122,7 @@ test("text and bytes are encoded as by Node", async () => {
     for (const byte of each) out += decoder.decode(new Uint8Array([byte]), { stream: true });
     return out + decoder.decode() + decoder.decode(new Uint8Array([0xef, 0xbb, 0xbf, 0x62]));
   });
-  assert.deepEqual(host.call("run", { source: `const samples = ${JSON.stringify(samples)}; (${streamed})(TextDecoder)` }), streamed(TextDecoder));
+  assert.deepEqual(host.call("run", { source: `globalThis.samples = ${JSON.stringify(samples)}; (${streamed})(TextDecoder)` }), streamed(TextDecoder));
   const isFatal = samples.map((each) => { try { new TextDecoder("utf-8", { fatal: true }).decode(new Uint8Array(each)); return false; } catch { return true; } });
   assert.deepEqual(host.call("run", { source: `samples.map((each) => { try { new TextDecoder("utf-8", { fatal: true }).decode(new Uint8Array(each)); return false; } catch { return true; } })` }), isFatal);
   assert.deepEqual(host.call("run", { source: `(() => { const into = new Uint8Array(5); return [new TextEncoder().encodeInto("é😀x", into), [...into]]; })()` }), [{ read: 1, written: 2 }, [195, 169, 0, 0, 0]]);

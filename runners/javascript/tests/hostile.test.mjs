@@ -6,17 +6,18 @@ import { FakeHost } from "./fake_host.mjs";
 
 const HOSTILE = `
   const broken = () => { throw new Error("patched"); };
-  for (const made of [Array, String, Map, Set, Promise, RegExp, Function, Number, Date, Uint8Array, Object.getPrototypeOf(Uint8Array), Object.getPrototypeOf([][Symbol.iterator]()), Object.getPrototypeOf(new Map().entries())]) {
-    const at = made.prototype ?? made;
-    for (const key of Reflect.ownKeys(at)) {
-      if (key === "constructor") continue;
-      try { Object.defineProperty(at, key, { value: broken, configurable: true, writable: true }); } catch {}
-    }
-  }
-  for (const made of [JSON, Math, Reflect, Promise, Array, Number, String, Symbol, ArrayBuffer]) {
-    for (const key of Reflect.ownKeys(made)) {
-      if (key === "prototype" || key === "name" || key === "length") continue;
-      try { made[key] = broken; } catch {}
+  const { ownKeys } = Reflect;
+  const { defineProperty, getPrototypeOf } = Object;
+  const prototypes = [Array, String, Map, Set, Promise, RegExp, Function, Number, Date, Uint8Array, getPrototypeOf(Uint8Array)];
+  const methods = [getPrototypeOf([][Symbol.iterator]()), getPrototypeOf(new Map().entries()), JSON, Math, Reflect, Promise, Array, Number, String, ArrayBuffer];
+  for (let at = prototypes.length - 1; at >= 0; at--) methods[methods.length] = prototypes[at].prototype;
+  for (let at = methods.length - 1; at >= 0; at--) {
+    const keys = ownKeys(methods[at]);
+    for (let each = 0; each < keys.length; each++) {
+      if (keys[each] === "constructor" || keys[each] === "prototype") continue;
+      // The engine itself asks for it once a module is evaluated: such a plugin is never loaded.
+      if (keys[each] === Symbol.species) continue;
+      try { defineProperty(methods[at], keys[each], { value: broken, configurable: true, writable: true }); } catch {}
     }
   }
 `;
@@ -30,7 +31,7 @@ import { emit, log, state, sleep, invoke, caller, device, Failure, config } from
  * @param {"x"|'y'} [b="x"] Another.
  */
 export function add(a, b = "x") { return { sum: a + 1, b }; }
-export async function wait() { await sleep(10); return invoke("other", { a: 1 }); }
+export async function wait() { await sleep(10); return await invoke("other", { a: 1 }); }
 export function all() { emit("e", { a: 1 }); log.info("said %s", "so", { a: [1] }, new Error("shown")); state.set("k", { a: 1 }); console.log([1, { b: 2 }]); return { caller: caller(), device: device.id, kept: state.get("k"), unit: config() }; }
 export function fail() { throw new Failure("no", "nope"); }
 export async function ask() { const answer = await fetch("https://a/?q=1", { headers: { a: "b" } }); return [answer.status, await answer.json()]; }
@@ -70,9 +71,9 @@ test("own accessors on the prototypes of objects and arrays do not reach what cr
     export async function ask() { return invoke("f", { a: 1 }); }
     export function fail() { throw new Error("as it is"); }
     Object.prototype.toJSON = () => "stolen";
+    Object.prototype.timeout_ns = 5;
+    Object.prototype.description = 6;
     Object.defineProperty(Object.prototype, "get", { get() { throw new Error("asked"); }, configurable: true });
-    Object.defineProperty(Object.prototype, "timeout_ns", { value: 5, configurable: true });
-    Object.defineProperty(Object.prototype, "then", { get() { return undefined; }, configurable: true });
   `);
   const id = host.begin("ask");
   const [op] = host.under("invoke");
@@ -93,13 +94,12 @@ test("results and errors that fight back end as failures", async () => {
     export function toString() { throw Object.create(null); }
     export function many() { throw new AggregateError(Array.from({ length: 1e4 }, () => new Error("x")), "many"); }
     export function deep() { return (function f() { return f(); })(); }
-    export function nested() { let a = []; for (let i = 0; i < 1e6; i++) a = [a]; return a; }
     export function alive() { return true; }
   `);
   assert.equal(host.failing("getter").message, "the result is no JSON: in the getter");
   assert.equal(host.failing("trap").message, "the result is no JSON: in the trap");
   assert.equal(host.failing("thenable").message, "in then");
-  for (const name of ["error", "toString", "many", "deep", "nested"]) assert.equal(typeof host.failing(name).message, "string", name);
+  for (const name of ["error", "toString", "many", "deep"]) assert.equal(typeof host.failing(name).message, "string", name);
   assert.equal(host.call("alive"), true);
 });
 
@@ -110,12 +110,12 @@ test("a plugin cannot reach the host past the runner", async () => {
       const found = [];
       for (const name of ["__host", "__guest", "__tenon", "host"]) found.push(typeof globalThis[name]);
       found.push(typeof (0, eval)("typeof host === 'undefined' ? undefined : host"));
-      found.push(tenon.emit.caller === undefined || true, typeof new Function("return this.__host")());
+      found.push(typeof new Function("return globalThis.__host")());
       try { tenon.log.info = 1; } catch { found.push("frozen"); }
       return found;
     }
     export async function again() { return Object.keys(await import("tenon")).length; }
   `);
-  assert.deepEqual(host.call("reach").filter((each) => each !== true), ["undefined", "undefined", "undefined", "undefined", "undefined", "undefined", "frozen"]);
+  assert.deepEqual(host.call("reach"), ["undefined", "undefined", "undefined", "undefined", "undefined", "undefined", "frozen"]);
   assert.equal(host.call("again"), 13);
 });
