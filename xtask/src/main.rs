@@ -22,6 +22,7 @@ mod licence;
 mod limits;
 mod packages;
 mod python;
+mod quickjs;
 mod run;
 mod runners;
 mod template;

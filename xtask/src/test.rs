@@ -28,7 +28,11 @@ const PHASES: &[Phase] = &[
     Phase { name: "limits", about: "a test for each limit that a manifest may set", run: limits::check },
     Phase { name: "dependencies", about: "licences and versions against deny.toml", run: dependencies::check },
     Phase { name: "guests", about: "every guest plugin; no fixture that no test runs", run: build_guests },
-    Phase { name: "runners", about: "the runner of Python plugins, and its own tests", run: runners::test },
+    Phase {
+        name: "runners",
+        about: "what runs plugins in Python and JavaScript, and its own tests",
+        run: runners::test,
+    },
     Phase { name: "sdk", about: "native tests and clippy of the SDK and the plugins", run: sdk },
     Phase { name: "clippy", about: "clippy over the host, warnings denied", run: clippy },
     Phase { name: "unit", about: "unit and integration tests of the host", run: unit },
