@@ -1,4 +1,4 @@
-// The template that `mortise new --language javascript` renders.
+// The template that `mortise new --language javascript` renders, and the example of the reference page.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -26,4 +26,18 @@ test("the template is a plugin that does what its README says", async () => {
   assert.equal(host.failing("run_action", { action: "" }).code, "invalid_action");
   host.call("report", {}, { kind: "routine" });
   assert.equal(host.lines("info").at(-1), "1 actions so far");
+});
+
+test("the example of the reference page is a plugin", async () => {
+  const page = readFileSync(new URL("../../../docs/reference/javascript.md", import.meta.url), "utf8");
+  const host = await FakeHost.plugin(/```js\n([^]*?)```/.exec(page)[1], { settings: { unit: "C" } });
+  const call = host.begin("read", { sensor: "roof" });
+  const [request] = host.under("http");
+  assert.equal(request.json.url, "https://api.example.com/roof");
+  host.respond(request, 200, [], '{"value": 61}');
+  assert.deepEqual(host.outcome(call), { result: { value: 61, unit: "C" } });
+  assert.deepEqual(host.events, [{ name: "too_hot", payload: { sensor: "roof", value: 61 } }]);
+  const failed = host.begin("read");
+  host.respond(host.under("http")[0], 503, []);
+  assert.deepEqual(host.outcome(failed).failure, { code: "http_status", message: "the sensor answered 503", retryable: true });
 });
