@@ -36,13 +36,10 @@ pub(crate) const IPROUTE: SystemPackage = SystemPackage {
 pub(crate) const UTIL_LINUX: SystemPackage =
     SystemPackage { name: "util-linux", seen_by: "unshare", purpose: "makes that namespace" };
 
-pub(crate) const NPM: SystemPackage =
-    SystemPackage { name: "npm", seen_by: "npm", purpose: "fetches QuickJS, and tests what runs on it" };
-
 /// What building the host takes.
 pub(crate) const BUILD: &[SystemPackage] = &[GCC, MAKE, LIBC];
 
-pub(crate) const APT: &[SystemPackage] = &[GCC, GXX, MAKE, LIBC, NATS, IPROUTE, UTIL_LINUX, NPM];
+pub(crate) const APT: &[SystemPackage] = &[GCC, GXX, MAKE, LIBC, NATS, IPROUTE, UTIL_LINUX];
 
 /// Downloaded by `cargo xtask guests` where it must, unpacked under the user's cache folder and never installed.
 const APT_DOWNLOADED: &[&str] =
@@ -64,6 +61,11 @@ fn list(workspace: &Workspace) -> Result<()> {
     }
     let python = format!("python{} with venv", python::VERSION);
     println!("sys  {python:<28} {:<8} runs interop; from wherever you like", state(python::interpreter().is_ok()));
+    println!(
+        "sys  {:<28} {:<8} fetches QuickJS, and tests what runs in it",
+        "Node 20 with npm",
+        state(quickjs::ensure().is_ok())
+    );
     println!("sys  {:<28} {:<8} the Zenoh half of interop", "network namespaces", state(network_namespace().is_ok()));
     println!(
         "sys  {:<28} {:<8} docker-test, and nothing else",
@@ -83,8 +85,7 @@ fn list(workspace: &Workspace) -> Result<()> {
             println!("pip  {package:<28} {:<8} {purpose}, in a virtual environment of its own", "");
         }
     }
-    let package = format!("{}@{}", quickjs::PACKAGE, quickjs::version(workspace)?);
-    println!("npm  {package:<28} {:<8} runs plugins in JavaScript; kept under the user's cache folder", "");
+    println!("npm  {:<28} {:<8} runs plugins in JavaScript; its lock file has the version", quickjs::PACKAGE, "");
     Ok(())
 }
 
@@ -101,6 +102,7 @@ impl SystemPackage {
 pub(crate) fn ensure_all() -> Result<()> {
     ensure(APT)?;
     python::interpreter()?;
+    quickjs::ensure()?;
     network_namespace()
 }
 

@@ -1,6 +1,7 @@
-//! `cargo xtask runners`: what runs plugins in source form, into `target/runners`. CPython is made here, QuickJS fetched.
+//! `cargo xtask runners`: puts what runs plugins in source form into `target/runners`: for Python a component that is built
+//! here, for JavaScript an interpreter that is fetched (`quickjs`).
 //!
-//! The runner of Python is not the same twice, byte for byte, and takes a while. So one is kept under the user's cache folder for each
+//! A runner is not the same twice, byte for byte, and takes a while. So one is kept under the user's cache folder for each
 //! fingerprint of what it is made from, and every checkout with the same sources has the same runner.
 
 use std::path::{Path, PathBuf};
@@ -20,9 +21,8 @@ const APP: &str = "runners/python/app";
 /// The contract it is made for, relative to the repository.
 const WIT: &str = "wit/0.1.0";
 
-/// The names of the two in `target/runners`.
+/// Its name in `target/runners`.
 const PYTHON: &str = "python.wasm";
-const QUICKJS: &str = "quickjs.wasm";
 
 /// What the host writes beside the runners: which there are, and what was compiled for whom.
 const LIST: &str = "runners.json";
@@ -47,9 +47,8 @@ pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
     workspace.root.join("target/runners")
 }
 
-/// Makes sure that the runners are there: that of Python made from the sources as they are, QuickJS as the lockfile names it.
+/// Makes sure that the runners are there, that of Python made from the sources as they are.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
-    quickjs(workspace)?;
     let cache = environment::cache_folder()?;
     let kept = cache.join(format!("runner-{}", fingerprint(workspace)?)).with_extension("wasm");
     let _lock = folder::lock(&kept.with_extension("lock"))?;
@@ -58,25 +57,26 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
         componentize(workspace, &unfinished)?;
         folder::rename(&unfinished, &kept)?;
     }
-    put(workspace, &kept, PYTHON)
+    put(workspace, &kept, PYTHON)?;
+    fetch(workspace)
 }
 
 /// Makes sure that the runner of JavaScript is there.
-pub(crate) fn quickjs(workspace: &Workspace) -> Result<()> {
-    put(workspace, &quickjs::package(workspace)?.join(QUICKJS), QUICKJS)
+pub(crate) fn fetch(workspace: &Workspace) -> Result<()> {
+    put(workspace, &quickjs::package(workspace)?.join(quickjs::MODULE), quickjs::MODULE)
 }
 
-fn put(workspace: &Workspace, runner: &Path, name: &str) -> Result<()> {
-    let installed = install(runner, &folder(workspace), name)?;
+fn put(workspace: &Workspace, file: &Path, name: &str) -> Result<()> {
+    let installed = install(file, &folder(workspace), name)?;
     let size = std::fs::metadata(&installed)?.len();
     eprintln!("  {:<24} {:>7.1} MiB", installed.strip_prefix(&workspace.root)?.display(), size as f64 / 1_048_576.0);
     Ok(())
 }
 
 /// Puts a runner into the folder; without the list where it is another than before, of which nothing compiled may run.
-fn install(runner: &Path, runners: &Path, name: &str) -> Result<PathBuf> {
+fn install(component: &Path, runners: &Path, name: &str) -> Result<PathBuf> {
     let installed = runners.join(name);
-    let content = std::fs::read(runner).with_context(|| format!("failed to read `{}`", runner.display()))?;
+    let content = std::fs::read(component).with_context(|| format!("failed to read `{}`", component.display()))?;
     if !std::fs::read(&installed).is_ok_and(|existing| existing == content) {
         let list = runners.join(LIST);
         match std::fs::remove_file(&list) {
@@ -116,17 +116,17 @@ fn builder(workspace: &Workspace) -> Result<Command> {
     Ok(builder)
 }
 
-/// Has the host's binary compile what [`build`] made, for every processor of this architecture. Done once for all of
-/// them: it takes ten seconds or more.
+/// Has the host's binary compile what [`build`] made, for every processor of this architecture. Done once for binary and
+/// runners: it takes ten seconds or more.
 pub(crate) fn compile(workspace: &Workspace) -> Result<()> {
     let runners = folder(workspace);
     let binary = workspace.binary("mortise");
-    let mut pair = Vec::new();
-    for file in [&binary, &runners.join(PYTHON), &runners.join(QUICKJS)] {
-        pair.extend(std::fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?);
+    let mut all = Vec::new();
+    for file in [&binary, &runners.join(PYTHON), &runners.join(quickjs::MODULE)] {
+        all.extend(std::fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?);
     }
     let done = workspace.root.join("target/runners-compiled");
-    let key = folder::fingerprint(&pair);
+    let key = folder::fingerprint(&all);
     if runners.join(LIST).is_file() && done.is_file() && folder::read(&done)? == key {
         return Ok(());
     }
@@ -134,10 +134,10 @@ pub(crate) fn compile(workspace: &Workspace) -> Result<()> {
     folder::write(&done, key.as_bytes())
 }
 
-/// `cargo xtask test runners`: the runners are there; what is in them passes its tests on an ordinary Python, and on QuickJS
-/// within Node.
+/// `cargo xtask test runners`: the runners are there, and what they are made of passes its tests on an ordinary Python and on Node.
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     build(workspace)?;
+    quickjs::test(workspace)?;
     // The classes that the contract becomes in Python: the tests play the host with them.
     let bindings = workspace.root.join("target/runner-bindings");
     folder::remove(&bindings)?;
@@ -148,14 +148,6 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         .current_dir(workspace.root.join("runners/python/tests"))
         .env("MORTISE_BINDINGS", bindings)
         .env("PYTHONDONTWRITEBYTECODE", "1");
-    command::run(&mut suite)?;
-    let tests = workspace.root.join("runners/javascript/tests");
-    let is_test = |file: &PathBuf| file.to_string_lossy().ends_with(".test.mjs");
-    let mut suite = command::new("node");
-    suite
-        .args(["--test", "--test-reporter=dot"])
-        .args(folder::files(&tests)?.into_iter().filter(is_test))
-        .env("MORTISE_QUICKJS", quickjs::package(workspace)?);
     command::run(&mut suite)
 }
 

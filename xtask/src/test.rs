@@ -30,7 +30,7 @@ const PHASES: &[Phase] = &[
     Phase { name: "guests", about: "every guest plugin; no fixture that no test runs", run: build_guests },
     Phase {
         name: "runners",
-        about: "the runners of Python and JavaScript plugins, and their own tests",
+        about: "what runs plugins in Python and JavaScript, and its own tests",
         run: runners::test,
     },
     Phase { name: "sdk", about: "native tests and clippy of the SDK and the plugins", run: sdk },
@@ -166,7 +166,7 @@ fn clippy(workspace: &Workspace) -> Result<()> {
 fn unit(workspace: &Workspace) -> Result<()> {
     let toolchain = guest_toolchain::find()?;
     guests::build(workspace, &toolchain, &[])?;
-    runners::quickjs(workspace)?;
+    runners::fetch(workspace)?;
     let mut cargo = workspace.cargo();
     cargo
         .args(["test", "--release", "--locked", "--workspace"])

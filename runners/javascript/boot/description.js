@@ -269,18 +269,22 @@ class Sources {
     this.here = `\`${entry}\``;
   }
 
-  /** Where a function is declared, and the comment before it: in the entry module, else in one that it imports. */
+  /** Where a function is declared, and the comment before it: in the entry module or in one that it imports. */
   find(name, action) {
     const names = [name];
     const own = objectDescriptor(action, "name")?.value;
     if (typeof own === "string" && own !== name && matched(/^[\w$]+$/, own)) arrayPush(names, own);
     const modules = [this.#entry];
+    let likely = null;
     for (let at = 0; at < modules.length; at++) {
       const source = this.#text(modules[at]);
       if (source === null) continue;
       for (let each = 0; each < names.length; each++) {
         const found = matched(/^[\w$]+$/, names[each]) ? declarationOf(source, names[each], action) : null;
-        if (found !== null) return { comment: found.comment, place: `\`${modules[at]}\`, line ${found.line}` };
+        if (found === null) continue;
+        const declared = { comment: found.comment, place: `\`${modules[at]}\`, line ${found.line}` };
+        if (found.isExact) return declared;
+        likely ??= declared;
       }
       const imports = /\b(?:from|import)\s*["'](\.[^"'\n]+)["']/g;
       for (let found; (found = regexpExec(imports, source)) !== null; ) {
@@ -288,7 +292,7 @@ class Sources {
         if (!arrayIncludes(modules, path)) arrayPush(modules, path);
       }
     }
-    return { comment: null, place: this.here };
+    return likely ?? { comment: null, place: this.here };
   }
 
   #text(path) {

@@ -78,7 +78,7 @@ class TextEncoder {
     while (read < from.length) {
       const point = stringCodePoint(from, read);
       const length = point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
-      if (written + length > destination.length) break;
+      if (written + length > countOf(destination)) break;
       bytesSet(destination, encodeText(fromCodePoint(point)), written);
       written += length;
       read += length === 4 ? 2 : 1;

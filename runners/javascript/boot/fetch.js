@@ -17,6 +17,13 @@ class Headers {
       headers.#list = list;
       return headers;
     };
+    arrayPush(shownAs, (value) => {
+      if (!(#list in value)) return null;
+      const shown = {};
+      const sorted = value.#sorted();
+      for (let at = 0; at < sorted.length; at++) shown[sorted[at][0]] = sorted[at][1];
+      return shown;
+    });
   }
 
   constructor(init = undefined) {
@@ -201,6 +208,12 @@ class Request extends Body {
   #redirect;
   #signal;
 
+  static {
+    arrayPush(shownAs, (value) =>
+      #method in value ? { method: value.#method, url: urlText(value.#url), headers: value.#headers } : null,
+    );
+  }
+
   constructor(input, init = {}) {
     const from = typeof input === "object" && input !== null && #url in input ? input : null;
     const options = init ?? {};
@@ -269,6 +282,9 @@ class Response extends Body {
       response.#type = "basic";
       return response;
     };
+    arrayPush(shownAs, (value) =>
+      #status in value ? { status: value.#status, url: value.#url, headers: value.#headers } : null,
+    );
   }
 
   constructor(body = null, init = {}) {
@@ -389,8 +405,8 @@ function without(headers, names) {
 async function send(method, url, headers, bytes, signal) {
   signal.throwIfAborted();
   if (url.scheme !== "http:" && url.scheme !== "https:") throw new TypeError(`\`fetch\` knows http and https, not ${url.scheme}`);
-  if (bytes !== null && bytes.length > CROSSING_MAX) {
-    throw new Failure(`the body has ${bytes.length} bytes, more than ${CROSSING_MAX}`, "request_too_large");
+  if (bytes !== null && lengthOf(bytes) > CROSSING_MAX) {
+    throw new Failure(`the body has ${lengthOf(bytes)} bytes, more than ${CROSSING_MAX}`, "request_too_large");
   }
   const { id, promise } = startOp(
     "http",

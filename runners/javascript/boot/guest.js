@@ -34,7 +34,9 @@ function sourceFailure(error) {
   try {
     if (isError(error) && typeof error.name === "string") name = `${error.name}: `;
   } catch {}
-  return failureText(`${where}: ${name}${errorWords(error)}`, "plugin_source");
+  const words = errorWords(error);
+  const hint = stringEndsWith(words, "in module 'tenon'") ? `: \`tenon\` has ${listOfNames(objectKeys(tenon))}` : "";
+  return failureText(`${where}: ${name}${words}${hint}`, "plugin_source");
 }
 
 /** Nothing while modules are evaluated; then `+`, or `-` with the failure. */
@@ -56,25 +58,25 @@ function describeText() {
   }
 }
 
-/** What a call comes to. */
+/** What a call comes to. A promise is awaited, not returned: that would ask for its `then`, which a plugin may have replaced. */
 async function dispatch(kind, name, parameters) {
   switch (kind) {
     case "function":
-      return callFunction(name, jsonParse(parameters));
+      return await callFunction(name, jsonParse(parameters));
     case "routine":
       await apply(found(routines, "routine", name), undefined, []);
       return undefined;
     case "event":
-      return handleEvent(name, jsonParse(parameters));
+      return await handleEvent(name, jsonParse(parameters));
     case "start":
     case "stop":
-      return callHook(kind, []);
+      return await callHook(kind, []);
     case "self-test":
-      return callHook("selfTest", []);
+      return await callHook("selfTest", []);
     case "migrate": {
       if (hooks.migrate === undefined) throw new Failure("the plugin has no `migrate`", "unknown_function");
       const versions = jsonParse(parameters);
-      return callHook("migrate", [versions.from, versions.to]);
+      return await callHook("migrate", [versions.from, versions.to]);
     }
     default:
       throw new Failure(`there are no calls of kind \`${kind}\``, "unknown_function");

@@ -7,6 +7,9 @@ const STRING_MAX = 10_000;
 /** Names under which the boot set's own code stands in stacks: found in a stack made here. */
 const OWN_FILE = matched(/([^\s()]+):\d+:\d+\)?\s*$/m, new Error().stack)?.[1] ?? "";
 
+/** What shows values whose properties are private: each gives a text or an object in place of its own kind, and else null. */
+const shownAs = [];
+
 /** The value as a person reads it. Getters are not called, and it never throws. */
 function inspect(value, depth = DEPTH_MAX) {
   try {
@@ -54,7 +57,7 @@ function inspectedObject(value, depth, above) {
   const within = (item) => inspected(item, depth - 1, above);
   if (isArray(value)) return depth < 0 ? "[Array]" : tagged(listed(value.length, (at) => within(value[at])), ["[ ", " ]"]);
   const typed = isView(value) ? kindOfArray(value) : undefined;
-  if (typed !== undefined) return `${typed}(${value.length}) [ ${listed(value.length, (at) => `${value[at]}`)} ]`;
+  if (typed !== undefined) return `${typed}(${countOf(value)}) [ ${listed(countOf(value), (at) => `${value[at]}`)} ]`;
   const size = sizeOf(value);
   if (size !== null) {
     if (depth < 0) return `[${name}]`;
@@ -63,6 +66,11 @@ function inspectedObject(value, depth, above) {
     else setForEach(value, (item) => items.length < ITEMS_MAX && arrayPush(items, within(item)));
     if (size.count > items.length) arrayPush(items, `… ${size.count - items.length} more`);
     return `${name}(${size.count}) { ${arrayJoin(items, ", ")} }`;
+  }
+  for (let at = 0; at < shownAs.length; at++) {
+    const shown = shownAs[at](value);
+    if (typeof shown === "string") return `${name} { ${quoted(shown)} }`;
+    if (shown !== null) return `${name} ${inspected(shown, depth, above)}`;
   }
   const simple = simpleText(value);
   if (simple !== null) return simple;

@@ -147,11 +147,9 @@ function readPrimary(reader) {
   }
   const named = stringEndsWith(token, ".") ? stringSlice(token, 0, -1) : token;
   const type = NAMED_TYPES[stringLower(named)];
+  if (type === undefined) reader.unknown ??= token;
   const argumentsOf = take(reader, "<") ? readArguments(reader) : [];
-  if (type === undefined) {
-    reader.unknown ??= token;
-    return { schema: {} };
-  }
+  if (type === undefined) return { schema: {} };
   if (type === "array" && argumentsOf.length === 1) return { schema: { type, items: argumentsOf[0] } };
   if (type === "object" && argumentsOf.length === 2) return { schema: { type, additionalProperties: argumentsOf[1] } };
   return { schema: { type } };
@@ -187,25 +185,29 @@ function take(reader, token) {
   return true;
 }
 
-/** The declaration of a function in a module: `{ comment, line }`, comment null where there is none; null where it is not found. */
+/**
+ * The declaration of a function in a module: `{ comment, line, isExact }`, comment null where there is none; null where it is not
+ * found. `isExact` says that the function's very text stands there; one that another function made has the name alone.
+ */
 function declarationOf(source, name, action) {
   const escaped = replaced(/\$/g, name, () => "\\$");
   const pattern = new Expression(
     `(export\\s+)?(default\\s+)?(?:((?:async\\s+)?function\\s*\\*?\\s*${escaped}(?![\\w$]))|(?:const|let|var)\\s+${escaped}\\s*=\\s*)`, "g");
   const own = functionText(action);
   let best = null;
+  let isExact = false;
   for (let found; (found = regexpExec(pattern, source)) !== null; ) {
     const end = found.index + found[0].length;
     const at = found[3] === undefined ? end : end - found[3].length;
-    // Its very text stands there; a function of another that wraps it has the name alone.
     if (stringStartsWith(source, own, at)) {
       best = found;
+      isExact = true;
       break;
     }
     if (best === null || (found[1] !== undefined && best[1] === undefined)) best = found;
   }
   if (best === null) return null;
-  return { comment: commentBefore(source, best.index), line: lineAt(source, best.index) };
+  return { comment: commentBefore(source, best.index), line: lineAt(source, best.index), isExact };
 }
 
 /** The comment that ends right before a place. */

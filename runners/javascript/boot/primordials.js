@@ -79,6 +79,7 @@ const typedArray = objectPrototype(Uint8Array);
 const bufferOf = uncurried(objectDescriptor(typedArray.prototype, "buffer").get);
 const offsetOf = uncurried(objectDescriptor(typedArray.prototype, "byteOffset").get);
 const lengthOf = uncurried(objectDescriptor(typedArray.prototype, "byteLength").get);
+const countOf = uncurried(objectDescriptor(typedArray.prototype, "length").get);
 const kindOfArray = uncurried(objectDescriptor(typedArray.prototype, Symbol.toStringTag).get);
 const bytesSet = uncurried(typedArray.prototype.set);
 const bytesSlice = uncurried(typedArray.prototype.slice);
@@ -93,6 +94,9 @@ const bytesFromBase64 = Uint8Array.fromBase64.bind(Uint8Array);
 const { atob: binaryOfBase64, btoa: base64OfBinary, decodeURIComponent: uriDecode, encodeURIComponent: uriEncode } = globalThis;
 const { escape: latin1Escape, unescape: latin1Unescape, DOMException } = globalThis;
 const evaluate = globalThis.eval;
+
+// The engine makes template literals by asking for this method, the boot set's own too: it is the one that stays as it is.
+objectDefine(String.prototype, "concat", { __proto__: null, writable: false, configurable: false });
 
 /** The match of a regular expression that is ours, or null. `exec` of a patched prototype is not asked. */
 function matched(expression, text) {

@@ -79,8 +79,8 @@ function stateBytes(key) {
 
 function keep(key, bytes) {
   text(key, "a key");
-  if (bytes.length > CROSSING_MAX) {
-    throw new Failure(`the value of \`${key}\` has ${bytes.length} bytes, more than ${CROSSING_MAX}`, "value_too_large");
+  if (lengthOf(bytes) > CROSSING_MAX) {
+    throw new Failure(`the value of \`${key}\` has ${lengthOf(bytes)} bytes, more than ${CROSSING_MAX}`, "value_too_large");
   }
   told(host("state-set", key, bytes));
 }
@@ -92,7 +92,7 @@ function config() {
 
 async function invokeOn(device, name, parameters, options) {
   text(name, "a function's name");
-  return startOp("invoke", {
+  return await startOp("invoke", {
     __proto__: null,
     device,
     function: name,
@@ -109,22 +109,22 @@ function invoke(name, parameters = {}, options = undefined) {
 
 /** The result of a function of another device. */
 async function invokeRemote(device, name, parameters = {}, options = undefined) {
-  return invokeOn(text(device, "a device's id"), name, parameters, options);
+  return await invokeOn(text(device, "a device's id"), name, parameters, options);
 }
 
 /** The presence records of the devices that this host sees now. */
 async function discover() {
-  return startOp("discover", {}).promise;
+  return await startOp("discover", {}).promise;
 }
 
 /** One of the host's environment variables; null where it is not set. */
 async function env(name) {
-  return startOp("env", { __proto__: null, name: text(name, "a variable's name") }).promise;
+  return await startOp("env", { __proto__: null, name: text(name, "a variable's name") }).promise;
 }
 
 /** One of the operator's secrets; null where there is none of that name. */
 async function secret(name) {
-  return startOp("secret", { __proto__: null, name: text(name, "a secret's name") }).promise;
+  return await startOp("secret", { __proto__: null, name: text(name, "a secret's name") }).promise;
 }
 
 /** The device that says it makes the running call, or null. A claim: nothing vouches for it. */

@@ -1,13 +1,11 @@
 // `URL` and `URLSearchParams`.
 
-let urlRecord;
-
 class URL {
   #record;
   #params = null;
 
   static {
-    urlRecord = (value) => (typeof value === "object" && value !== null && #record in value ? value.#record : null);
+    arrayPush(shownAs, (value) => (#record in value ? urlText(value.#record) : null));
   }
 
   constructor(url, base = undefined) {
@@ -205,6 +203,7 @@ class URLSearchParams {
       params.#list = parseForm(query);
     };
     formText = (value) => (typeof value === "object" && value !== null && #list in value ? value.#text() : null);
+    arrayPush(shownAs, formText);
   }
 
   constructor(init = "") {

@@ -37,6 +37,7 @@ export class FakeHost {
     host.vm = await QuickJS.create({
       wasm,
       timezoneOffset: 0,
+      maxStackSize: 128 << 10,
       moduleLoader: { normalize: normalized, load: (name) => host.#module(name) },
       onUnhandledRejection: (promise, reason, handled) => {
         if (handled) host.unhandled.delete(promise.identity);
