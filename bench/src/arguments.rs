@@ -37,6 +37,8 @@ pub(crate) enum Mode {
     Noisy,
     /// Plugins in Python: from a bundle to the first answered call, `echo` beside the bare responder, memory.
     Python,
+    /// The same of plugins in JavaScript.
+    Javascript,
     /// The other side of `echo`: answers, and does nothing else.
     #[command(hide = true)]
     Bare {
@@ -61,7 +63,7 @@ pub(crate) struct Plan {
     /// Folder of assembled guests, one folder each.
     #[arg(long, global = true, env = "MORTISE_GUESTS", default_value = "target/guests/plugins")]
     pub(crate) guests: PathBuf,
-    /// Folder of the runners that interpret Python.
+    /// Folder of the runners that interpret Python and JavaScript.
     #[arg(long, global = true, env = "MORTISE_RUNNERS", default_value = "target/runners")]
     pub(crate) runners: PathBuf,
     /// The broker's binary.

@@ -20,6 +20,7 @@ mod table;
 
 use arguments::{Arguments, Mode};
 use clap::Parser;
+use modes::source::Language;
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -32,7 +33,8 @@ fn main() -> anyhow::Result<()> {
             modes::status::run(&arguments.plan)?;
             modes::install::run(&arguments.plan)?;
             modes::start::run(&arguments.plan)?;
-            modes::python::run(&arguments.plan)?;
+            modes::source::run(&arguments.plan, Language::Python)?;
+            modes::source::run(&arguments.plan, Language::Javascript)?;
             modes::noisy::run(&arguments.plan)
         }
         Mode::Echo => modes::echo::run(&arguments.plan),
@@ -41,7 +43,8 @@ fn main() -> anyhow::Result<()> {
         Mode::Status => modes::status::run(&arguments.plan),
         Mode::Install => modes::install::run(&arguments.plan),
         Mode::Start => modes::start::run(&arguments.plan),
-        Mode::Python => modes::python::run(&arguments.plan),
+        Mode::Python => modes::source::run(&arguments.plan, Language::Python),
+        Mode::Javascript => modes::source::run(&arguments.plan, Language::Javascript),
         Mode::Noisy => modes::noisy::run(&arguments.plan),
     }
 }

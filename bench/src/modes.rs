@@ -4,7 +4,7 @@ pub(crate) mod awaits;
 pub(crate) mod echo;
 pub(crate) mod install;
 pub(crate) mod noisy;
-pub(crate) mod python;
 pub(crate) mod reloads;
+pub(crate) mod source;
 pub(crate) mod start;
 pub(crate) mod status;

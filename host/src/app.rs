@@ -201,6 +201,7 @@ impl App {
         let cache = Some(CacheConfig { dir: config.state_dir.join("cache"), hashes });
         let wasm = WasmRuntime::new(WasmConfig { cache, ..WasmConfig::default() })?;
         let python = wasm.with_runner(RuntimeKind::Python, config.runners_dir())?;
+        let javascript = wasm.with_runner(RuntimeKind::Javascript, config.runners_dir())?;
         let authority = Authority::open(config.policy.policy.clone(), depot.clone())?;
         let backend = HostBackend::new(BackendParts {
             dispatcher: dispatcher.clone(),
@@ -214,7 +215,7 @@ impl App {
             device: card.id.clone(),
             tenant: card.tenant.clone(),
             routes: routes.clone(),
-            runtimes: vec![wasm, python],
+            runtimes: vec![wasm, python, javascript],
             backend: Arc::new(backend),
             authority: Arc::new(authority.clone()),
             states: Arc::new(depot.clone()),

@@ -22,6 +22,7 @@ mod licence;
 mod limits;
 mod packages;
 mod python;
+mod quickjs;
 mod run;
 mod runners;
 mod template;
@@ -42,7 +43,7 @@ cargo xtask <command>
          --check             only say which toolchain and guests there are, and that a test runs every fixture
          --print-env         only print what `mortise new`, `pack` and `deploy install <crate>` need from a checkout:
                              `env $(cargo xtask guests --print-env) mortise …`
-  runners                    build what runs plugins in Python into target/runners, and have the host compile it
+  runners                    build what runs plugins in Python and JavaScript into target/runners, and have the host compile it
   layers                     compare the crates with the layer table in docs/ARCHITECTURE.md
   dependencies               compare every dependency's licence and version with deny.toml
   interop [nats|zenoh] [-- args…]

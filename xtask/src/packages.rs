@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 
 use crate::workspace::Workspace;
-use crate::{command, docker, environment, folder, interop, python, runners};
+use crate::{command, docker, environment, folder, interop, python, quickjs, runners};
 
 /// A Debian package and how its presence is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,11 @@ fn list(workspace: &Workspace) -> Result<()> {
     }
     let python = format!("python{} with venv", python::VERSION);
     println!("sys  {python:<28} {:<8} runs interop; from wherever you like", state(python::interpreter().is_ok()));
+    println!(
+        "sys  {:<28} {:<8} fetches QuickJS, and tests what runs in it",
+        "Node 20 with npm",
+        state(quickjs::ensure().is_ok())
+    );
     println!("sys  {:<28} {:<8} the Zenoh half of interop", "network namespaces", state(network_namespace().is_ok()));
     println!(
         "sys  {:<28} {:<8} docker-test, and nothing else",
@@ -80,7 +85,7 @@ fn list(workspace: &Workspace) -> Result<()> {
             println!("pip  {package:<28} {:<8} {purpose}, in a virtual environment of its own", "");
         }
     }
-    println!("npm  none");
+    println!("npm  {:<28} {:<8} runs plugins in JavaScript; its lock file has the version", quickjs::PACKAGE, "");
     Ok(())
 }
 
@@ -97,6 +102,7 @@ impl SystemPackage {
 pub(crate) fn ensure_all() -> Result<()> {
     ensure(APT)?;
     python::interpreter()?;
+    quickjs::ensure()?;
     network_namespace()
 }
 

@@ -28,10 +28,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
         .arg("--bundled-plugins")
         .arg(&bundled)
         .args(arguments);
-    // Without it, plugins in Python cannot load, and everything else can.
+    // Without them, plugins in source form cannot load, and everything else can.
     match runners::build(workspace).and_then(|()| runners::compile(workspace)) {
         Ok(()) => drop(host.env("MORTISE_RUNNERS_DIR", runners::folder(workspace))),
-        Err(error) => eprintln!("{error:#}; plugins in Python will not load"),
+        Err(error) => eprintln!("{error:#}; plugins in Python and JavaScript will not load"),
     }
     let mut shell = format!("MORTISE_STATE_DIR={}", capabilities.join(".mortise").display());
     if let Ok(toolchain) = toolchain {

@@ -1,4 +1,5 @@
-//! `cargo xtask runners`: builds the components that run plugins in source form into `target/runners`.
+//! `cargo xtask runners`: puts what runs plugins in source form into `target/runners`: for Python a component that is built
+//! here, for JavaScript an interpreter that is fetched (`quickjs`).
 //!
 //! A runner is not the same twice, byte for byte, and takes a while. So one is kept under the user's cache folder for each
 //! fingerprint of what it is made from, and every checkout with the same sources has the same runner.
@@ -9,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{command, environment, folder, python};
+use crate::{command, environment, folder, python, quickjs};
 
 /// What the runner of Python plugins is made with, relative to the repository.
 pub(crate) const REQUIREMENTS: &str = "runners/python/requirements.txt";
@@ -46,7 +47,7 @@ pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
     workspace.root.join("target/runners")
 }
 
-/// Makes sure that the runner is there and made from the sources as they are.
+/// Makes sure that the runners are there, that of Python made from the sources as they are.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     let cache = environment::cache_folder()?;
     let kept = cache.join(format!("runner-{}", fingerprint(workspace)?)).with_extension("wasm");
@@ -56,15 +57,25 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
         componentize(workspace, &unfinished)?;
         folder::rename(&unfinished, &kept)?;
     }
-    let installed = install(&kept, &folder(workspace))?;
+    put(workspace, &kept, PYTHON)?;
+    fetch(workspace)
+}
+
+/// Makes sure that the runner of JavaScript is there.
+pub(crate) fn fetch(workspace: &Workspace) -> Result<()> {
+    put(workspace, &quickjs::package(workspace)?.join(quickjs::MODULE), quickjs::MODULE)
+}
+
+fn put(workspace: &Workspace, file: &Path, name: &str) -> Result<()> {
+    let installed = install(file, &folder(workspace), name)?;
     let size = std::fs::metadata(&installed)?.len();
     eprintln!("  {:<24} {:>7.1} MiB", installed.strip_prefix(&workspace.root)?.display(), size as f64 / 1_048_576.0);
     Ok(())
 }
 
-/// Puts the component into the folder; without the list where it is another than before, of which nothing compiled may run.
-fn install(component: &Path, runners: &Path) -> Result<PathBuf> {
-    let installed = runners.join(PYTHON);
+/// Puts a runner into the folder; without the list where it is another than before, of which nothing compiled may run.
+fn install(component: &Path, runners: &Path, name: &str) -> Result<PathBuf> {
+    let installed = runners.join(name);
     let content = std::fs::read(component).with_context(|| format!("failed to read `{}`", component.display()))?;
     if !std::fs::read(&installed).is_ok_and(|existing| existing == content) {
         let list = runners.join(LIST);
@@ -105,17 +116,17 @@ fn builder(workspace: &Workspace) -> Result<Command> {
     Ok(builder)
 }
 
-/// Has the host's binary compile what [`build`] made, for every processor of this architecture. Done once for the two of
-/// them: it takes ten seconds or more.
+/// Has the host's binary compile what [`build`] made, for every processor of this architecture. Done once for binary and
+/// runners: it takes ten seconds or more.
 pub(crate) fn compile(workspace: &Workspace) -> Result<()> {
     let runners = folder(workspace);
     let binary = workspace.binary("mortise");
-    let mut pair = Vec::new();
-    for file in [&binary, &runners.join(PYTHON)] {
-        pair.extend(std::fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?);
+    let mut all = Vec::new();
+    for file in [&binary, &runners.join(PYTHON), &runners.join(quickjs::MODULE)] {
+        all.extend(std::fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?);
     }
     let done = workspace.root.join("target/runners-compiled");
-    let key = folder::fingerprint(&pair);
+    let key = folder::fingerprint(&all);
     if runners.join(LIST).is_file() && done.is_file() && folder::read(&done)? == key {
         return Ok(());
     }
@@ -123,9 +134,10 @@ pub(crate) fn compile(workspace: &Workspace) -> Result<()> {
     folder::write(&done, key.as_bytes())
 }
 
-/// `cargo xtask test runners`: the runner is built, and its modules pass their tests on an ordinary Python.
+/// `cargo xtask test runners`: the runners are there, and what they are made of passes its tests on an ordinary Python and on Node.
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     build(workspace)?;
+    quickjs::test(workspace)?;
     // The classes that the contract becomes in Python: the tests play the host with them.
     let bindings = workspace.root.join("target/runner-bindings");
     folder::remove(&bindings)?;
@@ -171,7 +183,7 @@ mod tests {
         let list = runners.join(LIST);
         let put = |content: &[u8]| {
             folder::write(&component, content).unwrap();
-            assert_eq!(std::fs::read(install(&component, &runners).unwrap()).unwrap(), content);
+            assert_eq!(std::fs::read(install(&component, &runners, PYTHON).unwrap()).unwrap(), content);
         };
         put(b"one");
         folder::write(&list, b"{}").unwrap();

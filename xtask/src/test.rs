@@ -28,7 +28,11 @@ const PHASES: &[Phase] = &[
     Phase { name: "limits", about: "a test for each limit that a manifest may set", run: limits::check },
     Phase { name: "dependencies", about: "licences and versions against deny.toml", run: dependencies::check },
     Phase { name: "guests", about: "every guest plugin; no fixture that no test runs", run: build_guests },
-    Phase { name: "runners", about: "the runner of Python plugins, and its own tests", run: runners::test },
+    Phase {
+        name: "runners",
+        about: "what runs plugins in Python and JavaScript, and its own tests",
+        run: runners::test,
+    },
     Phase { name: "sdk", about: "native tests and clippy of the SDK and the plugins", run: sdk },
     Phase { name: "clippy", about: "clippy over the host, warnings denied", run: clippy },
     Phase { name: "unit", about: "unit and integration tests of the host", run: unit },
@@ -162,12 +166,15 @@ fn clippy(workspace: &Workspace) -> Result<()> {
 fn unit(workspace: &Workspace) -> Result<()> {
     let toolchain = guest_toolchain::find()?;
     guests::build(workspace, &toolchain, &[])?;
+    runners::fetch(workspace)?;
     let mut cargo = workspace.cargo();
     cargo
         .args(["test", "--release", "--locked", "--workspace"])
         .env("MORTISE_GUEST_RUSTC", &toolchain.rustc)
-        // The rooms' tests look for components in the checkout's own `target/guests/out`, wherever cargo builds.
-        .env_remove("MORTISE_GUESTS");
+        // The rooms' tests look for components in the checkout's own `target/guests/out`, wherever cargo builds, and for QuickJS in
+        // its `target/runners`.
+        .env_remove("MORTISE_GUESTS")
+        .env_remove("MORTISE_RUNNERS");
     if let Some(server) = environment::find_program("nats-server") {
         cargo.env("NATS_SERVER", server);
     }

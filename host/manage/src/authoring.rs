@@ -83,7 +83,7 @@ fn reply(language: Language, outline: Outline<'_>, files: &[TemplateFile]) -> Va
         .collect();
     let all: Map<String, Value> = files.iter().map(|file| (file.path.to_owned(), file.text.as_str().into())).collect();
     let packaging = match language {
-        Language::Python => json!({
+        Language::Python | Language::Javascript => json!({
             "command": format!("tar -czf {id}.tgz -C . {id}"),
             "note": "Packs the folder as it is, from the folder that holds it: nothing is built. Its SHA-256 is the \
                 `digest`, its bytes in base64 the `bundle_b64` of install_plugin_from_bundle.",

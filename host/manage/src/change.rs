@@ -324,7 +324,9 @@ fn prepare_code(error: &PrepareError) -> &'static str {
 
 fn prepare_hint(error: &PrepareError) -> &'static str {
     match error {
-        PrepareError::NoRuntime(_) => "this host runs plugins of type `wasm` and `python`: write it in one of them",
+        PrepareError::NoRuntime(_) => {
+            "this host runs plugins of type `wasm`, `python` and `javascript`: write it in one of them"
+        }
         PrepareError::Runner { .. } => "give the host the runners of its release",
         PrepareError::Read { .. } => "see that the file is in the plugin's folder and can be read",
         PrepareError::State(_) => "see that the host's state folder can be read, and try again",

@@ -76,7 +76,7 @@ const TEMPLATE: [Parameter; 4] = [
     required("plugin_id", "The new plugin's id, for example garage-door."),
     optional("class_name", "The name of its type; made from the id where it is left out."),
     optional("description", "What it does, in one sentence."),
-    optional("language", "python or rust; python where it is left out."),
+    optional("language", "python, javascript or rust; python where it is left out."),
 ];
 
 const PLAN_DIGEST: Parameter =

@@ -1,5 +1,6 @@
 //! Plugin templates (placeholders: `templates/README.md`), for `get_plugin_template` and `mortise new` (wire contract 10.3).
 
+mod javascript;
 mod python;
 mod rust;
 mod text;
@@ -12,19 +13,22 @@ use std::path::Path;
 pub enum Language {
     /// Source that a host runs as it is.
     Python,
+    /// The same.
+    Javascript,
     /// A crate that is built into a component.
     Rust,
 }
 
 impl Language {
     /// All of them; the first is taken where nobody names one (wire contract 10.3).
-    pub const ALL: [Self; 2] = [Self::Python, Self::Rust];
+    pub const ALL: [Self; 3] = [Self::Python, Self::Javascript, Self::Rust];
 
     /// As it is written in requests and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Python => "python",
+            Self::Javascript => "javascript",
             Self::Rust => "rust",
         }
     }
@@ -40,6 +44,7 @@ impl Language {
     pub fn runtime(self) -> RuntimeKind {
         match self {
             Self::Python => RuntimeKind::Python,
+            Self::Javascript => RuntimeKind::Javascript,
             Self::Rust => RuntimeKind::Wasm,
         }
     }
@@ -49,6 +54,7 @@ impl Language {
     pub fn source(self) -> &'static str {
         match self {
             Self::Python => python::SOURCE,
+            Self::Javascript => javascript::SOURCE,
             Self::Rust => rust::SOURCE,
         }
     }
@@ -110,6 +116,7 @@ pub fn class_name(id: &PluginId) -> String {
 pub fn render(language: Language, outline: Outline<'_>) -> Result<Vec<TemplateFile>, TemplateError> {
     match language {
         Language::Python => python::render(outline),
+        Language::Javascript => Ok(javascript::render(outline)),
         Language::Rust => rust::render(outline, None),
     }
 }

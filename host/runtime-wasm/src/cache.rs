@@ -11,6 +11,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::binary::Binary;
 use crate::engine::compatibility;
 use crate::{CodeHashError, CodeHashes, WasmError};
 use mortise_model::Digest;
@@ -20,8 +21,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
-use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::{Engine, Module, Precompiled};
 
 /// How much the folder may hold; the oldest files go first.
 const CACHE_BYTES_MAX: u64 = 1 << 30;
@@ -62,7 +63,7 @@ impl CodeCache {
     }
 
     /// The compiled form of the code with that digest. Blocks on the disk.
-    pub(crate) fn load(&self, engine: &Engine, code: Digest) -> Option<Component> {
+    pub(crate) fn load(&self, engine: &Engine, code: Digest) -> Option<Binary> {
         let key = key(engine, code);
         let compiled = self.known().get(&key).copied()?;
         let path = self.compiled(compiled);
@@ -72,7 +73,7 @@ impl CodeCache {
             return None;
         }
         match self.verify(&path, compiled).and_then(|()| deserialise(engine, &path)) {
-            Ok(component) => Some(component),
+            Ok(binary) => Some(binary),
             Err(reason) => {
                 tracing::warn!(path = %path.display(), reason, "cached code is unusable and will be compiled anew");
                 self.verified().remove(&compiled);
@@ -85,12 +86,12 @@ impl CodeCache {
 
     /// Keeps the compiled form, and removes the oldest files where there would be too much. A failure costs a
     /// compilation at the next start and is logged. Blocks on the disk.
-    pub(crate) fn store(&self, code: Digest, component: &Component) {
-        let compiled = match component.serialize() {
+    pub(crate) fn store(&self, code: Digest, binary: &Binary) {
+        let compiled = match binary.serialize() {
             Ok(compiled) => compiled,
             Err(error) => return tracing::warn!(%error, "compiled code cannot be serialised"),
         };
-        if let Err(error) = self.write(key(component.engine(), code), &compiled) {
+        if let Err(error) = self.write(key(binary.engine(), code), &compiled) {
             tracing::warn!(%error, dir = %self.dir.display(), "compiled code cannot be cached");
         }
     }
@@ -173,17 +174,25 @@ fn key(engine: &Engine, code: Digest) -> String {
 }
 
 /// The one place where bytes become machine code.
-pub(crate) fn deserialise(engine: &Engine, path: &Path) -> Result<Component, String> {
+pub(crate) fn deserialise(engine: &Engine, path: &Path) -> Result<Binary, String> {
+    let precompiled = Engine::detect_precompiled_file(path).map_err(|error| format!("{error:#}"))?;
     // SAFETY: wasmtime asks for a file that it wrote itself and that nobody alters while it is mapped. There are two kinds.
     // A runner's compiled code is a part of the release, as this program is: the release's own list names its digest,
     // which was compared, and whoever can write that folder could replace the program as well. In the cache only
-    // `CodeCache::store` writes such files, from what `Component::serialize` gave, and notes the digest of their content
+    // `CodeCache::store` writes such files, from what `Binary::serialize` gave, and notes the digest of their content
     // outside the folder; the content was compared with that digest in this process, so a file that somebody else put
     // there or altered does not come this far. The folder is closed to other users (0700), a file's name is taken by
     // rename and never written again, and removing a mapped file leaves the mapping intact. Code of another engine has
     // another key, and wasmtime refuses it as well.
     #[expect(unsafe_code, reason = "compiled code is loaded here and nowhere else")]
-    unsafe { Component::deserialize_file(engine, path) }.map_err(|error| format!("{error:#}"))
+    let binary = unsafe {
+        match precompiled {
+            Some(Precompiled::Component) => Component::deserialize_file(engine, path).map(Binary::Component),
+            Some(Precompiled::Module) => Module::deserialize_file(engine, path).map(Binary::Module),
+            None => return Err("it is no compiled code".to_owned()),
+        }
+    };
+    binary.map_err(|error| format!("{error:#}"))
 }
 
 fn write_atomically(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -1,16 +1,18 @@
 //! From the bytes of a plugin to code that can be instantiated, or to the reason why not.
 
+use crate::binary::{Binary, Form};
 use crate::bindings::PluginPre;
 use crate::cache::CodeCache;
 use crate::engine::{CompilePool, Engine};
-use crate::host;
 use crate::view::State;
+use crate::{host, javascript};
 use mortise_model::{ByteSize, Digest, one_line};
 use mortise_plugin::{Package, PrepareError};
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use wasmtime::InstancePre;
 use wasmtime::component::{Component, Linker};
 
 /// The largest component that is read.
@@ -25,21 +27,29 @@ const GUEST_UNVERSIONED: &str = "mortise:plugin/guest";
 const HINT_COMPONENT: &str = "build the crate with `mortise pack`, which makes a component of it";
 
 /// Code, linked and ready to be instantiated any number of times.
-pub(crate) struct Code {
-    pub(crate) plugin: PluginPre<State>,
+pub(crate) enum Code {
+    Component(PluginPre<State>),
+    /// What [`crate::javascript`] drives.
+    Interpreter(InstancePre<State>),
 }
 
 /// Where all code of one engine comes from: memory, the cache on disk, or the compiler.
 pub(crate) struct CodeStore {
     /// Code in use, by the digest of the component: a reload with the same code reads and hashes one file.
     in_use: Mutex<HashMap<Digest, Weak<Code>>>,
-    linker: Linker<State>,
+    linkers: Linkers,
     cache: Option<Arc<CodeCache>>,
     pool: Arc<CompilePool>,
     engine: Arc<Engine>,
 }
 
-/// Why a component cannot be used.
+/// What code of the engine's form may import.
+enum Linkers {
+    Component(Linker<State>),
+    Module(wasmtime::Linker<State>),
+}
+
+/// Why code cannot be used.
 #[derive(Debug)]
 pub(crate) struct Unusable {
     pub(crate) reason: String,
@@ -52,8 +62,11 @@ impl CodeStore {
         cache: Option<Arc<CodeCache>>,
         pool: Arc<CompilePool>,
     ) -> wasmtime::Result<Self> {
-        let linker = host::linker(engine.wasmtime())?;
-        Ok(Self { in_use: Mutex::default(), linker, cache, pool, engine })
+        let linkers = match engine.form() {
+            Form::Component => Linkers::Component(host::linker(engine.wasmtime())?),
+            Form::Module => Linkers::Module(javascript::linker(engine.wasmtime())?),
+        };
+        Ok(Self { in_use: Mutex::default(), linkers, cache, pool, engine })
     }
 
     /// What the code is for.
@@ -101,31 +114,44 @@ impl CodeStore {
         if let Some(code) = self.in_use().get(&digest).and_then(Weak::upgrade) {
             return Ok(Found::Code(code));
         }
-        preamble(&bytes).map_err(Trouble::Unusable)?;
+        preamble(&bytes, self.engine.form()).map_err(Trouble::Unusable)?;
         let cached = self.cache.as_ref().and_then(|cache| cache.load(self.engine.wasmtime(), digest));
         match cached {
-            Some(component) => Ok(Found::Code(self.link(&component, digest).map_err(Trouble::Unusable)?)),
+            Some(binary) => Ok(Found::Code(self.link(&binary, digest).map_err(Trouble::Unusable)?)),
             None => Ok(Found::Bytes(bytes, digest)),
         }
     }
 
     /// Runs on the compile pool.
     fn compile(&self, bytes: &[u8], digest: Digest) -> Result<Arc<Code>, Unusable> {
-        let component = Component::from_binary(self.engine.wasmtime(), bytes)
-            .map_err(|error| Unusable::plain(format!("it is no valid component: {}", said(&error))))?;
-        let code = self.link(&component, digest)?;
+        let form = self.engine.form();
+        let binary = Binary::compile(self.engine.wasmtime(), form, bytes)
+            .map_err(|error| Unusable::plain(format!("it is no valid {form}: {}", said(&error))))?;
+        let code = self.link(&binary, digest)?;
         if let Some(cache) = &self.cache {
-            cache.store(digest, &component);
+            cache.store(digest, &binary);
         }
         Ok(code)
     }
 
-    pub(crate) fn link(&self, component: &Component, digest: Digest) -> Result<Arc<Code>, Unusable> {
-        check_exports(component)?;
-        let linked = self.linker.instantiate_pre(component).map_err(|error| self.unknown_imports(component, &error))?;
-        let plugin = PluginPre::new(linked)
-            .map_err(|error| Unusable::plain(format!("its `{GUEST}` is not ours: {}", said(&error))))?;
-        let code = Arc::new(Code { plugin });
+    pub(crate) fn link(&self, binary: &Binary, digest: Digest) -> Result<Arc<Code>, Unusable> {
+        let code = match (binary, &self.linkers) {
+            (Binary::Component(component), Linkers::Component(linker)) => {
+                check_exports(component)?;
+                let linked = linker.instantiate_pre(component);
+                let linked = linked.map_err(|error| self.unknown_imports(component, &error))?;
+                let plugin = PluginPre::new(linked)
+                    .map_err(|error| Unusable::plain(format!("its `{GUEST}` is not ours: {}", said(&error))))?;
+                Code::Component(plugin)
+            }
+            (Binary::Module(module), Linkers::Module(linker)) => {
+                let linked = linker.instantiate_pre(module);
+                let linked = linked.map_err(|error| Unusable::plain(format!("it is not QuickJS: {}", said(&error))))?;
+                Code::Interpreter(linked)
+            }
+            _ => return Err(Unusable::plain(format!("it is no {}", self.engine.form()))),
+        };
+        let code = Arc::new(code);
         let mut in_use = self.in_use();
         in_use.retain(|_, code| code.strong_count() > 0);
         in_use.insert(digest, Arc::downgrade(&code));
@@ -181,14 +207,18 @@ fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Trouble> {
     Ok(bytes)
 }
 
-/// Tells components from what is often taken for one, by the first eight bytes.
-fn preamble(bytes: &[u8]) -> Result<(), Unusable> {
-    match bytes.first_chunk::<8>() {
-        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(()),
-        Some([0, b'a', b's', b'm', _, _, 0, 0]) => {
+/// Tells what the engine runs from what is often taken for it, by the first eight bytes.
+fn preamble(bytes: &[u8], form: Form) -> Result<(), Unusable> {
+    match (form, bytes.first_chunk::<8>()) {
+        (Form::Component, Some([0, b'a', b's', b'm', _, _, 1, 0]))
+        | (Form::Module, Some([0, b'a', b's', b'm', _, _, 0, 0])) => Ok(()),
+        (Form::Component, Some([0, b'a', b's', b'm', _, _, 0, 0])) => {
             Err(Unusable { reason: "it is a core module, not a component".to_owned(), hint: Some(HINT_COMPONENT) })
         }
-        _ => Err(Unusable { reason: "it is not WebAssembly".to_owned(), hint: Some(HINT_COMPONENT) }),
+        (Form::Module, _) => Err(Unusable::plain("it is no core module")),
+        (Form::Component, _) => {
+            Err(Unusable { reason: "it is not WebAssembly".to_owned(), hint: Some(HINT_COMPONENT) })
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The engine, the thread that advances its epochs and the pool that compiles for it.
 
 use crate::WasmError;
-use mortise_model::ByteSize;
+use crate::binary::Form;
+use mortise_model::{ByteSize, RuntimeKind};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +14,16 @@ use wasmtime::{Config, EngineWeak, InstanceAllocationStrategy};
 /// What a guest's call may use of its stack on top of its own, for what the host does on its behalf.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
+/// More than twice what the deepest recursion that QuickJS allows takes of its engine's stack.
+const JAVASCRIPT_STACK: ByteSize = ByteSize::mib(8);
+
 /// How an engine differs from another.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EngineConfig {
     /// The stack of every guest. It belongs to the engine, so a manifest cannot choose another.
     pub(crate) stack: ByteSize,
+    /// What it runs.
+    pub(crate) form: Form,
     /// Compiles for every processor of this architecture, not for this machine's alone, so that what is compiled here runs
     /// elsewhere, and the other way about.
     pub(crate) portable: bool,
@@ -28,12 +34,17 @@ pub(crate) struct EngineConfig {
 impl EngineConfig {
     /// For components that plugins bring.
     pub(crate) fn of_components(tick: Duration) -> Self {
-        Self { stack: ByteSize::mib(1), portable: false, tick }
+        Self { stack: ByteSize::mib(1), form: Form::Component, portable: false, tick }
     }
 
-    /// For the runners of source plugins. An interpreter recurses as deep as the source that it reads.
-    pub(crate) fn of_runners(tick: Duration) -> Self {
-        Self { stack: ByteSize::mib(32), portable: true, tick }
+    /// For the runner of one kind of source plugins. An interpreter recurses as deep as the source that it reads, and CPython deeper
+    /// than QuickJS, which looks at another stack besides.
+    pub(crate) fn of_runner(kind: RuntimeKind, tick: Duration) -> Self {
+        let (form, stack) = match kind {
+            RuntimeKind::Javascript => (Form::Module, JAVASCRIPT_STACK),
+            _ => (Form::Component, ByteSize::mib(32)),
+        };
+        Self { stack, form, portable: true, tick }
     }
 }
 
@@ -48,12 +59,13 @@ const COMPILE_NICE: i32 = 10;
 pub(crate) struct Engine {
     ticker: Ticker,
     engine: wasmtime::Engine,
+    form: Form,
     stack: ByteSize,
 }
 
 impl Engine {
     pub(crate) fn new(config: EngineConfig) -> Result<Self, WasmError> {
-        let EngineConfig { stack, portable, tick } = config;
+        let EngineConfig { stack, form, portable, tick } = config;
         let stack_bytes = usize::try_from(stack.0).unwrap_or(usize::MAX);
         let mut config = Config::new();
         if portable {
@@ -74,11 +86,16 @@ impl Engine {
             .async_stack_size(stack_bytes.saturating_add(HOST_STACK_BYTES));
         let engine = wasmtime::Engine::new(&config).map_err(|error| WasmError::Engine(error.into()))?;
         let ticker = Ticker::start(engine.weak(), tick)?;
-        Ok(Self { ticker, engine, stack })
+        Ok(Self { ticker, engine, form, stack })
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.engine
+    }
+
+    /// What it runs.
+    pub(crate) fn form(&self) -> Form {
+        self.form
     }
 
     /// The stack of every guest.

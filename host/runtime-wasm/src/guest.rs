@@ -5,6 +5,7 @@ use crate::bindings::Plugin;
 use crate::bindings::mortise::plugin::types as wit;
 use crate::code::Code;
 use crate::engine::Engine;
+use crate::javascript::Interpreter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::{OpOutcome, Ops};
 use crate::outcome;
@@ -15,7 +16,7 @@ use wasmtime::{Store, UpdateDeadline};
 
 /// How much one crossing of the boundary may make the host allocate. A guest's list can name the same megabyte a
 /// million times, so its own memory limit does not bound what is lifted from it.
-const CROSSING_BYTES_MAX: usize = 16 << 20;
+pub(crate) const CROSSING_BYTES_MAX: usize = 16 << 20;
 
 /// Ticks before a turn is asked to let others run for the first time: two, so that it gets one whole tick at least.
 const FIRST_YIELD_TICKS: u64 = 2;
@@ -25,10 +26,18 @@ const PARAMETERS_KEPT_BYTES_MAX: usize = 64 << 10;
 
 /// An instance that can be entered. Its store outlives its exports: fields drop top to bottom.
 pub(crate) struct Guest {
-    plugin: Plugin,
-    /// Reused, so that handing over a call's parameters allocates nothing.
-    parameters: String,
+    entries: Entries,
     store: Store<State>,
+}
+
+/// How a guest is entered.
+enum Entries {
+    Component {
+        plugin: Plugin,
+        /// Reused, so that handing over a call's parameters allocates nothing.
+        parameters: String,
+    },
+    Interpreter(Interpreter),
 }
 
 /// A call as the guest is told of it.
@@ -57,8 +66,15 @@ impl Guest {
             State::new(shared, limit)
         };
         let mut store = store(engine, state?);
-        match code.plugin.instantiate_async(&mut store).await {
-            Ok(plugin) => Ok(Self { plugin, parameters: String::new(), store }),
+        let entries = match code {
+            Code::Component(plugin) => {
+                let plugin = plugin.instantiate_async(&mut store).await;
+                plugin.map(|plugin| Entries::Component { plugin, parameters: String::new() })
+            }
+            Code::Interpreter(module) => Interpreter::new(&mut store, module).await.map(Entries::Interpreter),
+        };
+        match entries {
+            Ok(entries) => Ok(Self { entries, store }),
             Err(error) => Err(Loss::explain(&error, store.data())),
         }
     }
@@ -76,35 +92,55 @@ impl Guest {
     }
 
     pub(crate) async fn describe(&mut self) -> Result<Result<wit::Description, wit::Failure>, Loss> {
-        let described = self.plugin.mortise_plugin_guest().call_describe(&mut self.store).await;
+        let described = match &mut self.entries {
+            Entries::Component { plugin, .. } => plugin.mortise_plugin_guest().call_describe(&mut self.store).await,
+            Entries::Interpreter(interpreter) => interpreter.describe(&mut self.store).await,
+        };
         self.entered(described)
     }
 
     /// The outcome, or none where the guest will complete the call later.
     pub(crate) async fn call(&mut self, call: GuestCall<'_>) -> Result<Option<wit::Outcome>, Loss> {
-        self.parameters.clear();
-        self.parameters.push_str(call.parameters);
-        let exports = self.plugin.mortise_plugin_guest();
-        let outcome =
-            exports.call_call(&mut self.store, call.id, call.kind, call.name, &self.parameters, call.context).await;
-        self.parameters.shrink_to(PARAMETERS_KEPT_BYTES_MAX);
+        let outcome = match &mut self.entries {
+            Entries::Component { plugin, parameters } => {
+                parameters.clear();
+                parameters.push_str(call.parameters);
+                let exports = plugin.mortise_plugin_guest();
+                let outcome =
+                    exports.call_call(&mut self.store, call.id, call.kind, call.name, parameters, call.context).await;
+                parameters.shrink_to(PARAMETERS_KEPT_BYTES_MAX);
+                outcome
+            }
+            Entries::Interpreter(interpreter) => interpreter.call(&mut self.store, call).await.map(|()| None),
+        };
         self.entered(outcome)
     }
 
     /// When the guest wants to be turned again, in nanoseconds.
     pub(crate) async fn run(&mut self) -> Result<Option<u64>, Loss> {
-        let wake = self.plugin.mortise_plugin_guest().call_run(&mut self.store).await;
+        let wake = match &mut self.entries {
+            Entries::Component { plugin, .. } => plugin.mortise_plugin_guest().call_run(&mut self.store).await,
+            // Its timers are ops, and its jobs are done in the turn that left them behind.
+            Entries::Interpreter(_) => Ok(None),
+        };
         self.entered(wake)
     }
 
     pub(crate) async fn deliver(&mut self, op: u64, outcome: OpOutcome) -> Result<(), Loss> {
-        let exports = self.plugin.mortise_plugin_guest();
-        let delivered = exports.call_deliver(&mut self.store, op, &outcome::of_op(outcome)).await;
+        let delivered = match &mut self.entries {
+            Entries::Component { plugin, .. } => {
+                plugin.mortise_plugin_guest().call_deliver(&mut self.store, op, &outcome::of_op(outcome)).await
+            }
+            Entries::Interpreter(interpreter) => interpreter.deliver(&mut self.store, op, outcome).await,
+        };
         self.entered(delivered)
     }
 
     pub(crate) async fn cancel(&mut self, call: u64) -> Result<(), Loss> {
-        let cancelled = self.plugin.mortise_plugin_guest().call_cancel(&mut self.store, call).await;
+        let cancelled = match &mut self.entries {
+            Entries::Component { plugin, .. } => plugin.mortise_plugin_guest().call_cancel(&mut self.store, call).await,
+            Entries::Interpreter(interpreter) => interpreter.cancel(&mut self.store, call).await,
+        };
         self.entered(cancelled)
     }
 

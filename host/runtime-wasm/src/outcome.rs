@@ -12,14 +12,16 @@ const CODE_BYTES_MAX: usize = 64;
 /// Checks what the guest answered. Its JSON is validated here, once; nobody parses it again on its way to the caller.
 pub(crate) fn judge(outcome: wit::Outcome, limits: &Limits) -> Result<Json, Failure> {
     let text = outcome.map_err(|failure| failed(failure, limits))?;
-    let (size, limit) = (text.len(), limits.result);
-    if size as u64 > limit.0 {
-        return Err(Failure::new(
-            "result_too_large",
-            format!("the result has {size} bytes, more than `limits.result` ({limit})"),
-        ));
+    if text.len() as u64 > limits.result.0 {
+        return Err(result_too_large(text.len(), limits));
     }
     Json::new(text).map_err(|error| Failure::new("invalid_result", format!("the plugin's result is no JSON: {error}")))
+}
+
+/// What a result of so many bytes becomes.
+pub(crate) fn result_too_large(size: usize, limits: &Limits) -> Failure {
+    let message = format!("the result has {size} bytes, more than `limits.result` ({})", limits.result);
+    Failure::new("result_too_large", message)
 }
 
 /// A guest's own failure: its words, within bounds.

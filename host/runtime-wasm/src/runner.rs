@@ -1,9 +1,12 @@
-//! Runners: interpreters of source plugins, each a component of our own world that reads its plugin's files.
+//! Runners: interpreters of source plugins. CPython is a component of our own world that reads its plugin's files; QuickJS is a
+//! core module that [`crate::javascript`] drives.
 //!
 //! ```text
 //! <dir>/runners.json                   which files belong together, with their digests
-//! <dir>/python.wasm                    the runner
+//! <dir>/python.wasm                    a runner
 //! <dir>/python-x86_64-linux.cwasm      compiled for every processor of that architecture
+//! <dir>/quickjs.wasm                   another
+//! <dir>/quickjs-x86_64-linux.cwasm
 //! ```
 //!
 //! The folder is the operator's, as the host's own binary is: whoever can write there can have the host run anything. Digests
@@ -11,22 +14,24 @@
 
 mod index;
 
+use crate::binary::Binary;
 use crate::cache::deserialise;
 use crate::code::{Code, CodeStore};
 use crate::engine::{Engine, EngineConfig, compatibility};
+use crate::javascript::Modules;
+use crate::view::Source;
 use index::{Artifact, Compiled, Index, Listed};
 use mortise_model::{Digest, RuntimeKind};
-use mortise_plugin::PrepareError;
+use mortise_plugin::{Package, PrepareError};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use wasmtime::component::Component;
 
-/// Which runtimes have one.
-const KINDS: [RuntimeKind; 1] = [RuntimeKind::Python];
+/// Which runtimes have one, and the name of its files.
+const KINDS: [(RuntimeKind, &str); 2] = [(RuntimeKind::Python, "python"), (RuntimeKind::Javascript, "quickjs")];
 
 /// The cure for whatever is wrong with the folder.
 const HINT: &str =
@@ -135,6 +140,17 @@ impl Runner {
         Index::path(&self.dir).is_file()
     }
 
+    /// What it interprets of a package.
+    pub(crate) fn source(&self, package: &Package) -> Source {
+        let root = package.root.clone();
+        match self.kind {
+            RuntimeKind::Javascript => {
+                Source::Modules(Modules { root, entry_point: package.manifest.entry_point.clone() })
+            }
+            _ => Source::Folder(root),
+        }
+    }
+
     /// Its code: compiled when it was built, or else here, which takes as long as it takes.
     pub(crate) async fn code(&self, store: &Arc<CodeStore>) -> Result<Arc<Code>, PrepareError> {
         let mut kept = self.code.lock().await;
@@ -146,7 +162,7 @@ impl Runner {
         let found = found.map_err(|error| io::Error::other(error).into()).and_then(|found| found);
         let code = match found.map_err(|error| self.unusable(&error))? {
             Found::Code(code) => code,
-            Found::Component(path) => {
+            Found::Wasm(path) => {
                 tracing::warn!(
                     runner = kind.name(),
                     "no code was compiled for this release and architecture: compiling takes a while, once"
@@ -177,7 +193,7 @@ impl From<io::Error> for RunnerError {
 enum Found {
     Code(Arc<Code>),
     /// What has to be compiled.
-    Component(PathBuf),
+    Wasm(PathBuf),
 }
 
 /// Blocks on the disk.
@@ -188,13 +204,13 @@ fn find(kind: RuntimeKind, dir: &Path, store: &CodeStore) -> Result<Found, Runne
     if let Some(compiled) = listed.compiled.iter().find(|compiled| compiled.engine == key) {
         let path = checked(dir, &compiled.artifact)?;
         let code = deserialise(engine, &path)
-            .and_then(|component| store.link(&component, compiled.artifact.digest).map_err(|error| error.reason));
+            .and_then(|binary| store.link(&binary, compiled.artifact.digest).map_err(|error| error.reason));
         match code {
             Ok(code) => return Ok(Found::Code(code)),
             Err(reason) => tracing::warn!(path = %path.display(), reason, "the runner's compiled code is unusable"),
         }
     }
-    Ok(Found::Component(checked(dir, &listed.component)?))
+    Ok(Found::Wasm(checked(dir, &listed.component)?))
 }
 
 /// The path of a file whose content is what the list says.
@@ -214,28 +230,28 @@ fn checked(dir: &Path, artifact: &Artifact) -> Result<PathBuf, RunnerError> {
 /// # Errors
 /// [`RunnerError`]; nothing is listed then.
 pub fn compile_runners(dir: &Path) -> Result<Vec<PathBuf>, RunnerError> {
-    let engine = Engine::new(EngineConfig::of_runners(Duration::from_millis(1)))?;
     let (mut index, mut written) = (Index::default(), Vec::new());
-    for kind in KINDS {
-        let file = format!("{}.wasm", kind.name());
+    for (kind, name) in KINDS {
+        let file = format!("{name}.wasm");
         let path = dir.join(&file);
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             read => read.map_err(RunnerError::file(&path))?,
         };
-        let compiled = Component::from_binary(engine.wasmtime(), &bytes).and_then(|component| component.serialize());
+        let engine = Engine::new(EngineConfig::of_runner(kind, Duration::from_millis(1)))?;
+        let compiled = Binary::compile(engine.wasmtime(), engine.form(), &bytes).and_then(|binary| binary.serialize());
         let compiled = compiled.map_err(|error| RunnerError::Code {
             path: path.clone(),
             reason: mortise_model::one_line(&format!("{error:#}")),
         })?;
-        let name = format!("{}-{}-linux.cwasm", kind.name(), std::env::consts::ARCH);
+        let name = format!("{name}-{}-linux.cwasm", std::env::consts::ARCH);
         written.push(index::write_file(dir, &name, &compiled)?);
-        let component = Artifact { file, digest: Digest::of(&bytes) };
+        let source = Artifact { file, digest: Digest::of(&bytes) };
         let compiled = Compiled {
             artifact: Artifact { file: name, digest: Digest::of(&compiled) },
             engine: format!("{:016x}", compatibility(engine.wasmtime())),
         };
-        index.runners.insert(kind.name().to_owned(), Listed { component, compiled: vec![compiled] });
+        index.runners.insert(kind.name().to_owned(), Listed { component: source, compiled: vec![compiled] });
     }
     if index.runners.is_empty() {
         return Err(RunnerError::Missing { dir: dir.to_owned(), kind: RuntimeKind::Python });

@@ -10,7 +10,7 @@ use crate::instance::WasmInstance;
 use crate::pool::{Keeper, Pool, Queue, Supply};
 use crate::processor::Processor;
 use crate::runner::Runner;
-use crate::view::Shared;
+use crate::view::{Shared, Source};
 use async_trait::async_trait;
 use mortise_model::{Description, Instances, RuntimeKind};
 use mortise_plugin::{Instance, Package, PrepareError, Runtime, Services};
@@ -121,7 +121,7 @@ impl WasmError {
 /// Runs components of the world `mortise:plugin/plugin@0.1.0`: those that plugins bring, or a runner's.
 ///
 /// Each instance has one task, and a generation one instance, unless its `limits.instances` say otherwise. Its `limits.stack` is
-/// that of the engine, 1 MiB for components and 32 MiB for runners: a plugin that asks for another is refused, because one
+/// that of the engine, 1 MiB for components, 32 MiB for CPython and 8 MiB for QuickJS: a plugin that asks for another is refused, because one
 /// engine has one stack size.
 pub struct WasmRuntime {
     /// None: the plugin's entry point is the code.
@@ -168,7 +168,7 @@ impl WasmRuntime {
     /// # Errors
     /// [`WasmError`] when the machine does not allow it.
     pub fn with_runner(&self, kind: RuntimeKind, runners_dir: PathBuf) -> Result<Arc<Self>, WasmError> {
-        let engine = Arc::new(Engine::new(EngineConfig::of_runners(self.tick))?);
+        let engine = Arc::new(Engine::new(EngineConfig::of_runner(kind, self.tick))?);
         Ok(Arc::new(Self {
             runner: Some(Runner::new(kind, runners_dir)),
             code: code_store(&engine, self.cache.as_ref(), &self.pool)?,
@@ -196,13 +196,18 @@ impl WasmRuntime {
                 what: format!("`limits.stack` of {asked} (every plugin of type `{kind}` has {given})"),
             });
         }
+        if self.kind() == RuntimeKind::Javascript && services.wants_folders() {
+            return Err(PrepareError::Unsupported {
+                what: "a permission for files of a plugin in JavaScript".to_owned(),
+            });
+        }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PrepareError::Limit {
             limit: "instances_max",
             reason: format!("{} instances are at work", self.instances_max),
         })?;
         let (code, source) = match &self.runner {
-            None => (self.code.load(package).await?, None),
-            Some(runner) => (runner.code(&self.code).await?, Some(package.root.clone())),
+            None => (self.code.load(package).await?, Source::None),
+            Some(runner) => (runner.code(&self.code).await?, runner.source(package)),
         };
         Ok((place, code, Arc::new(Shared::new(services, source))))
     }

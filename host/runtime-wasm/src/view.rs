@@ -2,6 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::host::stdio::LineLog;
+use crate::javascript::{Modules, Session};
 use crate::ledger::{Answer, Ledger};
 use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
@@ -39,12 +40,22 @@ pub(crate) struct Shared {
     pub(crate) plugin: PluginId,
     pub(crate) limits: Limits,
     pub(crate) services: Arc<Services>,
-    /// The plugin's folder, where a runner reads its source.
-    source: Option<PathBuf>,
+    pub(crate) source: Source,
     /// The driver and the guest's `complete` run in one task; the std mutex is contended by health snapshots only.
     ledger: Mutex<Ledger>,
     losses: Arc<Mutex<Losses>>,
     pub(crate) usage: Arc<Usage>,
+}
+
+/// What a runner interprets.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// Nothing: the plugin is code.
+    None,
+    /// The plugin's folder, which the guest sees.
+    Folder(PathBuf),
+    /// The plugin's modules, which the host reads for the guest.
+    Modules(Modules),
 }
 
 /// The instances that a generation has lost.
@@ -76,7 +87,7 @@ pub(crate) struct Usage {
 }
 
 impl Shared {
-    pub(crate) fn new(services: Arc<Services>, source: Option<PathBuf>) -> Self {
+    pub(crate) fn new(services: Arc<Services>, source: Source) -> Self {
         Self {
             plugin: services.plugin().clone(),
             limits: services.limits().clone(),
@@ -90,7 +101,7 @@ impl Shared {
 
     /// Whether an instance sees any folder of this machine.
     pub(crate) fn has_folders(&self) -> bool {
-        self.source.is_some() || self.services.wants_folders()
+        matches!(self.source, Source::Folder(_)) || self.services.wants_folders()
     }
 
     /// The same for a further driver of the generation.
@@ -168,6 +179,8 @@ impl Shared {
 pub(crate) struct State {
     pub(crate) limiter: Limiter,
     pub(crate) host: HostView,
+    /// Of an interpreter that is a core module.
+    pub(crate) javascript: Option<Session>,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -202,7 +215,7 @@ impl State {
             code: "folder",
             reason: format!("folder `{}` cannot be opened: {error:#}", folder.display()),
         };
-        if let Some(source) = &shared.source {
+        if let Source::Folder(source) = &shared.source {
             let opened = wasi.preopened_dir(source, GUEST_SOURCE, FsPerms::ReadOnly);
             opened.map_err(|error| not_opened(source, &error))?;
         }
@@ -213,6 +226,7 @@ impl State {
         Ok(Self {
             limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
             host: HostView { shared, ops: Ops::default(), turn_limit },
+            javascript: None,
             wasi: wasi.build(),
             table,
         })

@@ -135,7 +135,7 @@ env_table! {
     DC_PLUGIN_INSTALL_DEPENDENCIES: "boolean", "`false`";
     /// A Python with pip, which installs them; its `PIP_` variables and configuration files say from where.
     MORTISE_PYTHON: "path, `~` allowed", "`python3` on `PATH`";
-    /// Folder of the runners that interpret Python plugins (`--runners-dir`): those of this release.
+    /// Folder of the runners that interpret plugins in Python and JavaScript (`--runners-dir`): those of this release.
     MORTISE_RUNNERS_DIR: "path, `~` allowed", "`runners` beside the program";
 
     /// Whether published plugins are served over HTTP (`--artifact-serve`). There is no authentication.

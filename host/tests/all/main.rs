@@ -40,6 +40,7 @@ mod exclusive;
 mod hostile;
 mod instances;
 mod invoking;
+mod javascript;
 mod lifecycle;
 mod losses;
 mod names;

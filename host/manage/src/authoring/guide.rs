@@ -68,8 +68,7 @@ pub(super) fn guide(docs: &str, runs: &dyn Fn(Language) -> bool) -> Value {
             "get_plugin_template(plugin_id, language): write each of `files` under its name into a folder called as the id.",
             "Write one method for each function. Its docstring or doc comment is its description, its parameters are its \
                 schema: they are all that other agents see.",
-            "Pack the folder: `packaging.command` of the template. A Python folder is packed as it is; a Rust crate is \
-                built first.",
+            "Pack the folder: `packaging.command` of the template. Source is packed as it is; a Rust crate is built first.",
             "plan_plugin_install(bundle_b64): the plugin is unpacked and describes itself in the sandbox, and nothing \
                 changes. Errors in the source come back with file and line.",
             "install_plugin_from_bundle(bundle_b64, digest): the archive in base64 and its SHA-256. `status` of the \
@@ -142,9 +141,9 @@ fn manifest_schema() -> Value {
         "optional": optional,
         "notes": {
             "id": "letters, digits, `-`, `_`, up to 128; the folder's name",
-            "class_name": "Python only: the class in entry_point; leave it out for a component",
-            "entry_point": "capability.py, or the component, plugin.wasm",
-            "type": "python or wasm; told by entry_point where it is left out",
+            "class_name": "Python only: the class in entry_point; else left out",
+            "entry_point": "capability.py, plugin.js, or the component, plugin.wasm",
+            "type": "python, javascript or wasm; told by entry_point where it is left out",
             "version": "free text; where it changes, migrate is asked",
             "dependencies": "{\"python\": [\"idna>=3\"]}: pure-Python wheels, installed with the plugin where the operator allows it; \
                 install_dependencies of an install: false leaves them out, true insists. Else languages.python.packages",
@@ -198,6 +197,7 @@ fn languages(runs: &dyn Fn(Language) -> bool) -> Value {
     let languages = Language::ALL.into_iter().map(|language| {
         let mut value = match language {
             Language::Python => python(),
+            Language::Javascript => javascript(),
             Language::Rust => rust(),
         };
         if let Some(value) = value.as_object_mut() {
@@ -232,6 +232,26 @@ fn python() -> Value {
             "events of other devices (@on)": "tenon's is refused, the reference's never called: ask them in a @periodic, by device.invoke_remote",
             "files": "the plugin's own folder, to read; others with the permission files; what lasts goes into state",
             "os.environ": "has what env grants",
+        },
+    })
+}
+
+fn javascript() -> Value {
+    json!({
+        "runs_as": "QuickJS (ES2023) in WebAssembly; an ES module, source only. Exported functions are the plugin's, but for \
+            start, stop, selfTest, migrate(from, to) and those that routines name.",
+        "imports": "tenon: emit(name, payload), state.get/set/delete/keys, config(), log.info, invoke(function, params, {timeout}), \
+            invokeRemote(device, function, params), discover(), env(name), secret(name), caller(), sleep(ms), Failure(message, code); \
+            your own files as ./name.js",
+        "globals": "fetch (permission http), URL, timers, console, TextEncoder, AbortSignal, crypto.randomUUID, structuredClone",
+        "declarations": "export const routines = {poll: {every: \"10s\"}}; events = {moved: {description, payload_schema}}; \
+            schema = {fn: {properties}}; labels, tags",
+        "types": "f(a, b = 1) or f({a, b = 1}), given by name. /** What it does. @param {string} a Which. */ with string, number, \
+            integer, boolean, object, T[], \"x\"|\"y\", T|null, [a] optional",
+        "errors": "as Python's; Failure is new Failure(text, code)",
+        "cannot": {
+            "npm, Node, require, Intl": "bundle packages into one file (esbuild); no crypto.subtle, streams, Blob, FormData",
+            "long computing": "as in Python",
         },
     })
 }

@@ -66,7 +66,7 @@ impl Fixture {
             hashes: Arc::default(),
         };
         let component = Component::new(&fixture.engine, wat::parse_str(EMPTY_COMPONENT).unwrap()).unwrap();
-        fixture.open().store(fixture.code, &component);
+        fixture.open().store(fixture.code, &Binary::Component(component));
         assert!(fixture.hit());
         fixture
     }
@@ -197,9 +197,9 @@ fn the_sweep_removes_leftovers_and_the_oldest_files() {
 }
 
 /// A component like no other.
-fn component(engine: &Engine, number: u32) -> Component {
+fn component(engine: &Engine, number: u32) -> Binary {
     let text = format!("(component (core module (func (export \"f{number}\"))))");
-    Component::new(engine, wat::parse_str(text).unwrap()).unwrap()
+    Binary::Component(Component::new(engine, wat::parse_str(text).unwrap()).unwrap())
 }
 
 #[test]

@@ -208,7 +208,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::bindings::mortise::plugin::host::{HttpRequest as GuestRequest, Invocation, OpValue};
     use crate::ops::Ops;
-    use crate::view::Shared;
+    use crate::view::{Shared, Source};
     use async_trait::async_trait;
     use mortise_model::{
         DeviceId, Digest, EmittedName, FileAccess, HttpRequest, HttpResponse, Manifest, Permission, PluginId, Tenant,
@@ -273,7 +273,7 @@ pub(crate) mod tests {
         let services = Services::new(&package, device, tenant, Arc::new(Deaf), Arc::new(Deaf), account);
         let span = Duration::from_secs(5);
         let turn_limit = TurnLimit { name: "limits.turn", span, end: Instant::now() + span };
-        HostView { shared: Arc::new(Shared::new(Arc::new(services), None)), ops: Ops::default(), turn_limit }
+        HostView { shared: Arc::new(Shared::new(Arc::new(services), Source::None)), ops: Ops::default(), turn_limit }
     }
 
     fn invocation(bytes: usize) -> Op {

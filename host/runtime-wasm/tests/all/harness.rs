@@ -71,6 +71,23 @@ impl Folder {
         Self { dir, manifest: Arc::new(manifest) }
     }
 
+    /// A plugin of several modules; `main.js` is its own.
+    pub(crate) fn of_modules(modules: &[(&str, &str)], mut manifest: Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, source) in modules {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, source).unwrap();
+        }
+        let fields = manifest.as_object_mut().unwrap();
+        fields.extend(
+            [("id", "under-test"), ("version", "1"), ("entry_point", "main.js")].map(|(k, v)| (k.into(), json!(v))),
+        );
+        let id = PluginId::new("under-test").unwrap();
+        let manifest = Manifest::parse_installed(manifest.to_string().as_bytes(), &id).unwrap();
+        Self { dir, manifest: Arc::new(manifest) }
+    }
+
     pub(crate) fn of(guest_name: &str, manifest: Value) -> Self {
         Self::new(&std::fs::read(guest(guest_name)).unwrap(), manifest)
     }

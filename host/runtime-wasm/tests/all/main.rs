@@ -9,6 +9,7 @@ mod deadlines;
 mod fairness;
 mod harness;
 mod instances;
+mod javascript;
 mod lifecycle;
 mod loading;
 mod log;

@@ -25,7 +25,7 @@ pub struct NewArgs {
     #[arg(value_name = "ID")]
     pub plugin_id: String,
 
-    /// Language to write it in; Python needs no compiler
+    /// Language to write it in; Python and JavaScript need no compiler
     #[arg(long, value_name = "LANGUAGE", default_value = Language::Python.name(), value_parser = languages())]
     pub language: Language,
 

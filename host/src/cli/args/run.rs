@@ -69,7 +69,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", help_heading = "Plugins")]
     pub secrets_dir: Option<String>,
 
-    /// Folder of the runners that interpret Python plugins [env: MORTISE_RUNNERS_DIR] [default: `runners` beside the program]
+    /// Folder of the runners that interpret plugins in Python and JavaScript [env: MORTISE_RUNNERS_DIR] [default: `runners` beside the program]
     #[arg(long, value_name = "DIR", help_heading = "Plugins")]
     pub runners_dir: Option<String>,
 

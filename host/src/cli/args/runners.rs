@@ -21,7 +21,7 @@ pub enum RunnersCommand {
 /// Flags of `runners compile`.
 #[derive(Debug, Args)]
 pub struct CompileArgs {
-    /// Folder with the runners, python.wasm; what is compiled is written beside them
+    /// Folder with the runners, python.wasm and quickjs.wasm; what is compiled is written beside them
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
 

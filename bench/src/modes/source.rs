@@ -1,4 +1,4 @@
-//! Plugins in Python: how long they take to be there, to answer, and what they hold.
+//! Plugins in source form: how long they take to be there, to answer, and what they hold.
 
 use super::echo;
 use super::install::Steps;
@@ -30,10 +30,37 @@ class Bench:
         return {"message": message}
 "#;
 
+/// The same in the other language.
+const JAVASCRIPT: &str = r#"
+/**
+ * Says what it was told.
+ * @param {string} message What is said
+ */
+export async function echo(message = "hello") {
+  return { message };
+}
+"#;
+
+/// A language that a runner interprets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Language {
+    Python,
+    Javascript,
+}
+
+impl Language {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Python => "Python",
+            Self::Javascript => "JavaScript",
+        }
+    }
+}
+
 /// How many plugins there are when memory is read.
 const CROWDS: [usize; 3] = [1, 10, 50];
 
-pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
+pub(crate) fn run(plan: &Plan, language: Language) -> anyhow::Result<()> {
     anyhow::ensure!(
         plan.runners.join("runners.json").is_file(),
         "no runners in {}: `cargo xtask runners` makes them",
@@ -43,7 +70,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let capabilities = surroundings.path().join("capabilities");
     fs::create_dir_all(&capabilities)?;
     let mut host = surroundings.spawn_host(plan, &capabilities)?;
-    let mut caller = surroundings.caller("python")?;
+    let mut caller = surroundings.caller("source")?;
     host.wait_for(&mut caller, 0)?;
 
     let mut memory = Table::new(["idle plugins", "proportional memory", "each"]);
@@ -53,7 +80,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let crowd = if plan.quick { 10 } else { 50 };
     for number in 1..=crowd {
         let id = format!("bench-{number}");
-        let bundle = packed(plan, &plugin(surroundings.path(), &id)?, surroundings.path())?;
+        let bundle = packed(plan, &plugin(surroundings.path(), &id, language)?, surroundings.path())?;
         let install = host.call("install_plugin_from_bundle", json!({"bundle_b64": bundle}).to_string());
         // The bare name is the first one's; the host answers for each by its own.
         let echo = host.call(format!("{id}.echo"), r#"{"message":"hello"}"#);
@@ -81,19 +108,26 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     ] {
         table.row([name.to_owned(), time(sample.quantile(0.5)), time(sample.quantile(1.0))]);
     }
-    table.print("a bundle in Python, from the request on");
+    table.print(&format!("a bundle in {}, from the request on", language.name()));
     memory.print("memory of the host");
     let bare = surroundings.bare()?;
-    echo::compare(plan, &surroundings, &host, &bare, "`echo` in Python over NATS")
+    echo::compare(plan, &surroundings, &host, &bare, &format!("`echo` in {} over NATS", language.name()))
 }
 
 /// Writes a plugin of that id.
-fn plugin(folder: &Path, id: &str) -> anyhow::Result<std::path::PathBuf> {
+fn plugin(folder: &Path, id: &str, language: Language) -> anyhow::Result<std::path::PathBuf> {
     let plugin = folder.join("plugins").join(id);
     fs::create_dir_all(&plugin)?;
-    let manifest = json!({"id": id, "version": "1", "entry_point": "capability.py", "class_name": "Bench"});
+    let (entry_point, source) = match language {
+        Language::Python => ("capability.py", SOURCE),
+        Language::Javascript => ("plugin.js", JAVASCRIPT),
+    };
+    let mut manifest = json!({"id": id, "version": "1", "entry_point": entry_point});
+    if matches!(language, Language::Python) {
+        manifest["class_name"] = json!("Bench");
+    }
     fs::write(plugin.join("manifest.json"), manifest.to_string())?;
-    fs::write(plugin.join("capability.py"), SOURCE)?;
+    fs::write(plugin.join(entry_point), source)?;
     Ok(plugin)
 }
 

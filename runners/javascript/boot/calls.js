@@ -1,0 +1,227 @@
+// Calls of the host, and what they wait for: ops and timers.
+//
+// There is no way to see which call a promise's continuation belongs to. But the host enters the guest once for each thing that
+// happens (a call, an op's outcome, a timer) and has all jobs run before the next: what runs then follows from that one thing. So
+// `current`, set at each entry, is the call on whose behalf code runs, except where calls wait for one promise that they share.
+
+/** The call on whose behalf code runs: `{ id, caller }`, kept by what the call leaves behind; null while the plugin is loaded. */
+let current = null;
+
+/** Calls that are not answered, by id. */
+const openCalls = new Map();
+
+/** What waits for an op's outcome, by the op's id: `{ call, resolve, reject }`. */
+const waiting = new Map();
+let lastOp = 0;
+
+/** Whether the plugin's modules are being evaluated. */
+let isLoading = false;
+
+/** The running call's id for the host, which knows calls until they are answered. */
+function onBehalfOf() {
+  return current !== null && mapHas(openCalls, current.id) ? current.id : null;
+}
+
+/** Starts an op. Gives its id, to cancel it, and the promise of its value. */
+function startOp(kind, parameters, body) {
+  if (isLoading) {
+    const failure = new Failure(`\`${kind}\` cannot be used while the plugin is loaded: do it in \`start\` or in a function`, "not_loaded");
+    return { id: 0, promise: promiseReject(failure) };
+  }
+  const id = ++lastOp;
+  const promise = new Promise((resolve, reject) => mapSet(waiting, id, { __proto__: null, call: current, resolve, reject }));
+  host("start-op", id, kind, jsonStringify(parameters), body);
+  return { id, promise };
+}
+
+/** Gives an op up, and has its promise fail. One that has ended is left alone. */
+function cancelOp(id, reason) {
+  const op = mapGet(waiting, id);
+  if (op === undefined) return;
+  mapDelete(waiting, id);
+  host("cancel-op", id);
+  op.reject(reason);
+}
+
+/** The outcome of an op. One that nobody waits for any more is dropped. */
+function deliver(id, ok, kind, json, body) {
+  if (id === armedOp) return fireTimer();
+  const op = mapGet(waiting, id);
+  if (op === undefined) return;
+  mapDelete(waiting, id);
+  current = op.call;
+  if (ok !== 1) op.reject(failureOf(json));
+  else if (kind === "done") op.resolve(undefined);
+  else if (kind === "json") op.resolve(jsonParse(json));
+  else op.resolve({ __proto__: null, head: jsonParse(json), body });
+}
+
+/** Begins a call. Its outcome comes by `complete`, in the same turn where it need not wait. */
+function beginCall(id, kind, name, parameters, context) {
+  const call = { __proto__: null, id, caller: jsonParse(context).caller ?? null };
+  mapSet(openCalls, id, call);
+  current = call;
+  serve(call, kind, name, parameters);
+}
+
+const UNKNOWN = failureText("the call failed, and its error cannot be told", "error");
+
+async function serve(call, kind, name, parameters) {
+  let ok = 1;
+  let outcome;
+  try {
+    outcome = resultText(await dispatch(kind, name, parameters));
+  } catch (error) {
+    if (!mapHas(openCalls, call.id)) return;
+    ok = 0;
+    try {
+      outcome = failureOfError(error, kind, name);
+    } catch {
+      // There is no memory or stack left to look at it.
+      outcome = UNKNOWN;
+    }
+  }
+  if (mapDelete(openCalls, call.id)) host("complete", call.id, ok, outcome);
+}
+
+/** The result as JSON; nothing is `null`. */
+function resultText(result) {
+  if (result === undefined) return "null";
+  try {
+    return jsonOf(result, "the result", "result_too_large");
+  } catch (error) {
+    throw isFailure(error) ? error : new Failure(error.message, "invalid_result");
+  }
+}
+
+/** The error's words, which is all that the caller learns. The log has where it was thrown. */
+function failureOfError(error, kind, name) {
+  const failed = isFailure(error);
+  // Nothing was thrown in the plugin.
+  if (!failed || error.code !== "unknown_function") logError(`${kind} \`${name}\` failed`, error);
+  const code = failed && typeof error.code === "string" ? error.code : "error";
+  return failureText(errorWords(error), code, failed && error.retryable === true);
+}
+
+/** The caller of this call has been answered: what the call waits for is given up, and its outcome dropped. */
+function cancelCall(id) {
+  const call = mapGet(openCalls, id);
+  if (call === undefined) return;
+  mapDelete(openCalls, id);
+  current = call;
+  const given = [];
+  mapForEach(waiting, (op, opId) => op.call === call && arrayPush(given, opId));
+  const cancelled = () => new Failure("the caller has been answered", "cancelled");
+  for (let at = 0; at < given.length; at++) cancelOp(given[at], cancelled());
+  for (let at = timers.length - 1; at >= 0; at--) {
+    const { call: owner, reject, id: timer } = timers[at];
+    if (owner !== call || reject === null) continue;
+    clearTimer(timer);
+    reject(cancelled());
+  }
+}
+
+// Timers, in the order in which they are due. One op of the host's sleeps until the first; each that fires is an entry of its own.
+
+/** The longest time that the host is asked to sleep at once, in milliseconds. */
+const SLEEP_MAX = 864e5;
+
+const timers = [];
+let lastTimer = 0;
+/** The op that sleeps, and until when. */
+let armedOp = 0;
+let armedUntil = Infinity;
+
+/** Adds a timer. `period` is null for one that fires once; `reject` is what ends a sleep when its call is cancelled. */
+function addTimer(id, delay, period, action, reject, call) {
+  const due = host("monotonic") + delay;
+  let low = 0;
+  let high = timers.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (timers[middle].due <= due) low = middle + 1;
+    else high = middle;
+  }
+  arraySplice(timers, low, 0, { __proto__: null, id, due, period, action, reject, call });
+  arm();
+  return id;
+}
+
+function clearTimer(id) {
+  for (let at = 0; at < timers.length; at++) {
+    if (timers[at].id !== id) continue;
+    arraySplice(timers, at, 1);
+    arm();
+    return;
+  }
+}
+
+/** Has the host sleep until the first timer is due. */
+function arm() {
+  const until = timers.length > 0 ? timers[0].due : Infinity;
+  if (armedOp !== 0 && armedUntil === until) return;
+  if (armedOp !== 0) {
+    // It is asked again once it wakes, rather than each time that its timer is cleared.
+    if (armedUntil < until && timers.length > 0) return;
+    host("cancel-op", armedOp);
+    armedOp = 0;
+  }
+  armedUntil = until;
+  if (timers.length === 0) return;
+  const rest = min(max(until - host("monotonic"), 0), SLEEP_MAX);
+  armedOp = ++lastOp;
+  host("start-op", armedOp, "sleep", jsonStringify({ ns: ceil(rest * 1e6) }));
+}
+
+/** The host has woken: the first timer fires, if it is due. */
+function fireTimer() {
+  armedOp = 0;
+  const timer = timers.length > 0 && timers[0].due <= host("monotonic") ? arrayShift(timers) : null;
+  if (timer !== null) {
+    current = timer.call;
+    if (timer.period !== null) addTimer(timer.id, timer.period, timer.period, timer.action, null, timer.call);
+  }
+  arm();
+  if (timer === null) return;
+  try {
+    timer.action();
+  } catch (error) {
+    logError("a timer's function failed", error);
+  }
+}
+
+function timerOf(action, delay, values, isRepeated) {
+  if (typeof action !== "function") throw new TypeError(`a timer needs a function, not ${kindOf(action)}`);
+  // At least one millisecond, as everywhere.
+  const wait = +delay >= 1 ? +delay : 1;
+  const run = () => apply(action, undefined, values);
+  return addTimer(++lastTimer, wait, isRepeated ? wait : null, run, null, current);
+}
+
+/** A promise that is kept after this time, and fails when the running call is cancelled. */
+function sleep(duration) {
+  const wait = milliseconds(duration, "the time to sleep");
+  return new Promise((resolve, reject) => {
+    addTimer(++lastTimer, wait, null, resolve, reject, current);
+  });
+}
+
+provide("setTimeout", (action, delay, ...values) => timerOf(action, delay, values, false));
+provide("setInterval", (action, delay, ...values) => timerOf(action, delay, values, true));
+provide("clearTimeout", clearTimer);
+provide("clearInterval", clearTimer);
+
+const resolved = promiseResolve();
+provide("queueMicrotask", (action) => {
+  if (typeof action !== "function") throw new TypeError(`\`queueMicrotask\` needs a function, not ${kindOf(action)}`);
+  promiseThen(resolved, () => {
+    try {
+      action();
+    } catch (error) {
+      logError("a microtask failed", error);
+    }
+  });
+});
+
+const began = host("monotonic");
+provide("performance", { now: () => host("monotonic") - began, timeOrigin: Date.now() });

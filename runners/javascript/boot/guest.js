@@ -1,0 +1,168 @@
+// The entries by which the host enters the guest. None throws: what a plugin throws becomes a failure.
+
+/** The entry module's exports, once it is evaluated; or what is wrong with it, as the failure's text. */
+let plugin = null;
+let entryPoint = "";
+let loadFailure = null;
+
+/** Evaluates the plugin's modules, with `tenon` before them, whose exports it takes from `__tenon`. */
+function load(entry) {
+  entryPoint = stringStartsWith(entry, "./") ? stringSlice(entry, 2) : entry;
+  isLoading = true;
+  objectDefine(globalThis, "__tenon", { __proto__: null, value: tenon, configurable: true });
+  loadModules();
+}
+
+async function loadModules() {
+  try {
+    await import("tenon");
+    plugin = await import(`./${entryPoint}`);
+  } catch (error) {
+    logError("the plugin could not be loaded", error);
+    loadFailure = sourceFailure(error);
+  } finally {
+    isLoading = false;
+  }
+}
+
+/** Where the error is in the plugin's source, and its words. */
+function sourceFailure(error) {
+  if (isFailure(error) && error.code === "plugin_source") return failureText(errorWords(error), "plugin_source");
+  const place = placeOf(error);
+  const where = place === null ? `\`${entryPoint}\`` : `\`${place.file}\`, line ${place.line}`;
+  let name = "";
+  try {
+    if (isError(error) && typeof error.name === "string") name = `${error.name}: `;
+  } catch {}
+  const words = errorWords(error);
+  const hint = stringEndsWith(words, "in module 'tenon'") ? `: \`tenon\` has ${listOfNames(objectKeys(tenon))}` : "";
+  return failureText(`${where}: ${name}${words}${hint}`, "plugin_source");
+}
+
+/** Nothing while modules are evaluated; then `+`, or `-` with the failure. */
+function loaded() {
+  if (loadFailure !== null) return `-${loadFailure}`;
+  return plugin === null ? undefined : "+";
+}
+
+function describeText() {
+  if (loadFailure !== null) return `-${loadFailure}`;
+  if (plugin === null) {
+    return `-${failureText(`\`${entryPoint}\`: it waits for something while it is loaded: do what takes time in \`start\``, "plugin_source")}`;
+  }
+  try {
+    return `+${jsonOf(describe(plugin, entryPoint), "what the plugin brings", "description_too_large")}`;
+  } catch (error) {
+    if (!isFailure(error)) logError("the plugin could not be described", error);
+    return `-${isFailure(error) ? failureText(errorWords(error), error.code) : sourceFailure(error)}`;
+  }
+}
+
+/** What a call comes to. A promise is awaited, not returned: that would ask for its `then`, which a plugin may have replaced. */
+async function dispatch(kind, name, parameters) {
+  switch (kind) {
+    case "function":
+      return await callFunction(name, jsonParse(parameters));
+    case "routine":
+      await apply(found(routines, "routine", name), undefined, []);
+      return undefined;
+    case "event":
+      return await handleEvent(name, jsonParse(parameters));
+    case "start":
+    case "stop":
+      return await callHook(kind, []);
+    case "self-test":
+      return await callHook("selfTest", []);
+    case "migrate": {
+      if (hooks.migrate === undefined) throw new Failure("the plugin has no `migrate`", "unknown_function");
+      const versions = jsonParse(parameters);
+      return await callHook("migrate", [versions.from, versions.to]);
+    }
+    default:
+      throw new Failure(`there are no calls of kind \`${kind}\``, "unknown_function");
+  }
+}
+
+async function callHook(name, values) {
+  if (hooks[name] !== undefined) await apply(hooks[name], undefined, values);
+}
+
+function found(members, kind, name) {
+  const member = mapGet(members, name);
+  if (member === undefined) throw new Failure(`the plugin has no ${kind} \`${name}\``, "unknown_function");
+  return member;
+}
+
+/** Calls a function with its parameters by name; what is wrong with them is told in the words that plugins in Python have. */
+function callFunction(name, given) {
+  const { action, signature } = found(functions, "function", name);
+  const { parameters, isObject, isOpen } = signature;
+  const names = objectKeys(given);
+  for (let at = 0; at < names.length && !isOpen; at++) {
+    if (!isParameter(signature, names[at])) throw new TypeError(`${name}() got an unexpected keyword argument '${names[at]}'`);
+  }
+  const values = [];
+  const missing = [];
+  for (let at = 0; at < parameters.length; at++) {
+    const { name: parameter, isOptional } = parameters[at];
+    const isGiven = objectHas(given, parameter);
+    if (!isGiven && !isOptional) arrayPush(missing, `'${parameter}'`);
+    arrayPush(values, isGiven ? given[parameter] : undefined);
+  }
+  if (missing.length > 0) {
+    throw new TypeError(`${name}() missing ${missing.length} required positional argument${missing.length > 1 ? "s" : ""}: ${enumerated(missing)}`);
+  }
+  return apply(action, undefined, isObject ? [given] : values);
+}
+
+/** `'a'`, `'a' and 'b'`, `'a', 'b', and 'c'`. */
+function enumerated(names) {
+  if (names.length < 3) return arrayJoin(names, " and ");
+  return `${arrayJoin(arraySlice(names, 0, -1), ", ")}, and ${names[names.length - 1]}`;
+}
+
+/** An event of another device: every handler that asked for it is called, and fails together with others once all were. */
+async function handleEvent(name, payload) {
+  const from = caller() ?? "";
+  const errors = [];
+  for (let at = 0; at < handlers.length; at++) {
+    const { action, device, event } = handlers[at];
+    if (!isMatched(event, name) || !isMatched(device, from)) continue;
+    try {
+      await apply(action, undefined, [{ device: from, event: name, payload }]);
+    } catch (error) {
+      arrayPush(errors, error);
+    }
+  }
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1) throw new Aggregate(errors, `handlers of \`${name}\` failed`);
+}
+
+/** Whether a text is of a pattern in which `*` stands for any run of characters. */
+function isMatched(pattern, text) {
+  const pieces = parts(pattern, "*");
+  if (pieces.length === 1) return pattern === text;
+  const last = pieces[pieces.length - 1];
+  if (!stringStartsWith(text, pieces[0])) return false;
+  let at = pieces[0].length;
+  for (let each = 1; each < pieces.length - 1; each++) {
+    at = stringIndexOf(text, pieces[each], at);
+    if (at < 0) return false;
+    at += pieces[each].length;
+  }
+  return text.length - last.length >= at && stringEndsWith(text, last);
+}
+
+globalThis.__guest = {
+  __proto__: null,
+  load,
+  loaded,
+  describe: describeText,
+  call: beginCall,
+  // Timers are ops of the host: there is nothing to be turned for.
+  run: () => undefined,
+  deliver,
+  cancel: cancelCall,
+  /** A promise that was rejected in this turn and that nobody handles. */
+  rejected: (reason) => logError("a promise was rejected, and nobody handled that", reason),
+};

@@ -1,0 +1,198 @@
+// Calls: parameters, outcomes, overlap, cancellation, hooks, routines and events.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeHost } from "./fake_host.mjs";
+
+const error = (message) => ({ code: "error", message, retryable: false });
+
+test("parameters are given by name, and judged by the signature", async () => {
+  const host = await FakeHost.plugin(`
+    export const join = (a, b = "x", c = undefined) => [a, b, c ?? "none"].join();
+    export function three(a, b, c) {}
+    export function open({ city, unit = "C", ...others }) { return [city, unit, others]; }
+    export function closed({ city, unit: { name } = { name: "C" } } = {}) { return [city, name]; }
+  `);
+  assert.equal(host.call("join", { c: 3, a: 1 }), "1,x,3");
+  assert.equal(host.call("join", { a: null }), ",x,none");
+  assert.deepEqual(host.call("open", { city: "Oslo", more: 1 }), ["Oslo", "C", { more: 1 }]);
+  assert.deepEqual(host.call("closed", { city: "Oslo", unit: { name: "F" } }), ["Oslo", "F"]);
+  assert.deepEqual(host.failing("join", {}), error("join() missing 1 required positional argument: 'a'"));
+  assert.deepEqual(host.failing("join", { a: 1, z: 2 }), error("join() got an unexpected keyword argument 'z'"));
+  assert.deepEqual(host.failing("join", JSON.parse('{"a": 1, "__proto__": 2}')), error("join() got an unexpected keyword argument '__proto__'"));
+  assert.deepEqual(host.failing("three", { b: 1 }), error("three() missing 2 required positional arguments: 'a' and 'c'"));
+  assert.deepEqual(host.failing("three"), error("three() missing 3 required positional arguments: 'a', 'b', and 'c'"));
+  assert.deepEqual(host.failing("closed"), error("closed() missing 1 required positional argument: 'city'"));
+  assert.deepEqual(host.failing("closed", { city: 1, x: 1 }), error("closed() got an unexpected keyword argument 'x'"));
+  assert.deepEqual(host.failing("toString"), { code: "unknown_function", message: "the plugin has no function `toString`", retryable: false });
+});
+
+test("results are JSON, and what is none is a failure that says where", async () => {
+  const host = await FakeHost.plugin(`
+    export function nothing() {}
+    export async function value() { return { list: [1, null, "é"], when: new Date(0), left_out: undefined }; }
+    export function thenable() { return { then(resolve) { resolve(7); } }; }
+    export function not_a_number() { return { list: [{ mean: NaN }] }; }
+    export const infinite = () => -Infinity;
+    export function cyclic() { const a = {}; a.a = a; return a; }
+    export function big() { return 1n; }
+    export function action() { return () => 1; }
+    export function large() { return "x".repeat(9 << 20); }
+    export function failing() { return { toJSON() { throw new RangeError("not today"); } }; }
+  `);
+  assert.equal(host.call("nothing"), null);
+  assert.deepEqual(host.call("value"), { list: [1, null, "é"], when: "1970-01-01T00:00:00.000Z" });
+  assert.equal(host.call("thenable"), 7);
+  const invalid = (name, message) => assert.deepEqual(host.failing(name), { code: "invalid_result", message, retryable: false });
+  invalid("not_a_number", "the result is no JSON: `mean` is NaN");
+  invalid("infinite", "the result is no JSON: it is -Infinity");
+  invalid("action", "the result is no JSON: it is a function");
+  invalid("failing", "the result is no JSON: not today");
+  assert.match(host.failing("cyclic").message, /^the result is no JSON: .*circular/i);
+  assert.match(host.failing("big").message, /^the result is no JSON: .*bigint/i);
+  assert.equal(host.failing("large").code, "result_too_large");
+});
+
+test("errors are their text for the caller, and have their stack in the log", async () => {
+  const host = await FakeHost.plugin(`
+import { Failure } from "tenon";
+class Missing extends Failure { constructor(what) { super(what + " is missing", "not_found", true); } }
+export function plain() { throw new RangeError("too far"); }
+export async function later() { await null; plain(); }
+export function coded() { throw new Missing("it"); }
+export function silent() { throw new TypeError(); }
+export function text() { throw "just text"; }
+export function thing() { throw { a: 1 }; }
+export function nothing() { throw undefined; }
+export function caused() { throw new Error("outer", { cause: new Error("inner") }); }
+export function liar() { throw new Proxy(new Error("x"), { get() { throw new Error("trap"); } }); }
+export function wrong() { throw new Failure("text", 5); }
+`);
+  assert.deepEqual(host.failing("plain"), error("too far"));
+  assert.deepEqual(host.lines("error"), ["function `plain` failed", "RangeError: too far", "    at plain (plugin.js:4:37)"]);
+  host.logs.length = 0;
+  assert.deepEqual(host.failing("later"), error("too far"));
+  assert.deepEqual(host.lines("error").slice(0, 4), ["function `later` failed", "RangeError: too far", "    at plain (plugin.js:4:37)", "    at later (plugin.js:5:45)"]);
+  assert.deepEqual(host.failing("coded"), { code: "not_found", message: "it is missing", retryable: true });
+  assert.deepEqual(host.failing("silent"), error("TypeError"));
+  assert.deepEqual(host.failing("text"), error("just text"));
+  assert.deepEqual(host.failing("thing"), error("{ a: 1 }"));
+  assert.deepEqual(host.failing("nothing"), error("undefined"));
+  host.logs.length = 0;
+  host.failing("caused");
+  assert.ok(host.lines("error").some((line) => line.startsWith("  caused by Error: inner")), host.lines("error").join("\n"));
+  assert.deepEqual(host.failing("liar"), error("an error that cannot be looked at"));
+  assert.match(host.failing("wrong").message, /new Failure\(message, code, retryable\)/);
+});
+
+test("calls overlap where they wait", async () => {
+  const host = await FakeHost.plugin(`
+    import { sleep } from "tenon";
+    export async function wait(ms) { await sleep(ms); return ms; }
+  `);
+  const calls = Array.from({ length: 20 }, (_, at) => host.begin("wait", { ms: 1000 - at }));
+  assert.equal(host.under("sleep").length, 1, "one op for all timers");
+  host.pass(990);
+  assert.equal(calls.filter((id) => host.outcome(id)).length, 10);
+  host.pass(10);
+  assert.deepEqual(calls.map((id) => host.outcome(id).result), Array.from({ length: 20 }, (_, at) => 1000 - at));
+  assert.equal(host.ops.size, 0);
+});
+
+test("a cancelled call ends where it waits, and others go on", async () => {
+  const host = await FakeHost.plugin(`
+    import { sleep, invoke, log } from "tenon";
+    export async function wait() { try { await sleep("1s"); } finally { log.info("left"); } }
+    export async function ask() { try { return await invoke("other"); } catch (error) { log.info(error.code, error.message); await sleep(5); log.info("tidied"); } }
+    export function alive() { return true; }
+  `);
+  const [first, second, third] = [host.begin("wait"), host.begin("ask"), host.begin("wait")];
+  const [op] = host.under("invoke");
+  host.enter("cancel", first);
+  host.enter("cancel", second);
+  assert.deepEqual(host.lines("info"), ["left", "cancelled the caller has been answered"]);
+  assert.ok(host.cancelled.includes(op.id));
+  host.pass(1000);
+  assert.deepEqual([host.outcome(first), host.outcome(second)], [undefined, undefined]);
+  assert.deepEqual(host.outcome(third), { result: null });
+  assert.deepEqual(host.lines("info"), ["left", "cancelled the caller has been answered", "tidied", "left"]);
+  assert.deepEqual(host.lines("error"), [], "a cancelled call is no error");
+  host.enter("cancel", 999);
+  assert.equal(host.call("alive"), true);
+});
+
+test("what runs for a call says so, across waits, and no longer once it is answered", async () => {
+  const host = await FakeHost.plugin(`
+    import { caller, invoke, sleep } from "tenon";
+    export async function ask() { await sleep(10); await invoke("a"); return invoke("b").then(() => caller()); }
+    export function leave() { setTimeout(() => invoke("late").catch(() => {}), 10); }
+  `);
+  const [first, second] = [host.begin("ask", {}, { caller: "one" }), host.begin("ask", {}, { caller: "two" })];
+  host.pass(10);
+  const a = host.under("invoke");
+  assert.deepEqual(a.map((op) => [op.json.function, op.json.on_behalf_of]), [["a", first], ["a", second]]);
+  host.done(a[1], 1);
+  host.done(a[0], 1);
+  const b = host.under("invoke");
+  assert.deepEqual(b.map((op) => op.json.on_behalf_of), [second, first]);
+  host.done(b[0], 1);
+  host.done(b[1], 1);
+  assert.deepEqual([host.outcome(first).result, host.outcome(second).result], ["one", "two"]);
+  host.call("leave");
+  host.pass(10);
+  assert.equal(host.under("invoke")[0].json.on_behalf_of, null);
+});
+
+test("hooks are called, and may be left out", async () => {
+  const host = await FakeHost.plugin(`
+    import { log, sleep } from "tenon";
+    export async function start() { await sleep(1); log.info("start"); }
+    export function stop() { throw new Error("will not"); }
+    export function selfTest() { log.info("test"); return 5; }
+    export function migrate(from, to) { log.info(from, to); }
+  `);
+  assert.deepEqual(host.description.functions, []);
+  const id = host.begin("", {}, { kind: "start" });
+  host.pass(1);
+  assert.deepEqual(host.outcome(id), { result: null });
+  assert.equal(host.failing("", {}, { kind: "stop" }).message, "will not");
+  assert.equal(host.call("", {}, { kind: "self-test" }), null);
+  assert.equal(host.call("", { from: "1", to: "2" }, { kind: "migrate" }), null);
+  assert.deepEqual(host.lines("info"), ["start", "test", "1 2"]);
+
+  const bare = await FakeHost.plugin("export function f() {}");
+  for (const kind of ["start", "stop", "self-test"]) assert.equal(bare.call("", {}, { kind }), null);
+  assert.deepEqual(bare.failing("", { from: "", to: "1" }, { kind: "migrate" }), { code: "unknown_function", message: "the plugin has no `migrate`", retryable: false });
+  assert.deepEqual(bare.logs, []);
+});
+
+test("routines and handlers of events are entered, and are no functions", async () => {
+  const host = await FakeHost.plugin(`
+    import { log } from "tenon";
+    export function poll() { log.info("tick"); }
+    export function on_motion(event) { log.info(JSON.stringify(event)); }
+    export function on_all({ event }) { if (event === "bad") throw new Error("first"); }
+    export function on_bad() { throw new Error("second"); }
+    export const routines = { poll: { every: "10s" } };
+    export const subscriptions = { on_motion: { device: "camera-*", event: "motion" }, on_all: {}, on_bad: { event: "b*d" } };
+  `);
+  assert.deepEqual(host.description.functions, []);
+  assert.equal(host.call("poll", {}, { kind: "routine" }), null);
+  assert.equal(host.call("motion", { zone: 1 }, { kind: "event", caller: "camera-7" }), null);
+  assert.equal(host.call("motion", { zone: 2 }, { kind: "event", caller: "door" }), null);
+  assert.deepEqual(host.lines("info"), ["tick", '{"device":"camera-7","event":"motion","payload":{"zone":1}}']);
+  assert.equal(host.failing("bad", {}, { kind: "event", caller: "door" }).message, "handlers of `bad` failed");
+  assert.equal(host.failing("poll").code, "unknown_function");
+  assert.equal(host.failing("other", {}, { kind: "routine" }).code, "unknown_function");
+});
+
+test("rejections that nobody handles go to the log", async () => {
+  const host = await FakeHost.plugin(`
+    export function lose() { Promise.reject(new Error("lost")); Promise.reject(new Error("caught")).catch(() => {}); }
+    export async function late() { const failed = Promise.reject(new Error("awaited")); await null; try { await failed; } catch {} }
+  `);
+  host.call("lose");
+  host.call("late");
+  assert.deepEqual(host.lines("error").slice(0, 2), ["a promise was rejected, and nobody handled that", "Error: lost"]);
+  assert.ok(!host.lines("error").some((line) => /caught|awaited/.test(line)), host.lines("error").join("\n"));
+});
