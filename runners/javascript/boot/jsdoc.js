@@ -191,7 +191,7 @@ function take(reader, token) {
  */
 function declarationOf(source, name, action) {
   const escaped = replaced(/\$/g, name, () => "\\$");
-  const pattern = new Expression(
+  const pattern = new RegExp(
     `(export\\s+)?(default\\s+)?(?:((?:async\\s+)?function\\s*\\*?\\s*${escaped}(?![\\w$]))|(?:const|let|var)\\s+${escaped}\\s*=\\s*)`, "g");
   const own = functionText(action);
   let best = null;
