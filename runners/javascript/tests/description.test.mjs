@@ -135,10 +135,10 @@ test("comments are found in the module where a function is declared", async () =
   const host = await FakeHost.plugin({
     "plugin.js": 'export { far, near as close } from "./lib/a.js";\nexport * from "./lib/deep/b.js";\n/** Here. */\nexport function here() { "/** Not this. */ function far() {}"; }',
     "lib/a.js": 'import "./deep/b.js";\n/** Far away. */\nexport function far(a) {}\n/** Near. */ export const near = () => 1;',
-    "lib/deep/b.js": '/** Deep. */\nexport async function deep() {}\n/** A stray comment. */\n\nconst x = 1;\nexport function without() {}',
+    "lib/deep/b.js": '/** Deep. */\nexport async function deep() {}\n/** A stray comment. */\n\nconst x = 1;\nexport function without() {}\n/** Not right before. */ /* but this */\nexport function plain() {}',
   });
   const told = Object.fromEntries(host.description.functions.map((each) => [each.name, each.description]));
-  assert.deepEqual(told, { close: "Near.", deep: "Deep.", far: "Far away.", here: "Here.", without: "" });
+  assert.deepEqual(told, { close: "Near.", deep: "Deep.", far: "Far away.", here: "Here.", plain: "", without: "" });
 });
 
 test("declarations of the entry module", async () => {
