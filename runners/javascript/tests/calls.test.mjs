@@ -177,6 +177,7 @@ test("routines and handlers of events are entered, and are no functions", async 
     export const subscriptions = { on_motion: { device: "camera-*", event: "motion" }, on_all: {}, on_bad: { event: "b*d" } };
   `);
   assert.deepEqual(host.description.functions, []);
+  assert.deepEqual(host.described(), host.description, "asked twice, it is the same, and nothing is called twice");
   assert.equal(host.call("poll", {}, { kind: "routine" }), null);
   assert.equal(host.call("motion", { zone: 1 }, { kind: "event", caller: "camera-7" }), null);
   assert.equal(host.call("motion", { zone: 2 }, { kind: "event", caller: "door" }), null);

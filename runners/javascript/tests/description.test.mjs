@@ -72,7 +72,7 @@ export async function read(name = "inside", limit, unit, deep = { a: [1, -2.5, '
 export const arrow = async x => x;
 // no comment
 export function bare(a, b = -1, c = [], d = null) {}
-/** @description By its tag. */
+/** @description By its tag.  @param {string} a With me@param here. @returns {string} */
 export const made = function named(a) {};
 `);
   const found = Object.fromEntries(host.description.functions.map((each) => [each.name, each]));
@@ -94,6 +94,7 @@ export const made = function named(a) {};
   assert.deepEqual([found.arrow.description, found.arrow.parameters.required], ["Kept.", ["x"]]);
   assert.deepEqual([found.bare.description, found.bare.parameters], ["", { type: "object", properties: { a: {}, b: { type: "number", default: -1 }, c: { type: "array", default: [] }, d: { default: null } }, required: ["a"] }]);
   assert.equal(found.made.description, "By its tag.");
+  assert.deepEqual(found.made.parameters.properties.a, { type: "string", description: "With me@param here." });
   assert.deepEqual(Object.keys(found), ["arrow", "bare", "made", "read"]);
 });
 
