@@ -177,11 +177,14 @@ test("routines and handlers of events are entered, and are no functions", async 
     export const subscriptions = { on_motion: { device: "camera-*", event: "motion" }, on_all: {}, on_bad: { event: "b*d" } };
   `);
   assert.deepEqual(host.description.functions, []);
+  assert.deepEqual(host.described(), host.description, "asked twice, it is the same, and nothing is called twice");
   assert.equal(host.call("poll", {}, { kind: "routine" }), null);
   assert.equal(host.call("motion", { zone: 1 }, { kind: "event", caller: "camera-7" }), null);
   assert.equal(host.call("motion", { zone: 2 }, { kind: "event", caller: "door" }), null);
   assert.deepEqual(host.lines("info"), ["tick", '{"device":"camera-7","event":"motion","payload":{"zone":1}}']);
   assert.equal(host.failing("bad", {}, { kind: "event", caller: "door" }).message, "handlers of `bad` failed");
+  for (const name of ["bat", "ad", "d", "motions"]) assert.equal(host.call(name, {}, { kind: "event", caller: "camera-7" }), null, name);
+  assert.equal(host.failing("b and d", {}, { kind: "event" }).message, "second");
   assert.equal(host.failing("poll").code, "unknown_function");
   assert.equal(host.failing("other", {}, { kind: "routine" }).code, "unknown_function");
 });
