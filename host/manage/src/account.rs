@@ -119,6 +119,11 @@ fn stats(stats: &Stats) -> Value {
         "calls": outcomes(stats.calls),
         "latency_ms": latency,
         "ticks": outcomes(stats.ticks),
+        "subscriptions": {
+            "answered": stats.heard.answered,
+            "failed": stats.heard.failed,
+            "dropped": stats.unheard,
+        },
         "losses": stats.losses,
         "refused": stats.refused,
         "events": metering(stats.events),

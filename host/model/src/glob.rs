@@ -29,6 +29,29 @@ pub fn glob(pattern: &str, text: &str) -> bool {
     }
 }
 
+/// Whether some text matches both patterns, in which `*` stands for any run of characters, and nothing else for others than
+/// itself. Takes the product of the two lengths.
+#[must_use]
+pub fn globs_meet(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    // Of what is left of `one` from `i` on: whether it meets what is left of `other` from `j` on.
+    let mut below = vec![false; other.len() + 1];
+    for i in (0..=one.len()).rev() {
+        let mut here = vec![false; other.len() + 1];
+        for j in (0..=other.len()).rev() {
+            here[j] = match (one.get(i), other.get(j)) {
+                (None, None) => true,
+                (Some(b'*'), _) => below[j] || j < other.len() && here[j + 1],
+                (_, Some(b'*')) => here[j + 1] || i < one.len() && below[j],
+                (Some(a), Some(b)) => a == b && below[j + 1],
+                _ => false,
+            };
+        }
+        below = here;
+    }
+    below[0]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +89,27 @@ mod tests {
         let text = "a".repeat(5_000);
         assert!(!glob(&format!("{}b", "a*".repeat(200)), &text));
         assert!(glob(&"a*".repeat(200), &text));
+    }
+
+    #[test]
+    fn patterns_meet_in_a_text_that_both_match() {
+        for (one, other, expected) in [
+            ("", "", true),
+            ("", "*", true),
+            ("a", "", false),
+            ("a", "a", true),
+            ("a", "b", false),
+            ("*", "*", true),
+            ("a*", "*b", true),
+            ("a*", "b*", false),
+            ("*a", "*b", false),
+            ("a*c", "ab*", true),
+            ("a*c", "*b*d", false),
+            ("camera-*", "camera", false),
+            ("x*y*z", "*a*", true),
+        ] {
+            assert_eq!(globs_meet(one, other), expected, "`{one}` and `{other}`");
+            assert_eq!(globs_meet(other, one), expected, "`{other}` and `{one}`");
+        }
     }
 }
