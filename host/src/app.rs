@@ -256,6 +256,7 @@ impl App {
             fetch,
             client,
             outbox: outbox.clone(),
+            message_bytes_max: message_bytes_max.subscribe(),
         };
         let manager = Manager::install(parts, &routes)?;
         manager.recall_quarantine().await;

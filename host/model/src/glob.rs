@@ -30,26 +30,44 @@ pub fn glob(pattern: &str, text: &str) -> bool {
 }
 
 /// Whether some text matches both patterns, in which `*` stands for any run of characters, and nothing else for others than
-/// itself. Takes the product of the two lengths.
+/// itself. Takes at most the product of the two lengths.
 #[must_use]
 pub fn globs_meet(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    // Of what is left of `one` from `i` on: whether it meets what is left of `other` from `j` on.
-    let mut below = vec![false; other.len() + 1];
-    for i in (0..=one.len()).rev() {
-        let mut here = vec![false; other.len() + 1];
-        for j in (0..=other.len()).rev() {
-            here[j] = match (one.get(i), other.get(j)) {
-                (None, None) => true,
-                (Some(b'*'), _) => below[j] || j < other.len() && here[j + 1],
-                (_, Some(b'*')) => here[j + 1] || i < one.len() && below[j],
-                (Some(a), Some(b)) => a == b && below[j + 1],
-                _ => false,
-            };
-        }
-        below = here;
+    let other = other.as_bytes();
+    // The places in `other` that can have been reached together with the place in `one`.
+    let mut reached = vec![false; other.len() + 1];
+    if let Some(first) = reached.first_mut() {
+        *first = true;
     }
-    below[0]
+    swallow(&mut reached, other);
+    for wanted in one.bytes() {
+        let mut next = vec![false; other.len() + 1];
+        let mut before = false;
+        for (place, (next, reached)) in next.iter_mut().zip(&reached).enumerate() {
+            let last = place.checked_sub(1).and_then(|last| other.get(last));
+            *next = match (wanted, other.get(place)) {
+                // Both go on by any run of characters.
+                (b'*', _) => *reached || before,
+                // A `*` of the other takes it and stays.
+                (_, Some(b'*')) if *reached => true,
+                _ => before && last == Some(&wanted),
+            };
+            before = if wanted == b'*' { *next } else { *reached };
+        }
+        reached = next;
+        swallow(&mut reached, other);
+    }
+    reached.last().is_some_and(|end| *end)
+}
+
+/// A `*` of `other` may stand for nothing.
+fn swallow(reached: &mut [bool], other: &[u8]) {
+    let mut before = false;
+    for (place, reached) in reached.iter_mut().enumerate() {
+        let last = place.checked_sub(1).and_then(|last| other.get(last));
+        *reached |= before && last == Some(&b'*');
+        before = *reached;
+    }
 }
 
 #[cfg(test)]
