@@ -13,7 +13,7 @@ use mortise_manage::{
 use mortise_mesh::{Mesh, MeshError, NatsMesh, Subjects, ZenohMesh};
 use mortise_model::RuntimeKind;
 use mortise_plugin::{Registry, RegistryConfig, RegistryParts};
-use mortise_rpc::{Client, DeviceCard, Dispatcher, Endpoint, EndpointParts, Outbox, Peers, Routes};
+use mortise_rpc::{Client, DeviceCard, Dispatcher, Endpoint, EndpointParts, Hearing, Outbox, Peers, Routes};
 use mortise_runtime_wasm::{CacheConfig, WasmConfig, WasmRuntime};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -147,6 +147,7 @@ struct App {
     dispatcher: Dispatcher,
     outbox: Outbox,
     peers: Peers,
+    hearing: Hearing,
     registry: Registry,
     manager: Arc<Manager>,
     mesh: watch::Sender<Option<Arc<dyn Mesh>>>,
@@ -185,6 +186,7 @@ impl App {
         let dispatcher = Dispatcher::new(Arc::clone(&card), routes.clone());
         let outbox = Outbox::default();
         let peers = Peers::new(card.id.clone());
+        let hearing = Hearing::new(card.tenant.clone());
         let (mesh, mesh_watch) = watch::channel(None);
         let (message_bytes_max, bytes_watch) = watch::channel(usize::MAX);
         let client = Client::new(card.id.clone(), Subjects::new(card.tenant.clone()), mesh_watch);
@@ -208,6 +210,7 @@ impl App {
             client: client.clone(),
             outbox: outbox.clone(),
             peers: peers.clone(),
+            hearing: hearing.clone(),
             authority: authority.clone(),
             surroundings: Surroundings { own_paths: config.own_paths(), ..config.surroundings.clone() },
         });
@@ -254,6 +257,7 @@ impl App {
             fetch,
             client,
             outbox: outbox.clone(),
+            message_bytes_max: message_bytes_max.subscribe(),
         };
         let manager = Manager::install(parts, &routes)?;
         manager.recall_quarantine().await;
@@ -272,6 +276,7 @@ impl App {
             dispatcher,
             outbox,
             peers,
+            hearing,
             registry,
             manager,
             mesh,
@@ -294,6 +299,7 @@ impl App {
             dispatcher: self.dispatcher.clone(),
             outbox: self.outbox.clone(),
             peers: self.peers.clone(),
+            hearing: self.hearing.clone(),
         };
         Endpoint::open(parts).await.context("failed to serve the device on the mesh")
     }

@@ -208,7 +208,7 @@ class Mortise:
             "events": {
                 each["name"]: {key: each[key] for key in ("description", "payload_schema", "labels")}
                 for each in capabilities["events"]
-                if each["name"] not in ("plugin_loaded", "plugin_unloaded")
+                if each["name"] not in ("plugin_loaded", "plugin_log", "plugin_unloaded")
             },
             "routines": listed["routines"],
         }

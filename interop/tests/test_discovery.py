@@ -71,5 +71,5 @@ def test_a_plugins_events_are_listed(host, agent):
     agent.device(host.device)
     wait_for(lambda: "ping" in agent.functions(host.device), 5, "the agent sees the demo plugin")
     events = agent.events(host.device)
-    assert {"plugin_loaded", "plugin_unloaded", "tick"} == events.keys()
+    assert {"plugin_loaded", "plugin_log", "plugin_unloaded", "tick"} == events.keys()
     assert events["tick"]["payload_schema"]["required"] == ["tick"]

@@ -35,7 +35,7 @@ def test_a_presence_message(host):
     # Capabilities keep their nulls.
     assert all({"name", "description", "parameters", "labels", "tags"} <= f.keys() for f in capabilities["functions"])
     assert all({"name", "description", "payload_schema", "labels", "tags"} <= e.keys() for e in capabilities["events"])
-    assert [e["name"] for e in capabilities["events"]] == ["plugin_loaded", "plugin_unloaded"]
+    assert [e["name"] for e in capabilities["events"]] == ["plugin_loaded", "plugin_log", "plugin_unloaded"]
 
 
 def test_presence_shows_what_plugins_bring_and_take_away_at_once(host):

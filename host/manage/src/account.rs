@@ -1,5 +1,6 @@
 //! `get_plugin_logs` and `get_plugin_stats`: what a plugin said, and what it did.
 
+use crate::follow::FOLLOW_SECONDS_MAX;
 use crate::manager::Manager;
 use crate::object::insert;
 use crate::refusal::Refusal;
@@ -7,7 +8,7 @@ use crate::signature::Arguments;
 use crate::versions::installed_id;
 use jiff::Timestamp;
 use mortise_model::PluginId;
-use mortise_plugin::{LOG_LINES_KEPT_MAX, LogLine, Metering, Outcomes, Stats};
+use mortise_plugin::{LOG_LINES_KEPT_MAX, LogLine, Metering, Outcomes, PLUGIN_LOG_EVENT, Stats};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tracing::Level;
@@ -32,14 +33,23 @@ impl Manager {
         let lines_max = arguments.optional_number("limit")?.map_or(Ok(LINES), lines_max)?;
         let page = self.registry.log(&id, after, level, lines_max).ok_or_else(|| not_tried(&id))?;
         let lines: Vec<Value> = page.lines.iter().map(line).collect();
-        Ok(json!({
+        let mut answer = json!({
             "status": "success",
             "plugin_id": id,
             "lines": lines,
             "next": page.last,
             "oldest": page.oldest,
             "dropped": page.dropped,
-        }))
+        });
+        if let Some(seconds) = arguments.optional_number("follow")? {
+            if !(1..=FOLLOW_SECONDS_MAX).contains(&seconds) {
+                let message = format!("argument `follow` must be a number from 1 to {FOLLOW_SECONDS_MAX}");
+                return Err(Refusal::new("invalid_argument", message).hint("ask again before the time is over"));
+            }
+            self.followed.follow(self.telling(), &id, page.last, level, Duration::from_secs(seconds))?;
+            insert(&mut answer, "follow", json!({"event": PLUGIN_LOG_EVENT, "seconds": seconds}));
+        }
+        Ok(answer)
     }
 
     pub(crate) fn stats(&self, arguments: &Arguments) -> Result<Value, Refusal> {
@@ -97,7 +107,7 @@ fn lines_max(asked: u64) -> Result<usize, Refusal> {
     }
 }
 
-fn line(line: &LogLine) -> Value {
+pub(crate) fn line(line: &LogLine) -> Value {
     let at = Timestamp::try_from(line.at).unwrap_or_default();
     let level = LEVELS.into_iter().find(|(_, known)| *known == line.level).map(|(name, _)| name);
     json!({
@@ -119,6 +129,11 @@ fn stats(stats: &Stats) -> Value {
         "calls": outcomes(stats.calls),
         "latency_ms": latency,
         "ticks": outcomes(stats.ticks),
+        "subscriptions": {
+            "answered": stats.heard.answered,
+            "failed": stats.heard.failed,
+            "dropped": stats.unheard,
+        },
         "losses": stats.losses,
         "refused": stats.refused,
         "events": metering(stats.events),

@@ -12,6 +12,7 @@ use mortise_policy::{Policy, Subject, WhenDenied};
 use mortise_store::GrantRecord;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Different things that are remembered of what one plugin was denied; of more, those that were tried last.
@@ -31,6 +32,8 @@ struct Shared {
     book: Mutex<Book>,
     /// Held by whoever changes grants, on a thread that may block: what is on disk follows what is in memory.
     writing: Mutex<()>,
+    /// Counts what changes somebody's permissions.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -118,7 +121,7 @@ impl Authority {
         grants.values_mut().for_each(|grants: &mut Vec<GrantRecord>| grants.retain(|grant| is_alive(grant, now)));
         let book = Mutex::new(Book { grants, ..Book::default() });
         let policy = ArcSwap::from_pointee(policy);
-        Ok(Self(Arc::new(Shared { policy, depot, book, writing: Mutex::new(()) })))
+        Ok(Self(Arc::new(Shared { policy, depot, book, writing: Mutex::new(()), changes: watch::Sender::new(0) })))
     }
 
     /// The policy as it is now.
@@ -128,6 +131,7 @@ impl Authority {
 
     pub(crate) fn set_policy(&self, policy: Policy) {
         self.0.policy.store(Arc::new(policy));
+        self.0.changed();
     }
 
     /// By whose word a plugin has `permission`, all of it, if it has.
@@ -275,6 +279,7 @@ impl Shared {
         // On disk first: nobody has a permission that a restart takes away again.
         self.write(plugin, &grants)?;
         self.book().grants.insert(plugin.clone(), grants);
+        self.changed();
         Ok(())
     }
 
@@ -298,6 +303,7 @@ impl Shared {
             }
             (revoked, kept)
         };
+        self.changed();
         if !revoked.is_empty() {
             self.write(plugin, &kept)?;
         }
@@ -332,6 +338,7 @@ impl Shared {
             book.grants.remove(plugin);
             book.denied.remove(plugin);
         }
+        self.changed();
         self.write(plugin, &[])
     }
 
@@ -340,6 +347,10 @@ impl Shared {
         self.depot.store().write(|tx| tx.put_grants(plugin, grants))?;
         self.book().unwritten.remove(plugin);
         Ok(())
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -385,6 +396,25 @@ impl mortise_plugin::Authority for Authority {
         self.note_denied(asker.plugin, &self.wish(asker, access));
         Err(Denied { cure: self.cure(asker, access) })
     }
+
+    fn leaves_something(&self, asker: Asker<'_>, access: &Permission) -> bool {
+        let policy = self.0.policy.load();
+        let asks = asker.wanted.iter().any(|wanted| wanted.meets(access));
+        if asks && policy.grants_something(subject(asker), access) {
+            return true;
+        }
+        let now = Timestamp::now();
+        let book = self.0.book();
+        book.grants
+            .get(asker.plugin)
+            .into_iter()
+            .flatten()
+            .any(|grant| applies(grant, asker.tree, now) && grant.permission.meets(access))
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
 }
 
 impl Authority {
@@ -422,7 +452,12 @@ fn subject<'a>(asker: Asker<'a>) -> Subject<'a> {
 
 /// Whether a grant lets a plugin with these files do all of `permission`.
 fn covers(grant: &GrantRecord, tree: &Digest, permission: &Permission, now: Timestamp) -> bool {
-    is_alive(grant, now) && grant.tree.is_none_or(|pinned| pinned == *tree) && grant.permission.covers(permission)
+    applies(grant, tree, now) && grant.permission.covers(permission)
+}
+
+/// Whether a grant counts now for a plugin with these files.
+fn applies(grant: &GrantRecord, tree: &Digest, now: Timestamp) -> bool {
+    is_alive(grant, now) && grant.tree.is_none_or(|pinned| pinned == *tree)
 }
 
 /// One that ends has ended, too, on a clock that was set back to before it began.

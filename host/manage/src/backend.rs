@@ -8,8 +8,11 @@ use mortise_model::{
     DeviceId, EmittedName, Failure, FileAccess, HttpRequest, HttpResponse, Json, PluginId, VariableName,
 };
 use mortise_plugin::{Backend, Invocation};
-use mortise_rpc::{Client, ClientError, Dispatcher, LocalCall, Outbox, Peers, ReplyFault};
+use mortise_rpc::{
+    Client, ClientError, Dispatcher, Hearing, Listener, Listening, LocalCall, Outbox, Peers, ReplyFault,
+};
 use std::borrow::Cow;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// The host behind every plugin's services.
@@ -18,6 +21,7 @@ pub struct HostBackend {
     client: Client,
     outbox: Outbox,
     peers: Peers,
+    hearing: Hearing,
     outgoing: Outgoing,
     surroundings: Surroundings,
 }
@@ -32,6 +36,8 @@ pub struct BackendParts {
     pub outbox: Outbox,
     /// Who else is there.
     pub peers: Peers,
+    /// Brings events of other devices.
+    pub hearing: Hearing,
     /// Says where requests may go.
     pub authority: Authority,
     /// What they may read of the host's surroundings.
@@ -53,6 +59,10 @@ impl Backend for HostBackend {
 
     fn emit(&self, event: EmittedName, payload: Json) {
         self.outbox.push(event, &payload);
+    }
+
+    fn listen(&self, listener: Arc<dyn Listener>) -> Box<dyn Listening> {
+        self.hearing.listen(listener)
     }
 
     async fn http(
@@ -81,8 +91,8 @@ impl HostBackend {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: BackendParts) -> Self {
-        let BackendParts { dispatcher, client, outbox, peers, authority, surroundings } = parts;
-        Self { dispatcher, client, outbox, peers, outgoing: Outgoing::new(authority), surroundings }
+        let BackendParts { dispatcher, client, outbox, peers, hearing, authority, surroundings } = parts;
+        Self { dispatcher, client, outbox, peers, hearing, outgoing: Outgoing::new(authority), surroundings }
     }
 
     async fn invoke_local(&self, invocation: Invocation) -> Result<Json, Failure> {

@@ -7,6 +7,7 @@ use crate::refusal::Refusal;
 use crate::repeat::{Repeat, RepeatKey};
 use crate::signature::{Arguments, DefaultValue, Kind, Parameter, schema};
 use mortise_model::{EventDef, EventName, FunctionDef, FunctionName, IdError, Json};
+use mortise_plugin::PLUGIN_LOG_EVENT;
 use mortise_policy::{Policy, SourceKind};
 use mortise_rpc::{Admission, Call, CallError, Handler, HostRoute, Origin, Outcome, RpcCode};
 use serde_json::{Value, json};
@@ -187,7 +188,7 @@ const OPERATION: [Parameter; 2] = [
     optional("method", "The function it called, where one id was used for several."),
 ];
 
-const LOGS: [Parameter; 4] = [
+const LOGS: [Parameter; 5] = [
     PLUGIN_ID,
     optional_number(
         "since",
@@ -198,6 +199,10 @@ const LOGS: [Parameter; 4] = [
         "Only lines as serious: error, warn, info, debug or trace. Below info there are those that the host's own log shows.",
     ),
     optional_number("limit", "At most so many lines, up to 1,000; 100 where it is left out."),
+    optional_number(
+        "follow",
+        "For so many seconds, up to 300, events `plugin_log` tell of the lines after `next`; ask again to go on.",
+    ),
 ];
 
 const STATS: [Parameter; 1] = [optional("plugin_id", "The plugin; all of them where it is left out.")];
@@ -481,6 +486,12 @@ pub(crate) fn events() -> Result<Vec<EventDef>, IdError> {
             "A plugin serves its functions.",
             json!({"plugin_id": text, "functions": texts}),
             json!(["plugin_id", "functions"]),
+        )?,
+        event(
+            PLUGIN_LOG_EVENT,
+            "New lines of a plugin's log, while somebody follows it with `get_plugin_logs`.",
+            json!({"plugin_id": text, "lines": {"type": "array", "items": {"type": "object"}}, "dropped": {"type": "integer"}}),
+            json!(["plugin_id", "lines", "dropped"]),
         )?,
         event("plugin_unloaded", "A plugin's functions are gone.", json!({"plugin_id": text}), json!(["plugin_id"]))?,
     ])

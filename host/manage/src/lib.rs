@@ -16,6 +16,7 @@ mod dependencies;
 mod depot;
 mod download;
 mod exclusive;
+mod follow;
 mod function;
 mod install;
 mod lifecycle;

@@ -3,6 +3,7 @@
 use crate::audit::{AuditLog, Deed};
 use crate::authority::Authority;
 use crate::depot::Depot;
+use crate::follow::{Followed, Telling};
 use crate::function;
 use crate::probation::{ProbationConfig, Probations};
 use crate::repeat::Repeats;
@@ -17,7 +18,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -60,6 +61,8 @@ pub struct Manager {
     pub(crate) uploads: Uploads,
     pub(crate) client: Client,
     pub(crate) outbox: Outbox,
+    message_bytes_max: watch::Receiver<usize>,
+    pub(crate) followed: Followed,
     routes: Routes,
     /// What is wrong with the policy file as it is now.
     policy_fault: Mutex<Option<String>>,
@@ -100,6 +103,8 @@ pub struct ManagerParts {
     pub client: Client,
     /// Events on their way.
     pub outbox: Outbox,
+    /// The most bytes that the mesh carries in one message; may change with the mesh.
+    pub message_bytes_max: watch::Receiver<usize>,
 }
 
 const STAGING_MAX: usize = 4;
@@ -114,7 +119,8 @@ impl Manager {
     /// # Errors
     /// Never in a build that passes its tests: the names of the host's functions are legal.
     pub fn install(parts: ManagerParts, routes: &Routes) -> Result<Arc<Self>, IdError> {
-        let ManagerParts { config, registry, depot, authority, artifacts, fetch, client, outbox } = parts;
+        let ManagerParts { config, registry, depot, authority, artifacts, fetch, client, outbox, message_bytes_max } =
+            parts;
         let audit = AuditLog::new(depot.state_dir());
         let uploads = Uploads::new(depot.staging().clone(), UploadLimits::new(config.bundle_bytes_max));
         let folders = OwnFolders::new([
@@ -134,6 +140,8 @@ impl Manager {
             uploads,
             client,
             outbox,
+            message_bytes_max,
+            followed: Followed::default(),
             routes: routes.clone(),
             policy_fault: Mutex::default(),
             probations: Probations::default(),
@@ -153,6 +161,12 @@ impl Manager {
         };
         routes.install_host(function::routes(&manager)?, function::events()?, offers);
         Ok(manager)
+    }
+
+    /// What it takes to tell of lines of logs.
+    pub(crate) fn telling(&self) -> Telling {
+        let message_bytes_max = self.message_bytes_max.clone();
+        Telling { registry: self.registry.clone(), outbox: self.outbox.clone(), message_bytes_max }
     }
 
     /// Waits until every function that was called has been answered. Cancel safe.

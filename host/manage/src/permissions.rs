@@ -86,6 +86,10 @@ impl Manager {
             )
             .hint("an instance has its folders for as long as it lives: grant it, and revoke it later"));
         }
+        if matches!(permission, Permission::MeshSubscribe { .. }) && once {
+            return Err(Refusal::new("invalid_argument", format!("`{permission}` cannot be granted once"))
+                .hint("a subscription hears one event after another: grant it for a time with `expires_in`"));
+        }
         let asking = self.asking(arguments).await.map_err(|refusal| match refusal.code {
             "not_installed" => refusal.hint("install it first, with `load` false if it does not start without"),
             _ => refusal,

@@ -147,7 +147,8 @@ impl Manager {
         insert(&mut changes, "security", security(asker.wanted));
         let mut warnings: Vec<String> = plugin.manifest.warnings.iter().map(ToString::to_string).collect();
         if brings_nothing(&outlook.description) {
-            warnings.push("it brings no functions, events or routines: is a decorator missing?".to_owned());
+            warnings
+                .push("it brings no functions, events, routines or subscriptions: is a decorator missing?".to_owned());
         }
         warnings.extend(outlook.description.warnings);
         if before.is_some_and(|before| before.description.is_none()) {
@@ -189,7 +190,10 @@ impl Manager {
 }
 
 fn brings_nothing(description: &Description) -> bool {
-    description.functions.is_empty() && description.events.is_empty() && description.routines.is_empty()
+    description.functions.is_empty()
+        && description.events.is_empty()
+        && description.routines.is_empty()
+        && description.subscriptions.is_empty()
 }
 
 fn changes(plugin: &StagedPlugin, outlook: &Outlook, before: Option<&Before>) -> Value {
@@ -221,6 +225,7 @@ fn changes(plugin: &StagedPlugin, outlook: &Outlook, before: Option<&Before>) ->
         "functions": functions.value,
         "events": difference::events(&old.events, &outlook.description.events),
         "routines": difference::routines(&old.routines, &outlook.description.routines),
+        "subscriptions": difference::subscriptions(&old.subscriptions, &outlook.description.subscriptions),
         "permissions": difference::settings("permissions", old_manifest, &manifest.raw),
         "limits": difference::settings("limits", old_manifest, &manifest.raw),
         "name_conflicts": conflicts(&outlook.functions),

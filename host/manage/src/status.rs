@@ -5,8 +5,8 @@ use crate::object::insert;
 use crate::permissions::security;
 use crate::refusal::{Refusal, chain};
 use mortise_delivery::{ListedFolder, list_folders};
-use mortise_model::{PluginId, PluginState};
-use mortise_plugin::{FunctionStatus, PluginStatus, RunningPlugin};
+use mortise_model::{PluginId, PluginState, SubscriptionDef};
+use mortise_plugin::{Authority as _, FunctionStatus, PluginStatus, RunningPlugin};
 use mortise_rpc::Origin;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -80,6 +80,7 @@ impl Manager {
             .filter_map(|plugin| {
                 let running = plugin.running.as_ref()?;
                 let mut value = details(plugin, running);
+                insert(&mut value, "subscriptions", self.subscriptions(running));
                 insert(&mut value, "denied", self.denied(running.asker()));
                 if let Some((generation, reason)) = self.taken_back(&plugin.id) {
                     insert(&mut value, "rolled_back", json!({"from_generation": generation, "reason": reason}));
@@ -96,6 +97,24 @@ impl Manager {
             "sidecars": {},
             "capabilities_dir": self.config.capabilities_dir.display().to_string(),
         }))
+    }
+}
+
+impl Manager {
+    /// What it subscribes to, and how much of that it may hear.
+    fn subscriptions(&self, running: &RunningPlugin) -> Vec<Value> {
+        let subscriptions = running.description().subscriptions.iter();
+        let value = |subscription: &SubscriptionDef| {
+            let permission = subscription.permission();
+            let permitted = match self.authority.holds(running.asker(), &permission) {
+                Some(_) => "all",
+                None if self.authority.leaves_something(running.asker(), &permission) => "some",
+                None => "none",
+            };
+            let SubscriptionDef { name, device, event } = subscription;
+            json!({"name": name, "device": device, "event": event, "permitted": permitted})
+        };
+        subscriptions.map(value).collect()
     }
 }
 

@@ -82,6 +82,22 @@ impl Subjects {
         self.device_subject(device, &format!("event.{event}"))
     }
 
+    /// Events of one device or of all, of one name or of all (a pattern).
+    #[must_use]
+    pub fn events(&self, device: Option<&DeviceId>, event: Option<&EventName>) -> Subject {
+        let device = device.map_or("*", DeviceId::as_str);
+        self.tenant_subject(&format!("{device}.event.{}", event.map_or("*", EventName::as_str)))
+    }
+
+    /// Whose event goes by `subject`, and which; none where it is no event of this tenant.
+    #[must_use]
+    pub fn event_of(&self, subject: &Subject) -> Option<(DeviceId, EventName)> {
+        let rest = subject.as_str().strip_prefix("device-connect.")?.strip_prefix(self.tenant.as_str())?;
+        // A device's id may hold dots.
+        let (device, event) = rest.strip_prefix('.')?.rsplit_once(".event.")?;
+        Some((DeviceId::new(device).ok()?, EventName::new(event).ok()?))
+    }
+
     /// A device's heartbeat.
     #[must_use]
     pub fn heartbeat(&self, device: &DeviceId) -> Subject {
@@ -110,6 +126,30 @@ impl Subjects {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_known_by_their_subject() {
+        let subjects = Subjects::new(Tenant::new("lab").unwrap());
+        let event_of = |subject: &str| subjects.event_of(&Subject::received(subject));
+        for device in ["camera-1", "a.b", "event"] {
+            let event = (DeviceId::new(device).unwrap(), EventName::new("motion").unwrap());
+            let subject = subjects.event(&event.0, &event.1);
+            assert_eq!(event_of(subject.as_str()), Some(event), "{subject}");
+        }
+        for other in [
+            "device-connect.other.camera-1.event.motion",
+            "device-connect.lab2.camera-1.event.motion",
+            "device-connect.lab.camera-1.event.async_reply.1",
+            "device-connect.lab.camera-1.cmd",
+            "device-connect.lab.*.event.motion",
+            "device-connect.lab.camera-1.event.",
+            "lab.camera-1.event.motion",
+        ] {
+            assert_eq!(event_of(other), None, "{other}");
+        }
+        let pattern = subjects.events(None, Some(&EventName::new("motion").unwrap()));
+        assert_eq!(pattern.as_str(), "device-connect.lab.*.event.motion");
+    }
 
     #[test]
     fn patterns_take_what_they_should() {

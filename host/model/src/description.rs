@@ -1,6 +1,6 @@
 //! What a plugin brings: functions, events, routines and subscriptions.
 
-use crate::{EventName, FunctionName, Json};
+use crate::{DeviceId, EventName, FunctionName, Json, Permission, glob};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -71,12 +71,26 @@ pub struct RoutineDef {
 /// Events of other devices that a plugin wants.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SubscriptionDef {
-    /// Passed to the plugin with each event.
+    /// For people.
     pub name: String,
-    /// Glob over device ids.
+    /// Ids of devices; `*` stands for any run of characters.
     pub device: String,
-    /// Glob over event names.
+    /// Names of events, likewise.
     pub event: String,
+}
+
+impl SubscriptionDef {
+    /// The permission that it takes to hear all of it.
+    #[must_use]
+    pub fn permission(&self) -> Permission {
+        Permission::MeshSubscribe { devices: self.device.clone(), events: self.event.clone() }
+    }
+
+    /// Whether it wants that event of that device.
+    #[must_use]
+    pub fn wants(&self, device: &DeviceId, event: &EventName) -> bool {
+        glob(&self.device, device.as_str()) && glob(&self.event, event.as_str())
+    }
 }
 
 /// Everything a plugin brings, checked.

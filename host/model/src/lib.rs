@@ -23,7 +23,7 @@ pub use description::{Cadence, Description, EventDef, FunctionDef, LabelValue, L
 pub use digest::{Digest, DigestError};
 pub use emitted::{EMITTED_NAME_BYTES_MAX, EmittedName};
 pub use failure::Failure;
-pub use glob::glob;
+pub use glob::{glob, globs_meet};
 pub use http::{HttpRequest, HttpResponse};
 pub use id::{DeviceId, EventName, FunctionName, IdError, PluginId, Tenant};
 pub use json::{Json, JsonError, is_truthy};

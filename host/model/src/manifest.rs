@@ -14,6 +14,7 @@ pub use schema::ConfigError;
 
 use crate::suggestion::{near_miss, suggestion};
 use crate::{Json, LimitError, Limits, Permissions, PluginId};
+use permissions::Asked;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -123,6 +124,8 @@ pub struct Manifest {
     pub permissions: Permissions,
     /// The folders among them.
     pub folders: Vec<Folder>,
+    /// The only events that it will emit, as patterns, if it says so.
+    pub emits: Option<Vec<String>>,
     /// What it asks for, whether or not a policy lets it have that.
     pub limits: Limits,
     limits_asked: Map<String, Value>,
@@ -193,7 +196,7 @@ impl Manifest {
         if let Err(error) = Limits::ceilings(runtime).given(&defaults, &limits_asked) {
             warnings.push(ManifestWarning::LimitRaised(error));
         }
-        let (permissions, folders) =
+        let Asked { permissions, folders, emits } =
             member(&raw, "permissions")?.map(permissions::parse).transpose()?.unwrap_or_default();
         let empty = Map::new();
         let config = member(&raw, "config")?.unwrap_or(&empty);
@@ -211,6 +214,7 @@ impl Manifest {
             swap: text(&raw, "swap")?.map(Swap::named).transpose()?.unwrap_or_default(),
             permissions,
             folders,
+            emits,
             limits,
             limits_asked,
             config: config_text(bytes).unwrap_or_else(|| Json::of(&Value::Object(config.clone()))),

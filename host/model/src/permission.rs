@@ -8,7 +8,7 @@ pub use file::FileAccess;
 pub use http::{Breadth, HttpAccess};
 pub use variable::VariableName;
 
-use crate::glob;
+use crate::{glob, globs_meet};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
@@ -25,6 +25,13 @@ pub enum Permission {
         devices: String,
         /// Of these functions.
         functions: String,
+    },
+    /// Hear events of other devices.
+    MeshSubscribe {
+        /// Their ids.
+        devices: String,
+        /// These events.
+        events: String,
     },
     /// List the devices on the mesh.
     MeshDiscover,
@@ -52,7 +59,7 @@ pub struct PermissionError {
 
 impl PermissionError {
     /// The cure, as one line.
-    pub const HINT: &'static str = "write `plugins:<function>`, `mesh.invoke:<device>/<function>`, `mesh.discover`, `http:<scheme>://<host>`, `env:<name>`, `secret:<name>`, `files.ro:<folder>`, `files.rw:<folder>` or `state`; docs/permissions.md shows each";
+    pub const HINT: &'static str = "write `plugins:<function>`, `mesh.invoke:<device>/<function>`, `mesh.subscribe:<device>/<event>`, `mesh.discover`, `http:<scheme>://<host>`, `env:<name>`, `secret:<name>`, `files.ro:<folder>`, `files.rw:<folder>` or `state`; docs/permissions.md shows each";
 }
 
 impl Permission {
@@ -70,16 +77,18 @@ impl Permission {
     /// # Errors
     /// What is wrong with the pattern.
     pub fn mesh_invoke(pattern: &str) -> Result<Self, &'static str> {
-        let (devices, functions) = pattern.split_once('/').unwrap_or((pattern, "*"));
-        if functions.contains('/') {
-            return Err("it has more than one `/`");
-        }
-        if pattern.contains('/') && (devices.is_empty() || functions.is_empty()) {
-            return Err("it lacks the device or the function");
-        }
-        check_name(devices)?;
-        check_name(functions)?;
+        let (devices, functions) = of_devices(pattern, "it lacks the device or the function")?;
         Ok(Self::MeshInvoke { devices: devices.to_owned(), functions: functions.to_owned() })
+    }
+
+    /// To hear events of other devices: `<devices>/<events>`, or `<devices>` for all of their events.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub fn mesh_subscribe(pattern: &str) -> Result<Self, &'static str> {
+        let (devices, events) = of_devices(pattern, "it lacks the device or the event")?;
+        check_event_pattern(events)?;
+        Ok(Self::MeshSubscribe { devices: devices.to_owned(), events: events.to_owned() })
     }
 
     /// Whether whoever has this may do all of `other`.
@@ -92,11 +101,28 @@ impl Permission {
                 Self::MeshInvoke { devices, functions },
                 Self::MeshInvoke { devices: their_devices, functions: their_functions },
             ) => glob(devices, their_devices) && glob(functions, their_functions),
+            (
+                Self::MeshSubscribe { devices, events },
+                Self::MeshSubscribe { devices: their_devices, events: their_events },
+            ) => glob(devices, their_devices) && glob(events, their_events),
             (Self::MeshDiscover, Self::MeshDiscover) | (Self::State, Self::State) => true,
             (Self::Http(mine), Self::Http(theirs)) => mine.covers(theirs),
             (Self::Env(mine), Self::Env(theirs)) | (Self::Secret(mine), Self::Secret(theirs)) => mine == theirs,
             (Self::Files(mine), Self::Files(theirs)) => mine.covers(theirs),
             _ => false,
+        }
+    }
+
+    /// Whether there may be something that both allow. Exact for events of other devices; of the rest, where one covers the
+    /// other.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::MeshSubscribe { devices, events },
+                Self::MeshSubscribe { devices: their_devices, events: their_events },
+            ) => globs_meet(devices, their_devices) && globs_meet(events, their_events),
+            _ => self.covers(other) || other.covers(self),
         }
     }
 
@@ -117,13 +143,38 @@ impl Permission {
             Self::Plugins(function) => is_name(function),
             Self::MeshInvoke { devices, functions } => is_name(devices) && is_name(functions),
             Self::Http(access) => access.is_concrete(),
-            Self::MeshDiscover | Self::Env(_) | Self::Secret(_) | Self::Files(_) | Self::State => true,
+            // Plugins subscribe to patterns. What they hear is named by the host.
+            Self::MeshSubscribe { .. }
+            | Self::MeshDiscover
+            | Self::Env(_)
+            | Self::Secret(_)
+            | Self::Files(_)
+            | Self::State => true,
         }
     }
 }
 
+/// `<devices>/<what of them>`, or `<devices>` for all of it.
+fn of_devices<'a>(pattern: &'a str, lacking: &'static str) -> Result<(&'a str, &'a str), &'static str> {
+    let (devices, things) = pattern.split_once('/').unwrap_or((pattern, "*"));
+    if things.contains('/') {
+        return Err("it has more than one `/`");
+    }
+    if pattern.contains('/') && (devices.is_empty() || things.is_empty()) {
+        return Err(lacking);
+    }
+    check_name(devices)?;
+    check_name(things)?;
+    Ok((devices, things))
+}
+
 /// Names have at most so many bytes: a plugin's id, a dot and a function, or a device.
 const NAME_BYTES_MAX: usize = 257;
+
+/// What is wrong with a pattern of names of events.
+pub(crate) fn check_event_pattern(pattern: &str) -> Result<(), &'static str> {
+    if pattern.contains('.') { Err("no event has a dot in its name") } else { check_name(pattern) }
+}
 
 fn check_name(pattern: &str) -> Result<(), &'static str> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '*');
@@ -146,6 +197,8 @@ impl fmt::Display for Permission {
             Self::Plugins(functions) => write!(f, "plugins:{functions}"),
             Self::MeshInvoke { devices, functions } if functions == "*" => write!(f, "mesh.invoke:{devices}"),
             Self::MeshInvoke { devices, functions } => write!(f, "mesh.invoke:{devices}/{functions}"),
+            Self::MeshSubscribe { devices, events } if events == "*" => write!(f, "mesh.subscribe:{devices}"),
+            Self::MeshSubscribe { devices, events } => write!(f, "mesh.subscribe:{devices}/{events}"),
             Self::MeshDiscover => f.write_str("mesh.discover"),
             Self::Http(access) => write!(f, "http:{access}"),
             Self::Env(name) => write!(f, "env:{name}"),
@@ -163,6 +216,7 @@ impl FromStr for Permission {
         let permission = match text.split_once(':') {
             Some(("plugins", functions)) => Self::plugins(functions),
             Some(("mesh.invoke", pattern)) => Self::mesh_invoke(pattern),
+            Some(("mesh.subscribe", pattern)) => Self::mesh_subscribe(pattern),
             Some(("http", access)) => HttpAccess::parse(access).map(Self::Http),
             Some(("env", name)) => VariableName::new(name).map(Self::Env),
             Some(("secret", name)) => VariableName::new(name).map(Self::Secret),
@@ -171,6 +225,7 @@ impl FromStr for Permission {
             None if text == "mesh.discover" => Ok(Self::MeshDiscover),
             None if text == "state" => Ok(Self::State),
             None if matches!(text, "plugins" | "mesh.invoke") => Err("it does not say what may be called"),
+            None if text == "mesh.subscribe" => Err("it does not say what may be heard"),
             None if matches!(text, "http" | "env" | "secret" | "files.ro" | "files.rw") => Err("it does not say which"),
             _ => Err("no permission of this version begins so"),
         };
@@ -226,6 +281,8 @@ mod tests {
             "plugins:camera.*",
             "mesh.invoke:camera-*",
             "mesh.invoke:*/capture",
+            "mesh.subscribe:camera-*",
+            "mesh.subscribe:*/motion",
             "mesh.discover",
             "http:GET https://*.example.com/v1",
             "env:API_KEY",
@@ -245,6 +302,9 @@ mod tests {
             ("plugins:?", "it holds a character that no name has"),
             ("mesh.invoke:a/b/c", "it has more than one `/`"),
             ("mesh.invoke:/b", "it lacks the device or the function"),
+            ("mesh.subscribe", "it does not say what may be heard"),
+            ("mesh.subscribe:a/", "it lacks the device or the event"),
+            ("mesh.subscribe:a/event/b", "it has more than one `/`"),
             ("state:x", "no permission of this version begins so"),
             ("mesh.discover:x", "no permission of this version begins so"),
             ("http", "it does not say which"),
@@ -270,6 +330,11 @@ mod tests {
             ("mesh.invoke:*/capture", "mesh.invoke:camera-*/capture", true),
             ("mesh.invoke:*/capture", "mesh.invoke:camera-*", false),
             ("mesh.invoke:camera-1", "mesh.invoke:camera-*", false),
+            ("mesh.subscribe:camera-*", "mesh.subscribe:camera-1/motion", true),
+            ("mesh.subscribe:*/motion", "mesh.subscribe:camera-*/motion", true),
+            ("mesh.subscribe:*/motion", "mesh.subscribe:camera-1/heat", false),
+            ("mesh.subscribe:camera-1", "mesh.subscribe:*", false),
+            ("mesh.invoke:*", "mesh.subscribe:camera-1/motion", false),
             ("mesh.discover", "mesh.discover", true),
             ("http:https://a.test", "http:GET https://a.test/v1", true),
             ("env:A", "env:A", true),
@@ -280,6 +345,21 @@ mod tests {
             ("plugins:*", "state", false),
         ] {
             assert_eq!(permission(mine).covers(&permission(theirs)), expected, "{mine} {theirs}");
+        }
+    }
+
+    #[test]
+    fn permissions_meet_where_an_event_is_within_both() {
+        for (one, other, expected) in [
+            ("mesh.subscribe:camera-1", "mesh.subscribe:*/motion", true),
+            ("mesh.subscribe:camera-*/motion", "mesh.subscribe:*-1/mot*", true),
+            ("mesh.subscribe:camera-*/motion", "mesh.subscribe:*/heat", false),
+            ("mesh.subscribe:camera-*", "mesh.subscribe:door-*", false),
+            ("mesh.subscribe:*", "mesh.invoke:*", false),
+            ("state", "state", true),
+        ] {
+            let (one, other) = (permission(one), permission(other));
+            assert_eq!((one.meets(&other), other.meets(&one)), (expected, expected), "{one} {other}");
         }
     }
 

@@ -27,6 +27,9 @@ pub struct Account {
     pub(crate) log: PluginLog,
     pub(crate) calls: Calls,
     pub(crate) ticks: Ended,
+    pub(crate) heard: Ended,
+    /// Events that it was not given: there were too many, or it was no longer allowed to hear them.
+    pub(crate) unheard: AtomicU64,
     pub(crate) events: Metered,
     pub(crate) mesh_calls: Metered,
     pub(crate) http: HttpTraffic,
@@ -92,6 +95,10 @@ pub struct Stats {
     pub latency: Option<Latency>,
     /// How ticks of its routines have ended.
     pub ticks: Outcomes,
+    /// How events that it subscribed to have ended in it.
+    pub heard: Outcomes,
+    /// Such events that it was not given: there were too many, or it was no longer allowed to hear them.
+    pub unheard: u64,
     /// Instances lost, by the stable word of the reason.
     pub losses: BTreeMap<&'static str, u64>,
     /// What the host refused it, or answered in its place, by the stable word of the reason; without what is counted
@@ -164,6 +171,8 @@ impl Account {
                 longest: AtomicU64::new(0),
             },
             ticks: Ended::default(),
+            heard: Ended::default(),
+            unheard: AtomicU64::new(0),
             events: Metered::new(),
             mesh_calls: Metered::new(),
             http: HttpTraffic { requests: Metered::new(), sent: AtomicU64::new(0), received: AtomicU64::new(0) },
@@ -200,6 +209,8 @@ impl Account {
             calls: self.calls.ended.outcomes(),
             latency: self.calls.latency(),
             ticks: self.ticks.outcomes(),
+            heard: self.heard.outcomes(),
+            unheard: self.unheard.load(Ordering::Relaxed),
             losses: self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             refused: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             events: self.events.metering(),

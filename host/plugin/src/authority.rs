@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use mortise_model::{Digest, Permission, Permissions, PluginId};
+use tokio::sync::watch;
 
 /// Decides what plugins may do, each time one is about to do it: what it said before may have changed.
 #[async_trait]
@@ -17,6 +18,18 @@ pub trait Authority: Send + Sync + 'static {
     /// # Errors
     /// [`Denied`] with the cure. It is remembered as what the plugin wants.
     async fn permit(&self, asker: Asker<'_>, access: &Permission) -> Result<(), Denied>;
+
+    /// Whether the plugin might do anything that is part of `access`, which may be a pattern: it may not where this says so,
+    /// and whether it may do a single thing only [`judge`](Self::judge) says.
+    fn leaves_something(&self, asker: Asker<'_>, access: &Permission) -> bool {
+        self.judge(asker, access).is_ok()
+    }
+
+    /// Changes whenever somebody may do more or less than before, apart from what ends by itself. Closed where that never
+    /// happens.
+    fn changes(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
 }
 
 /// The plugin that is about to do something.

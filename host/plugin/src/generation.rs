@@ -4,8 +4,8 @@ use crate::account::{Account, Ended};
 use crate::job::{Job, JobKind, Ticket};
 use crate::runtime::{Instance, Package};
 use crate::services::Services;
-use mortise_model::{Description, Failure, Json};
-use mortise_rpc::{Admission, Call, Handler, Origin, Outcome, Responder};
+use mortise_model::{Description, DeviceId, EventName, Failure, Json};
+use mortise_rpc::{Admission, Call, Handler, Heard, Origin, Outcome, Responder};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,6 +64,32 @@ impl Generation {
         });
         // A responder answers even when it is dropped.
         receiver.await.ok()
+    }
+
+    /// Runs what the plugin does with an event to its end; none when the generation takes no more work.
+    pub(crate) async fn hear(&self, heard: &Heard) -> Option<Outcome> {
+        let now = Instant::now();
+        let in_flight = self.gate.enter(Guest::Stranger, JobKind::Event, now)?;
+        let (responder, receiver) = Responder::local(mortise_rpc::no_request_id());
+        self.instance.submit(Job {
+            kind: JobKind::Event,
+            name: Arc::from(heard.event.as_str()),
+            params: heard.params.clone(),
+            caller: Some(heard.device.to_string()),
+            trace: heard.trace.clone(),
+            deadline: now + self.services.limits().call_timeout,
+            depth: 0,
+            ticket: Ticket::counted(responder, in_flight),
+        });
+        // A responder answers even when it is dropped.
+        receiver.await.ok()
+    }
+
+    /// Whether it wants such an event, and may hear it now.
+    pub(crate) fn hears(&self, device: &DeviceId, event: &EventName) -> bool {
+        let subscriptions = &self.description().subscriptions;
+        subscriptions.iter().any(|subscription| subscription.wants(device, event))
+            && self.services.may_hear(device, event)
     }
 
     pub(crate) fn outcomes(&self) -> Outcomes {
@@ -212,7 +238,8 @@ impl InFlight {
         gate.ended.count(well);
         match kind {
             JobKind::Function => gate.account.calls.count(well, since.elapsed()),
-            JobKind::Routine | JobKind::Event => gate.account.ticks.count(well),
+            JobKind::Routine => gate.account.ticks.count(well),
+            JobKind::Event => gate.account.heard.count(well),
         }
         outcome
     }

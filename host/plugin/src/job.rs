@@ -23,11 +23,11 @@ pub enum JobKind {
 pub struct Job {
     /// Why.
     pub kind: JobKind,
-    /// The function, routine or event, as the plugin names it.
+    /// The function or routine, as the plugin names it; or the event, as its device does.
     pub name: Arc<str>,
     /// A JSON object.
     pub params: Json,
-    /// The device that claims to be calling.
+    /// The device that claims to be calling, or by whose subject the event came.
     pub caller: Option<String>,
     /// Of the caller.
     pub trace: Option<Arc<TraceContext>>,

@@ -19,6 +19,7 @@ mod routines;
 mod runtime;
 mod services;
 mod state;
+mod subscriptions;
 mod waiting;
 
 pub use account::{Account, Latency, Metering, StateStats, Stats};
@@ -35,5 +36,5 @@ pub use registry::{
     RegistryConfig, RegistryParts, Removed, RunningPlugin,
 };
 pub use runtime::{Health, Instance, Package, PrepareError, Runtime};
-pub use services::{Backend, CALL_DEPTH_MAX, Invocation, Services};
+pub use services::{Backend, CALL_DEPTH_MAX, Invocation, PLUGIN_LOG_EVENT, Services};
 pub use state::{StateChange, StateChanges, StateStore, StateStoreError};

@@ -6,7 +6,7 @@ use crate::generation::Generation;
 use crate::registry::{ActivateError, Activated, Command, Names, Quarantined, Removed, Shared, Vacated, stop};
 use crate::runtime::{Package, PrepareError, Runtime};
 use crate::services::Services;
-use mortise_model::{Description, FunctionName, PluginId};
+use mortise_model::{FunctionName, PluginId};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -126,7 +126,6 @@ impl Operation {
             Ok::<_, PrepareError>((services, instance))
         };
         let (services, instance) = prepared.await.inspect_err(|_| account.count_refusal("not_started"))?;
-        supported(instance.description())?;
         let incarnation = self.shared.incarnations.fetch_add(1, Ordering::Relaxed);
         let generation = Arc::new(Generation::new(package, incarnation, services, instance));
         let prepared = Prepared { generation };
@@ -245,16 +244,5 @@ impl Shared {
         let (done, answer) = oneshot::channel();
         self.commands.send(command(done)).await.ok()?;
         answer.await.ok()
-    }
-}
-
-/// Whether this host can do all of what a plugin describes.
-pub(crate) fn supported(description: &Description) -> Result<(), PrepareError> {
-    match description.subscriptions.first() {
-        None => Ok(()),
-        Some(subscription) => {
-            let what = format!("subscription `{}` to events of other devices", subscription.name);
-            Err(PrepareError::Unsupported { what })
-        }
     }
 }

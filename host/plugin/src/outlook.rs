@@ -4,7 +4,6 @@ use crate::account::Account;
 use crate::authority::Nobody;
 use crate::generation::Generation;
 use crate::job::Job;
-use crate::operation::supported;
 use crate::ownership::Succession;
 use crate::registry::{FunctionStatus, Names, Shared};
 use crate::runtime::{Health, Instance, Package, PrepareError};
@@ -30,7 +29,6 @@ pub(crate) async fn describe(shared: &Shared, package: Package) -> Result<Outloo
     let account = Arc::new(Account::new(package.id.clone()));
     let services = Arc::new(shared.services_for(&package, Arc::new(Nobody), account));
     let description = runtime.describe(&package, Arc::clone(&services)).await?;
-    supported(&description)?;
     // Judged like any generation. Number 0 is nobody's.
     let generation = Arc::new(Generation::new(package, 0, services, Arc::new(OnPaper(description))));
     let Names { functions, passed } = shared.check(&generation).await?;

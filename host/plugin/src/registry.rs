@@ -15,7 +15,7 @@ use crate::account::{Accounts, Stats};
 use crate::authority::{Asker, Authority};
 use crate::generation::{Generation, Outcomes};
 use crate::log::LogPage;
-use crate::operation::{Busy, Operation, OperationLocks, supported};
+use crate::operation::{Busy, Operation, OperationLocks};
 use crate::outlook::{self, Outlook};
 use crate::ownership::{NameClaims, Succession};
 use crate::runtime::{Health, Package, PrepareError, Runtime};
@@ -382,10 +382,8 @@ impl Registry {
 
     /// Advertises plugins that are about to be loaded, in that order: their names are claimed, and their calls wait for
     /// them within `call_timeout`, up to `queue` of each. Such a plugin waits until it is activated, fails or is removed;
-    /// so whoever announces one has to see it through. Those that are there already, or describe what this host cannot
-    /// do, are left out.
-    pub async fn announce(&self, mut plugins: Vec<Announced>) {
-        plugins.retain(|plugin| supported(&plugin.description).is_ok());
+    /// so whoever announces one has to see it through. Those that are there already are left out.
+    pub async fn announce(&self, plugins: Vec<Announced>) {
         let (done, announced) = oneshot::channel();
         if self.shared.commands.send(Command::Announce { plugins, done }).await.is_ok() {
             // Dropped only if the host is going down.

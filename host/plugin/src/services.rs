@@ -9,10 +9,10 @@ use crate::runtime::Package;
 use crate::state::{KeyValue, Of, StateView};
 use async_trait::async_trait;
 use mortise_model::{
-    DeviceId, Digest, EmittedName, Failure, FileAccess, Folder, HttpAccess, HttpRequest, HttpResponse, Json, Limits,
-    Manifest, Permission, PluginId, Tenant, VariableName, cut,
+    DeviceId, Digest, EmittedName, EventName, Failure, FileAccess, Folder, HttpAccess, HttpRequest, HttpResponse, Json,
+    Limits, Manifest, Permission, PluginId, SubscriptionDef, Tenant, VariableName, cut, glob,
 };
-use mortise_rpc::TraceContext;
+use mortise_rpc::{Listener, Listening, TraceContext};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, watch};
@@ -21,6 +21,9 @@ use tracing::Level;
 
 /// How many plugin-to-plugin calls may lead from one to the next.
 pub const CALL_DEPTH_MAX: u8 = 8;
+
+/// The event by which the host tells those who follow a plugin's log of its lines.
+pub const PLUGIN_LOG_EVENT: &str = "plugin_log";
 
 /// How many events one generation may emit before it is activated, and how many bytes they may have.
 const HELD_EVENTS_MAX: usize = 1000;
@@ -63,6 +66,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Queues an event of this device for publication. Must not block.
     fn emit(&self, event: EmittedName, payload: Json);
+
+    /// Has `listener` hear events of other devices, and of this one as the mesh brings them back; none until it is told which.
+    fn listen(&self, listener: Arc<dyn Listener>) -> Box<dyn Listening>;
 
     /// Sends a request to wherever the operator lets plugins' requests go, and reads its answer, of which the body may
     /// have at most `body_bytes_max`. Cancel safe.
@@ -257,7 +263,7 @@ impl Services {
     /// `event` stays in the message's `method` and is no part of the subject (wire contract 8.1).
     ///
     /// # Errors
-    /// A [`Failure`] for a name whose rest is not one subject token, a payload that is no object, one over `limits.event`,
+    /// A [`Failure`] for a name whose rest is not one subject token, an event that the manifest binds it not to emit, a payload that is no object, one over `limits.event`,
     /// for more than 1,000 events or 1 MiB of them before activation, and after it for more than
     /// `limits.events_per_second`.
     pub fn emit(&self, event: &str, payload: Json) -> Result<(), Failure> {
@@ -278,6 +284,13 @@ impl Services {
             return Err(Failure::new(
                 "event_too_large",
                 format!("the payload of event `{event}` has {size} bytes, more than `limits.event` ({limit})"),
+            ));
+        }
+        let own = self.manifest.emits.as_ref();
+        if own.is_some_and(|own| !own.iter().any(|pattern| glob(pattern, event.event().as_str()))) {
+            return Err(Failure::new(
+                "not_declared",
+                format!("the plugin may not emit `{event}`: list it in `permissions.mesh.emit` of its manifest"),
             ));
         }
         let payload = self.account.redaction.json(payload)?;
@@ -449,6 +462,37 @@ impl Services {
 
     fn has_lasting(&self, access: &Permission) -> bool {
         self.authority.judge(self.asker(), access) == Ok(Leave::Lasting)
+    }
+
+    /// Whether it may hear that event now. What the host says of a plugin's log is for others.
+    pub(crate) fn may_hear(&self, device: &DeviceId, event: &EventName) -> bool {
+        let (devices, events) = (device.as_str().to_owned(), event.as_str().to_owned());
+        (*device != self.device || event.as_str() != PLUGIN_LOG_EVENT)
+            && self.has_lasting(&Permission::MeshSubscribe { devices, events })
+    }
+
+    /// Whether it might hear anything of a subscription now.
+    pub(crate) fn may_hear_some(&self, subscription: &SubscriptionDef) -> bool {
+        self.authority.leaves_something(self.asker(), &subscription.permission())
+    }
+
+    /// Whether there is anything of a subscription that it may not hear now.
+    pub(crate) fn lacks(&self, subscription: &SubscriptionDef) -> bool {
+        !self.has_lasting(&subscription.permission())
+    }
+
+    /// Has it remembered as a wish what a subscription lacks, if it does.
+    ///
+    /// # Errors
+    /// `permission_denied`, with the cure.
+    pub(crate) async fn ask_to_hear(&self, subscription: &SubscriptionDef) -> Result<(), Failure> {
+        let permission = subscription.permission();
+        self.permit(&permission, &format!("hear all of `{permission}`")).await
+    }
+
+    /// Changes whenever what plugins may do does.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.authority.changes()
     }
 
     fn use_mesh(&self) -> Result<(), Failure> {

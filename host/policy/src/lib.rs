@@ -221,6 +221,15 @@ impl Policy {
         }
     }
 
+    /// Whether the plugin has anything of `access` without anybody granting it, where its manifest asks for it.
+    #[must_use]
+    pub fn grants_something(&self, plugin: Subject<'_>, access: &Permission) -> bool {
+        match self.rule_for(plugin) {
+            Some(rule) => rule.grant.iter().any(|granted| granted.meets(access)),
+            None => self.is_development(),
+        }
+    }
+
     /// Whether the plugin may be granted `access` at all.
     #[must_use]
     pub fn bears(&self, plugin: Subject<'_>, access: &Permission) -> bool {

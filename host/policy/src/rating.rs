@@ -14,9 +14,9 @@ pub struct Rating {
 /// From harmless to anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Risk {
-    /// It computes, and at most sees who is there and keeps something for itself.
+    /// It computes, and at most sees who is there, hears devices that are named and keeps something for itself.
     Low,
-    /// It acts on devices and plugins that are named.
+    /// It acts on devices and plugins that are named, or hears devices that are not.
     Medium,
     /// It acts on devices or plugins that nobody has named.
     High,
@@ -50,6 +50,10 @@ fn rate_one(permission: &Permission) -> Option<(Risk, String)> {
     let open = |pattern: &str| pattern.contains('*');
     Some(match permission {
         Permission::MeshDiscover | Permission::State => return None,
+        Permission::MeshSubscribe { devices, .. } if open(devices) => {
+            (Risk::Medium, format!("`{permission}` hears devices that are not named one by one"))
+        }
+        Permission::MeshSubscribe { .. } => return None,
         Permission::MeshInvoke { devices, functions } if devices == "*" && functions == "*" => {
             (Risk::Critical, format!("`{permission}` calls every function of every device in this device's name"))
         }

@@ -173,6 +173,8 @@ fn permissions_are_rated_by_the_worst_of_them() {
         (&["http:https://api.example.com"], Risk::Medium),
         (&["http:https://*.example.com"], Risk::Medium),
         (&["http:https://*"], Risk::High),
+        (&["mesh.subscribe:camera-1/motion", "mesh.subscribe:door-1"], Risk::Low),
+        (&["mesh.subscribe:*/motion"], Risk::Medium),
         (&["env:STATION", "secret:token"], Risk::Medium),
         (&["files.ro:/srv"], Risk::Medium),
         (&["files.rw:/srv"], Risk::High),

@@ -3,6 +3,7 @@
 use crate::announcer::{Announcer, Triggers};
 use crate::device::DeviceCard;
 use crate::dispatch::Dispatcher;
+use crate::hearing::Hearing;
 use crate::outbox::Outbox;
 use crate::peers::Peers;
 use crate::registration;
@@ -32,6 +33,8 @@ pub struct EndpointParts {
     pub outbox: Outbox,
     /// Who else is there.
     pub peers: Peers,
+    /// Who listens to events of other devices.
+    pub hearing: Hearing,
 }
 
 /// The running endpoint. Dropped, it falls silent without a departure; [`Endpoint::close`] is the orderly way.
@@ -42,6 +45,7 @@ pub struct Endpoint {
     outbox: Outbox,
     commands: Option<Subscription>,
     discovery: Vec<Subscription>,
+    hearing: Option<AbortOnDropHandle<()>>,
     cancel: CancellationToken,
     announcer: Option<AbortOnDropHandle<()>>,
     heartbeat: AbortOnDropHandle<()>,
@@ -54,7 +58,7 @@ impl Endpoint {
     /// # Errors
     /// [`MeshError`] when the mesh refuses a subscription; nothing is left subscribed then.
     pub async fn open(parts: EndpointParts) -> Result<Self, MeshError> {
-        let EndpointParts { card, mesh, routes, dispatcher, outbox, peers } = parts;
+        let EndpointParts { card, mesh, routes, dispatcher, outbox, peers, hearing } = parts;
         let subjects = Subjects::new(card.tenant.clone());
         let triggers = Arc::new(Triggers::default());
 
@@ -87,6 +91,7 @@ impl Endpoint {
                 (outbox.clone(), Arc::clone(&mesh), subjects.clone(), card.id.clone());
             AbortOnDropHandle::new(spawn(async move { outbox.send_to(mesh, subjects, device).await }))
         };
+        let hearing = AbortOnDropHandle::new(spawn(hearing.follow(Arc::clone(&mesh))));
         let discovery = vec![presence, probe];
         Ok(Self {
             card,
@@ -95,6 +100,7 @@ impl Endpoint {
             outbox,
             commands: Some(commands),
             discovery,
+            hearing: Some(hearing),
             cancel,
             announcer: Some(announcer),
             heartbeat,
@@ -102,7 +108,7 @@ impl Endpoint {
         })
     }
 
-    /// Announces the device no more and takes no further calls from the mesh. Calls that the mesh had handed over by
+    /// Announces the device no more and takes no further calls and events from the mesh. Calls that the mesh had handed over by
     /// then are under way when this returns, and are still answered. Takes half a second at most where the mesh hangs.
     pub async fn stop_accepting(&mut self) {
         self.cancel.cancel();
@@ -112,6 +118,7 @@ impl Endpoint {
             warn!(%error, "the announcer failed");
         }
         self.discovery.clear();
+        self.hearing = None;
         if let Some(commands) = self.commands.take() {
             commands.close().await;
         }

@@ -3,15 +3,21 @@
 
 use crate::bindings::mortise::plugin::types as wit;
 use mortise_model::{
-    Cadence, Description, EventDef, EventName, FunctionDef, FunctionName, Json, LabelValue, Labels, RoutineDef,
-    SubscriptionDef,
+    Cadence, Description, EventDef, EventName, FunctionDef, FunctionName, Json, LabelValue, Labels, Permission,
+    RoutineDef, SubscriptionDef,
 };
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// How many functions, events, routines or subscriptions one plugin may bring.
+/// How many functions, events or routines one plugin may bring.
 const DECLARATIONS_MAX: usize = 1000;
+
+/// How many subscriptions: each may be one on the mesh.
+const SUBSCRIPTIONS_MAX: usize = 64;
+
+/// What the reference's drivers hear of other devices' coming and going under (wire contract 8.5).
+const LIFECYCLE: [&str; 4] = ["device.online", "device.offline", "peer_present", "peer_lost"];
 
 /// How many bytes of text a description may have: it is advertised as a whole.
 const TEXT_BYTES_MAX: usize = 512 << 10;
@@ -25,15 +31,13 @@ const INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Text for the operator when there is too much of it to be advertised.
 pub(crate) fn check(description: wit::Description) -> Result<Description, String> {
     let wit::Description { functions, events, routines, subscriptions } = description;
-    for (what, count) in [
-        ("functions", functions.len()),
-        ("events", events.len()),
-        ("routines", routines.len()),
-        ("subscriptions", subscriptions.len()),
-    ] {
+    for (what, count) in [("functions", functions.len()), ("events", events.len()), ("routines", routines.len())] {
         if count > DECLARATIONS_MAX {
             return Err(format!("{count} {what}, more than {DECLARATIONS_MAX}"));
         }
+    }
+    if subscriptions.len() > SUBSCRIPTIONS_MAX {
+        return Err(format!("{} subscriptions, more than {SUBSCRIPTIONS_MAX}", subscriptions.len()));
     }
     let bytes = text_bytes(&functions, &events, &routines, &subscriptions);
     if bytes > TEXT_BYTES_MAX {
@@ -46,7 +50,8 @@ pub(crate) fn check(description: wit::Description) -> Result<Description, String
     let events = events.into_iter().filter_map(|e| event(e, &mut names, &mut warnings)).collect();
     names.clear();
     let routines = routines.into_iter().filter_map(|r| routine(&r, &mut names, &mut warnings)).collect();
-    let subscriptions = subscriptions.into_iter().filter_map(|s| subscription(s, &mut warnings)).collect();
+    names.clear();
+    let subscriptions = subscriptions.into_iter().filter_map(|s| subscription(s, &mut names, &mut warnings)).collect();
     Ok(Description { functions, events, routines, subscriptions, warnings: warnings.0 })
 }
 
@@ -142,15 +147,27 @@ fn routine(routine: &wit::Routine, names: &mut HashSet<String>, warnings: &mut W
     Some(RoutineDef { name, interval, cadence })
 }
 
-fn subscription(subscription: wit::Subscription, warnings: &mut Warnings) -> Option<SubscriptionDef> {
+fn subscription(
+    subscription: wit::Subscription,
+    names: &mut HashSet<String>,
+    warnings: &mut Warnings,
+) -> Option<SubscriptionDef> {
     let wit::Subscription { name, device, event } = subscription;
-    for (what, text) in [("name", &name), ("device", &device), ("event", &event)] {
-        if text.is_empty() {
-            warnings.add(format!("subscription `{name}` dropped: its {what} is empty"));
-            return None;
-        }
+    let name = warnings.checked("subscription", FunctionName::new(&name))?;
+    if !warnings.unique("subscription", name.as_str(), names) {
+        return None;
     }
-    Some(SubscriptionDef { name, device, event })
+    // Subjects have no such prefix (wire contract 8.5).
+    let event = event.strip_prefix("event/").unwrap_or(&event);
+    if LIFECYCLE.contains(&event) {
+        warnings.add(format!(
+            "subscription `{name}` dropped: `{event}` is not told to plugins; `discover` tells who is there"
+        ));
+        return None;
+    }
+    let pattern = format!("{device}/{event}");
+    warnings.checked(&format!("subscription `{name}`"), Permission::mesh_subscribe(&pattern))?;
+    Some(SubscriptionDef { name: name.to_string(), device, event: event.to_owned() })
 }
 
 /// A schema of type `object` with `properties` and `required` (wire contract 6.1). What is no such schema is replaced
@@ -274,8 +291,11 @@ mod tests {
             interval_ns,
             cadence: wit::Cadence::FixedDelay,
         };
-        let subscription =
-            |device: &str| wit::Subscription { name: "s".into(), device: device.into(), event: "*".into() };
+        let subscription = |name: &str, device: &str, event: &str| wit::Subscription {
+            name: name.into(),
+            device: device.into(),
+            event: event.into(),
+        };
         let description = check(wit::Description {
             functions: vec![wit::Function { labels: vec![label("k"), label(""), label("k")], ..function("f", EMPTY) }],
             events: vec![wit::Event {
@@ -286,7 +306,14 @@ mod tests {
                 tags: vec![],
             }],
             routines: vec![routine("slow", 1_000_000), routine("fast", 999_999)],
-            subscriptions: vec![subscription("camera-*"), subscription("")],
+            subscriptions: vec![
+                subscription("s", "camera-*", "event/motion"),
+                subscription("s", "*", "*"),
+                subscription("t", "", "*"),
+                subscription("u", "camera-?", "*"),
+                subscription("v", "*", "device.online"),
+                subscription("", "*", "*"),
+            ],
         })
         .unwrap();
         assert_eq!(description.functions[0].labels.as_ref().map(Labels::len), Some(1));

@@ -71,6 +71,72 @@ async fn a_log_is_read_from_where_it_was_left_and_outlives_its_generation() {
     host.stop().await;
 }
 
+/// The number of each line and its text.
+fn lines(event: &Value) -> Vec<(u64, String)> {
+    let lines = event["params"]["lines"].as_array().unwrap().iter();
+    lines.map(|line| (line["number"].as_u64().unwrap(), line["text"].as_str().unwrap().to_owned())).collect()
+}
+
+/// Between what the reply holds and what the events bring no line is missing, and none comes twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_followed_as_events_for_as_long_as_it_was_asked_for() {
+    let site = Site::on_nats();
+    let host = start(&site, json!({"log_lines_per_second": 100})).await;
+    let mut events = host.events().await;
+    for follow in [json!(0), json!(301)] {
+        let refusal = host.refuse("get_plugin_logs", json!({"plugin_id": "talker", "follow": follow})).await;
+        assert_eq!(refusal["code"], "invalid_argument");
+    }
+    host.call("log", json!({"message": "before"})).await;
+    let page = logs(&host, json!({"level": "warn", "follow": 60})).await;
+    assert_eq!(page["follow"], json!({"event": "plugin_log", "seconds": 60}));
+    assert_eq!(column(&page, "text"), json!(["before", "before"]));
+    let mut last = page["next"].as_u64().unwrap();
+    let mut seen = Vec::new();
+    for n in 0..20 {
+        host.call("log", json!({"message": n.to_string()})).await;
+    }
+    while seen.len() < 40 {
+        let event = events.next_where("no lines", |event| event["method"] == "plugin_log").await;
+        assert_eq!(
+            (&event["params"]["plugin_id"], &event["params"]["dropped"]),
+            (&json!("talker"), &json!(0)),
+            "{event}"
+        );
+        for (number, text) in lines(&event) {
+            assert!(number > last, "{event}");
+            (last, _) = (number, seen.push(text));
+        }
+    }
+    let expected: Vec<String> = (0..20).flat_map(|n| [n.to_string(), n.to_string()]).collect();
+    assert_eq!(seen, expected, "one of each level that was asked for");
+    // Few events, however many lines; and what is dropped is told.
+    for _ in 0..200 {
+        host.call("log", json!({"message": "flood"})).await;
+    }
+    let told = async |event: &Value| event["params"]["dropped"].as_u64().unwrap() > 0;
+    loop {
+        let event = events.next_where("nothing was dropped", |event| event["method"] == "plugin_log").await;
+        if told(&event).await {
+            break;
+        }
+        host.call("log", json!({"message": "more"})).await;
+    }
+    host.stop().await;
+
+    let host = site.start().await;
+    host.wait_for_loaded(&["talker"]).await;
+    let mut events = host.events().await;
+    logs(&host, json!({"follow": 1})).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    events.arrived();
+    host.call("log", json!({"message": "after"})).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    host.peer.round_trip().await;
+    assert_eq!(events.arrived(), Vec::<Value>::new(), "it was for a second");
+    host.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_a_plugin_may_in_a_second_is_refused_and_counted() {
     let site = Site::on_nats();

@@ -177,10 +177,10 @@ fn codes() -> Vec<Bad> {
         bad("no description", description("fail"), "hook_failed", failed("describe failed: ")),
         bad("a description that panics", description("panic"), "hook_failed", failed("describe failed: ")),
         bad(
-            "a permission that is not granted",
-            archive(&Plugin::of("p1", "version-1").with("permissions", json!({"mesh": {"emit": ["x"]}}))),
-            "permission_unsupported",
-            "permission `mesh.emit` is not supported by this version",
+            "a pattern that no event matches",
+            archive(&Plugin::of("p1", "version-1").with("permissions", json!({"mesh": {"emit": ["x.y"]}}))),
+            "manifest_pattern",
+            "invalid pattern `x.y` in `permissions.mesh.emit`: no event has a dot in its name",
         ),
     ]
 }

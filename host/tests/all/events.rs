@@ -62,7 +62,7 @@ async fn lifecycle_and_plugin_events_are_published() {
 
     let names: Vec<Value> =
         host.capabilities().await["events"].as_array().unwrap().iter().map(|event| event["name"].clone()).collect();
-    assert_eq!(names, ["plugin_loaded", "plugin_unloaded"], "the plugin's own went with it");
+    assert_eq!(names, ["plugin_loaded", "plugin_log", "plugin_unloaded"], "the plugin's own went with it");
     host.stop().await;
 }
 

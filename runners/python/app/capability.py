@@ -31,17 +31,17 @@ class Members:
         self.routines: dict[str, Callable] = {}
         self.interceptors: list[Callable] = []
         self.subscriptions: dict[str, Callable] = {}
-        # What the reference does nothing with in plugins, and what does it here.
+        # What the reference does nothing with in plugins, and what to do instead.
         self.uncalled: dict[str, str] = {}
         for name, member in _callables(plugin):
             if _has(member, "_is_interceptor"):
                 self.interceptors.append(member)
             if _has(member, "_is_subscription"):
                 self.subscriptions[name] = member
-            if _has(member, "_is_internal_handler"):
-                self.uncalled[name] = "tenon.before_emit"
             if _has(member, "_is_event_subscription"):
-                self.uncalled[name] = "tenon.on"
+                self._subscribe_as_drivers_do(name, member)
+            if _has(member, "_is_internal_handler"):
+                self.uncalled[name] = "as on the reference host: use `tenon.before_emit`"
             # Functions, events and routines are public, as in the reference.
             if name.startswith("_"):
                 continue
@@ -51,6 +51,14 @@ class Members:
                 self.events[_clean(str(member._event_name))] = member
             if _has(member, "_is_device_routine"):
                 self.routines[name] = member
+
+
+    def _subscribe_as_drivers_do(self, name: str, member: Callable) -> None:
+        """The reference's `on`, which it calls in drivers alone (wire contract 8.5)."""
+        if member._sub_device_type is not None:
+            self.uncalled[name] = "since nobody tells a plugin of devices' types: name `device_id` instead of `device_type`"
+        else:
+            self.subscriptions[name] = member
 
 
 def _has(member: Callable, mark: str) -> bool:
@@ -87,7 +95,7 @@ def describe(plugin: object) -> dict[str, list[dict]]:
         "events": [_event(name, member) for name, member in members.events.items()],
         "routines": [_routine(name, member) for name, member in members.routines.items()],
         "subscriptions": [
-            _subscription(name, member._subscribes_to) for name, member in members.subscriptions.items()
+            _subscription(name, _wanted_by(member)) for name, member in members.subscriptions.items()
         ],
     }
     return {kind: [each for each in described if _is_sendable(each)] for kind, described in brought.items()}
@@ -120,14 +128,23 @@ async def handle(plugin: object, name: str, payload: dict[str, Any], source: str
     """
     failures = []
     for handler in _of(plugin).subscriptions.values():
-        device, event = handler._subscribes_to
-        if fnmatchcase(name, event) and fnmatchcase(source or "", device):
+        device, event = _wanted_by(handler)
+        if fnmatchcase(_clean(name), event) and fnmatchcase(source or "", device):
             try:
                 await result_of(handler(source, name, payload))
             except Exception as error:
                 failures.append(error)
     if failures:
         raise ExceptionGroup(f"handlers of `{name}` failed", failures)
+
+
+def _wanted_by(handler: Callable) -> tuple[Any, Any]:
+    """Of which device it wants to hear, and which event."""
+    if _has(handler, "_is_subscription"):
+        device, event = handler._subscribes_to
+    else:
+        device, event = handler._sub_device_id or "*", handler._sub_event_name or "*"
+    return device, event.removeprefix("event/") if isinstance(event, str) else event
 
 
 def _callables(plugin: object) -> Iterator[tuple[str, Callable]]:
@@ -199,7 +216,7 @@ async def _intercepted(members: Members, name: str, payload: dict) -> tuple[bool
 def _warn_of_what_is_not_called(plugin: object, members: Members) -> None:
     """The reference takes declarations of plugins that it never acts on; so does this, and says so."""
     for name, cure in members.uncalled.items():
-        _log.warning("`%s` is never called, as on the reference host: use `%s`", name, cure)
+        _log.warning("`%s` is never called, %s", name, cure)
     if not callable(getattr(plugin, "get_event_subscriptions", None)):
         return
     try:

@@ -206,6 +206,26 @@ def test_own_handlers_come_before_the_event_and_of_others(emitted, caplog):
     assert own.heard == [("camera-1", "motion", {"a": 1})]
 
 
+def test_handlers_of_drivers_hear_as_well_unless_they_ask_for_a_type(caplog):
+    class Driver:
+        heard = []
+
+        @drivers.on(device_id="camera-1", event_name="event/motion")
+        async def _on_motion(self, device, event, payload):
+            self.heard.append((device, event, payload))
+
+        @drivers.on(device_type="camera", event_name="motion")
+        async def on_cameras(self, device, event, payload):
+            self.heard.append("never")
+
+    driver = Driver()
+    assert described(driver)["subscriptions"] == [{"name": "_on_motion", "device": "camera-1", "event": "motion"}]
+    assert "`on_cameras` is never called, since nobody tells a plugin of devices' types" in caplog.text
+    for name in ("motion", "event/motion", "heat"):
+        asyncio.run(capability.handle(driver, name, {"a": 1}, "camera-1"))
+    assert driver.heard == [("camera-1", "motion", {"a": 1}), ("camera-1", "event/motion", {"a": 1})]
+
+
 def test_old_callbacks_are_set_and_can_be_awaited(emitted, loop):
     class Old:
         _event_callback = None

@@ -136,7 +136,7 @@ fn check(methods: &[Method]) -> Result<()> {
     for method in methods {
         let (role, span) = (method.marker.role, method.marker.span);
         let unique = match role {
-            Role::Function | Role::Routine(_) | Role::Event => (role_word(role), method.name()),
+            Role::Function | Role::Routine(_) | Role::Event | Role::On => (role_word(role), method.name()),
             Role::Init | Role::Start | Role::Stop | Role::SelfTest | Role::Migrate => (role_word(role), String::new()),
         };
         // Two methods under opposite conditions may well share a name.
@@ -152,6 +152,9 @@ fn check(methods: &[Method]) -> Result<()> {
         }
         if role == Role::Migrate {
             check_migrate(method)?;
+        }
+        if role == Role::On {
+            check_on(method)?;
         }
         if role == Role::Event && method.parameters.iter().any(|parameter| parameter.default.is_some()) {
             return Err(Error::new(span, "parameters of an event have no defaults"));
@@ -195,11 +198,22 @@ fn check_migrate(method: &Method) -> Result<()> {
     }
 }
 
+fn check_on(method: &Method) -> Result<()> {
+    if method.parameters.len() == 3 && method.parameters.iter().all(|parameter| parameter.default.is_none()) {
+        Ok(())
+    } else {
+        let message =
+            "expected `fn …(&self, device: String, event: String, payload: Value)`, or any type that is read from JSON";
+        Err(Error::new(method.ident.span(), message))
+    }
+}
+
 fn role_word(role: Role) -> &'static str {
     match role {
         Role::Function => "function",
         Role::Routine(_) => "routine",
         Role::Event => "event",
+        Role::On => "handler of events",
         Role::Init => "constructor",
         Role::Start => "start hook",
         Role::Stop => "stop hook",
@@ -238,12 +252,13 @@ fn implementation(plugin: &Ident, self_ty: &Type, methods: &[Method]) -> TokenSt
             Role::Start => quote!((::tenon::__private::CallKind::Start, _)),
             Role::Stop => quote!((::tenon::__private::CallKind::Stop, _)),
             Role::SelfTest => quote!((::tenon::__private::CallKind::SelfTest, _)),
-            Role::Event | Role::Init | Role::Migrate => return None,
+            Role::Event | Role::On | Role::Init | Role::Migrate => return None,
         };
         let enter = method.enter(plugin, shared);
         let conditions = &method.conditions;
         Some(quote!(#(#conditions)* #pattern => #enter,))
     });
+    let hears = hears(plugin, methods, shared);
     quote! {
         #[automatically_derived]
         impl ::tenon::Plugin for #self_ty {
@@ -284,11 +299,39 @@ fn implementation(plugin: &Ident, self_ty: &Type, methods: &[Method]) -> TokenSt
                 let _ = (__tenon_this, __tenon_parameters);
                 match (kind, name) {
                     #(#arms)*
+                    #hears
                     _ => ::tenon::__private::Step::Done(::tenon::__private::absent::<Self>(kind, name)),
                 }
             }
         }
     }
+}
+
+/// The arm of events, which go to every handler that asked for them.
+fn hears(plugin: &Ident, methods: &[Method], shared: bool) -> Option<TokenStream> {
+    let handlers: Vec<TokenStream> = (methods.iter())
+        .filter(|method| method.marker.role == Role::On)
+        .map(|method| {
+            let (conditions, enter) = (&method.conditions, method.enter(plugin, shared));
+            let (device, event) = (&method.marker.device, &method.marker.event);
+            quote! {
+                #(#conditions)*
+                if __tenon_heard.is_for(#device, #event) {
+                    let step = #enter;
+                    __tenon_heard.taken(step);
+                }
+            }
+        })
+        .collect();
+    (!handlers.is_empty()).then(|| {
+        quote! {
+            (::tenon::__private::CallKind::Event, _) => {
+                let mut __tenon_heard = ::tenon::__private::Heard::new(name, __tenon_parameters);
+                #(#handlers)*
+                __tenon_heard.step::<Self>()
+            }
+        }
+    })
 }
 
 fn create(methods: &[Method]) -> TokenStream {
@@ -328,6 +371,10 @@ fn describe(method: &Method) -> TokenStream {
                     ::tenon::__private::Cadence::#cadence,
                 );
             }
+        }
+        Role::On => {
+            let (name, device, event) = (method.name(), &method.marker.device, &method.marker.event);
+            quote!(describer.subscription(#name, #device, #event);)
         }
         Role::Init | Role::Start | Role::Stop | Role::SelfTest | Role::Migrate => return quote!(),
     };
@@ -369,7 +416,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_told_in_its_own_words() {
-        let cases: [(ItemImpl, &str); 16] = [
+        let cases: [(ItemImpl, &str); 18] = [
             (
                 parse_quote!(impl Clone for A {}),
                 "`#[tenon::plugin]` goes on an inherent impl block: `impl Counter { … }`",
@@ -399,6 +446,14 @@ mod tests {
             (
                 parse_quote!(impl A { #[migrate] fn f(to: String, from: String) {} }),
                 "expected `fn migrate(from: String, to: String) -> …`: there is no plugin yet",
+            ),
+            (
+                parse_quote!(impl A { #[on(event = "motion")] fn f(&self, device: String) {} }),
+                "expected `fn …(&self, device: String, event: String, payload: Value)`, or any type that is read from JSON",
+            ),
+            (
+                parse_quote!(impl A { #[on(device = "a?")] fn f(d: String, e: String, p: Value) {} }),
+                "a pattern consists of letters, digits, `-`, `_`, `.` and `*`",
             ),
             (parse_quote!(impl A { #[function] fn f(); }), "only an event is declared without a body"),
             (parse_quote!(impl A { #[event] fn f(#[default = 1] a: u8); }), "parameters of an event have no defaults"),

@@ -165,6 +165,13 @@ impl Method {
 
     /// Statements that bind every parameter. Other hooks and routines take nothing; what the host passes them is not read.
     fn read_arguments(&self, plugin: &Ident) -> TokenStream {
+        if self.marker.role == Role::On {
+            let values = [quote!(device()), quote!(event()), quote!(payload()?)];
+            let read = self.parameters.iter().zip(values).map(|(Parameter { ident, ty, .. }, value)| {
+                quote_spanned!(ty.span()=> let #ident: #ty = __tenon_heard.#value;)
+            });
+            return quote!(#(#read)*);
+        }
         if !matches!(self.marker.role, Role::Function | Role::Migrate) {
             return quote!();
         }

@@ -12,6 +12,7 @@ pub(crate) enum Role {
     Function,
     Routine(Pace),
     Event,
+    On,
     Init,
     Start,
     Stop,
@@ -20,7 +21,7 @@ pub(crate) enum Role {
 }
 
 /// The attributes that mark a method.
-const MARKERS: [&str; 8] = ["function", "routine", "event", "init", "start", "stop", "self_test", "migrate"];
+const MARKERS: [&str; 9] = ["function", "routine", "event", "on", "init", "start", "stop", "self_test", "migrate"];
 
 /// A marked method's attribute.
 #[derive(Debug)]
@@ -30,6 +31,10 @@ pub(crate) struct Marker {
     pub(crate) name: Option<String>,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) tags: Vec<String>,
+    /// Of which devices it hears.
+    pub(crate) device: String,
+    /// Of which events it hears.
+    pub(crate) event: String,
 }
 
 /// When a routine's next tick begins.
@@ -58,7 +63,9 @@ impl Marker {
         let word = attribute.path().get_ident().map(ToString::to_string).unwrap_or_default();
         let is_routine = word == "routine";
         let is_told = word == "function" || word == "event";
+        let is_on = word == "on";
         let (mut name, mut pace, mut labels, mut tags) = (None, None, Vec::new(), Vec::new());
+        let (mut device, mut event) = (None, None);
         if !matches!(attribute.meta, Meta::Path(_)) {
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("name") && name.is_none() && (is_told || is_routine) {
@@ -73,6 +80,10 @@ impl Marker {
                     pace = Some(Pace::Every(duration(&meta.value()?.parse()?)?));
                 } else if meta.path.is_ident("delay") && is_routine && pace.is_none() {
                     pace = Some(Pace::Delay(duration(&meta.value()?.parse()?)?));
+                } else if meta.path.is_ident("device") && is_on && device.is_none() {
+                    device = Some(pattern(&meta.value()?.parse()?)?);
+                } else if meta.path.is_ident("event") && is_on && event.is_none() {
+                    event = Some(pattern(&meta.value()?.parse()?)?);
                 } else {
                     return Err(meta.error("unknown, repeated or misplaced option"));
                 }
@@ -86,6 +97,7 @@ impl Marker {
                 Error::new(span, message)
             })?),
             "event" => Role::Event,
+            "on" => Role::On,
             "init" => Role::Init,
             "start" => Role::Start,
             "stop" => Role::Stop,
@@ -93,7 +105,9 @@ impl Marker {
             "migrate" => Role::Migrate,
             _ => Role::Function,
         };
-        Ok(Self { role, span, name, labels, tags })
+        let any = || "*".to_owned();
+        let (device, event) = (device.unwrap_or_else(any), event.unwrap_or_else(any));
+        Ok(Self { role, span, name, labels, tags, device, event })
     }
 }
 
@@ -113,6 +127,17 @@ fn mesh_name(literal: &LitStr) -> Result<String> {
         Ok(name)
     } else {
         Err(Error::new(literal.span(), "a name consists of letters, digits, `-` and `_`"))
+    }
+}
+
+/// Names as the mesh carries them, in which `*` stands for any run of characters.
+fn pattern(literal: &LitStr) -> Result<String> {
+    let pattern = literal.value();
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'*');
+    if !pattern.is_empty() && pattern.bytes().all(allowed) {
+        Ok(pattern)
+    } else {
+        Err(Error::new(literal.span(), "a pattern consists of letters, digits, `-`, `_`, `.` and `*`"))
     }
 }
 

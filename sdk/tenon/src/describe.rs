@@ -1,13 +1,15 @@
 //! What a plugin brings, gathered for the host.
 
-use crate::bindings::mortise::plugin::types::{Cadence, Description, Event, Function, Label, LabelValue, Routine};
+use crate::bindings::mortise::plugin::types::{
+    Cadence, Description, Event, Function, Label, LabelValue, Routine, Subscription,
+};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// Collects a plugin's functions, events and routines in the order they are written.
+/// Collects a plugin's functions, events, routines and subscriptions in the order they are written.
 #[derive(Debug)]
 pub struct Describer(Description);
 
@@ -59,6 +61,12 @@ impl Describer {
     pub fn routine(&mut self, name: &str, interval: Duration, cadence: Cadence) {
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         self.0.routines.push(Routine { name: name.to_owned(), interval_ns, cadence });
+    }
+
+    /// Adds a subscription to events of other devices.
+    pub fn subscription(&mut self, name: &str, device: &str, event: &str) {
+        let (name, device, event) = (name.to_owned(), device.to_owned(), event.to_owned());
+        self.0.subscriptions.push(Subscription { name, device, event });
     }
 }
 

@@ -34,6 +34,7 @@
 //! | reach the web | [`http::Request`] |
 //! | keep something for good | [`state`] |
 //! | tell others | `#[event]`, [`emit`] |
+//! | hear others | `#[on]` |
 //! | know where it is | [`config`], [`env`], [`secret`], [`identity`], [`context`](context()), [`now`], [`monotonic`], [`random`] |
 //! | keep a log | the macros of `log` (feature `log`, on by default) or `tracing` (feature `tracing`), or [`log`](log()) |
 //!
@@ -62,6 +63,7 @@ mod describe;
 mod error;
 mod executor;
 mod guest;
+mod heard;
 mod host;
 pub mod http;
 mod ids;
@@ -93,6 +95,7 @@ pub use serde_json::{self, Value, json};
 /// | `#[function]` | a function that callers see |
 /// | `#[routine(every = "5s")]` | run again and again, from begin to begin; `delay = "5s"` counts from end to begin |
 /// | `#[event]` | an event that the plugin emits; declared without a body, which the macro writes |
+/// | `#[on(device = "camera-*", event = "motion")]` | hears events of other devices: `fn saw(&self, device: String, event: String, payload: Value)`; left out, either means any. Needs the permission `mesh.subscribe` |
 /// | `#[init]` | the constructor, `fn new() -> Self` or `fn new(config: Config) -> Result<Self, E>`; else `Default` |
 /// | `#[start]`, `#[stop]` | run once before the first and after the last call; a failing `start` refuses the plugin |
 /// | `#[self_test]` | run when a new version is to take over; a failure refuses it |
@@ -171,5 +174,6 @@ pub mod __private {
     pub use crate::describe::{About, Describer};
     pub use crate::executor::{CallFuture, Outcome};
     pub use crate::guest::{Component, Slot, Step, absent, error, result, used, value};
+    pub use crate::heard::Heard;
     pub use serde_json::to_value;
 }

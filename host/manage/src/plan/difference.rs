@@ -1,6 +1,6 @@
 //! How what a plugin brings differs from what its predecessor brought.
 
-use mortise_model::{EventDef, FunctionDef, Json, RoutineDef};
+use mortise_model::{EventDef, FunctionDef, Json, RoutineDef, SubscriptionDef};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,6 +82,13 @@ pub(super) fn routines(old: &[RoutineDef], new: &[RoutineDef]) -> Value {
     let sides = Sides::of(old, new, |routine| routine.name.as_str());
     let changed: Vec<&str> = sides.kept.iter().filter(|(_, old, new)| old != new).map(|(name, ..)| *name).collect();
     json!({"added": sides.added, "removed": sides.removed, "changed": changed})
+}
+
+/// With whose events they want.
+pub(super) fn subscriptions(old: &[SubscriptionDef], new: &[SubscriptionDef]) -> Value {
+    let sides = Sides::of(old, new, |subscription| subscription.name.as_str());
+    let changed: Vec<&str> = sides.kept.iter().filter(|(_, old, new)| old != new).map(|(name, ..)| *name).collect();
+    json!({"wanted": new, "added": sides.added, "removed": sides.removed, "changed": changed})
 }
 
 /// One object of the manifest: as it is wanted, and which of its settings come and go.

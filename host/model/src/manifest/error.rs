@@ -146,12 +146,6 @@ pub enum ManifestError {
     /// A Python plugin that does not name its class.
     #[error("manifest missing class_name")]
     MissingClassName,
-    /// A permission that this version does not grant.
-    #[error("permission `{name}` is not supported by this version")]
-    PermissionUnsupported {
-        /// With dots, without `permissions`.
-        name: String,
-    },
     /// A pattern, name or path that can match nothing.
     #[error("invalid pattern `{pattern}` in `{key}`: {reason}")]
     Pattern {
@@ -188,7 +182,6 @@ impl ManifestError {
             | Self::TypeContradicted { .. } => "manifest_type",
             Self::MissingEntryPoint { .. } | Self::EntryPointPath { .. } => "manifest_entry_point",
             Self::MissingClassName => "manifest_class_name",
-            Self::PermissionUnsupported { .. } => "permission_unsupported",
             Self::Pattern { .. } => "manifest_pattern",
             Self::Limit(error) => error.code(),
             Self::Config(error) => error.code(),
@@ -235,9 +228,6 @@ impl ManifestError {
             }
             Self::MissingClassName => {
                 "add \"class_name\"; a plugin that is not Python says so by its \"entry_point\" or \"type\"".to_owned()
-            }
-            Self::PermissionUnsupported { name } => {
-                format!("remove `permissions.{name}`: this version of Mortise does not grant it yet")
             }
             Self::Pattern { key: "permissions.http", .. } => {
                 "write it like `https://api.example.com`, `GET https://*.example.com:8443/v1` or `http://192.168.1.20`"

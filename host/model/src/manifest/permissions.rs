@@ -1,13 +1,14 @@
 //! `permissions`: what a plugin asks for beyond computing.
 
 use super::{ManifestError, texts, wrong_type};
+use crate::permission::check_event_pattern;
 use crate::suggestion::suggestion;
 use crate::{FileAccess, HttpAccess, Permission, Permissions, VariableName};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// Permissions for the mesh that the manifest format knows and this version does not grant.
-const MESH_UNSUPPORTED: [&str; 2] = ["subscribe", "emit"];
+/// What `permissions.mesh` may hold.
+const MESH_KEYS: [&str; 4] = ["invoke", "subscribe", "discover", "emit"];
 
 /// Folders that one plugin may ask for.
 const FOLDERS_MAX: usize = 16;
@@ -21,10 +22,18 @@ pub struct Folder {
     pub seen_as: String,
 }
 
+/// What the manifest's `permissions` say.
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) permissions: Permissions,
+    pub(super) folders: Vec<Folder>,
+    /// The only events that it will emit, as patterns, if it says so.
+    pub(super) emits: Option<Vec<String>>,
+}
+
 /// Checks the manifest's `permissions` object.
-pub(super) fn parse(asked: &Map<String, Value>) -> Result<(Permissions, Vec<Folder>), ManifestError> {
-    let mut permissions = Permissions::default();
-    let mut folders = Vec::new();
+pub(super) fn parse(asked: &Map<String, Value>) -> Result<Asked, ManifestError> {
+    let Asked { mut permissions, mut folders, mut emits } = Asked::default();
     let http = |text: &str| HttpAccess::parse(text).map(Permission::Http);
     let env = |text: &str| VariableName::new(text).map(Permission::Env);
     let secret = |text: &str| VariableName::new(text).map(Permission::Secret);
@@ -38,7 +47,7 @@ pub(super) fn parse(asked: &Map<String, Value>) -> Result<(Permissions, Vec<Fold
                 folders = parse_files(value)?;
                 folders.iter().for_each(|folder| permissions.insert(Permission::Files(folder.access.clone())));
             }
-            "mesh" => parse_mesh(value, &mut permissions)?,
+            "mesh" => emits = parse_mesh(value, &mut permissions)?,
             "state" => switch("permissions.state", value, Permission::State, &mut permissions)?,
             name => {
                 let known = ["plugins", "http", "env", "secrets", "files", "mesh", "state"];
@@ -46,7 +55,7 @@ pub(super) fn parse(asked: &Map<String, Value>) -> Result<(Permissions, Vec<Fold
             }
         }
     }
-    Ok((permissions, folders))
+    Ok(Asked { permissions, folders, emits })
 }
 
 fn parse_files(value: &Value) -> Result<Vec<Folder>, ManifestError> {
@@ -104,21 +113,30 @@ fn parse_folder(item: &Value) -> Result<Folder, ManifestError> {
     Ok(Folder { access, seen_as: seen_as.to_owned() })
 }
 
-fn parse_mesh(value: &Value, permissions: &mut Permissions) -> Result<(), ManifestError> {
+/// Which events it binds itself to, if it does.
+fn parse_mesh(value: &Value, permissions: &mut Permissions) -> Result<Option<Vec<String>>, ManifestError> {
+    let mut emits = None;
     let mesh = value.as_object().ok_or_else(|| wrong_type("permissions.mesh", "an object", value))?;
     for (name, value) in mesh {
         let key = format!("permissions.mesh.{name}");
         match name.as_str() {
             "invoke" => patterns("permissions.mesh.invoke", value, Permission::mesh_invoke, permissions)?,
+            "subscribe" => patterns("permissions.mesh.subscribe", value, Permission::mesh_subscribe, permissions)?,
             "discover" => switch(&key, value, Permission::MeshDiscover, permissions)?,
-            name if MESH_UNSUPPORTED.contains(&name) => return Err(unsupported(&format!("mesh.{name}"))),
-            name => {
-                let known = MESH_UNSUPPORTED.into_iter().chain(["invoke", "discover"]);
-                return Err(unknown(key, suggestion(name, known)));
-            }
+            "emit" => emits = Some(parse_emit(value)?),
+            name => return Err(unknown(key, suggestion(name, MESH_KEYS))),
         }
     }
-    Ok(())
+    Ok(emits)
+}
+
+fn parse_emit(value: &Value) -> Result<Vec<String>, ManifestError> {
+    let key = "permissions.mesh.emit";
+    let patterns = texts(key, value)?;
+    for pattern in &patterns {
+        check_event_pattern(pattern).map_err(|reason| pattern_error(key, pattern.clone(), reason))?;
+    }
+    Ok(patterns)
 }
 
 fn switch(
@@ -131,10 +149,6 @@ fn switch(
         permissions.insert(permission);
     }
     Ok(())
-}
-
-fn unsupported(name: &str) -> ManifestError {
-    ManifestError::PermissionUnsupported { name: name.to_owned() }
 }
 
 fn unknown(key: String, suggestion: Option<&'static str>) -> ManifestError {

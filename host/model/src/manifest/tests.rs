@@ -102,7 +102,6 @@ fn settings_keep_their_digits_and_order() {
 /// Each malformation: its code, its message and its cure.
 #[test]
 fn every_malformation_has_its_own_words() {
-    let unsupported = "remove `permissions.mesh.emit`: this version of Mortise does not grant it yet";
     let path_hint = "name a file inside the plugin's folder, like \"plugin.wasm\" or \"src/main.py\"";
     let types = "set \"type\" to one of wasm, python, javascript, native, docker";
     let table = [
@@ -219,12 +218,6 @@ fn every_malformation_has_its_own_words() {
             "add \"class_name\"; a plugin that is not Python says so by its \"entry_point\" or \"type\"",
         ),
         (
-            json!({"permissions": {"mesh": {"emit": []}}}),
-            "permission_unsupported",
-            "permission `mesh.emit` is not supported by this version",
-            unsupported,
-        ),
-        (
             json!({"permissions": {"plugins": ["a b"]}}),
             "manifest_pattern",
             "invalid pattern `a b` in `permissions.plugins`: it holds a character that no name has",
@@ -262,12 +255,29 @@ fn a_file_that_is_no_object_is_refused() {
 }
 
 #[test]
-fn permissions_that_are_not_granted_yet_are_refused_by_name() {
-    for (asked, name) in
-        [(json!({"mesh": {"subscribe": []}}), "mesh.subscribe"), (json!({"mesh": {"emit": []}}), "mesh.emit")]
-    {
-        let error = parse(json!({"permissions": asked})).unwrap_err();
-        assert_eq!(error, ManifestError::PermissionUnsupported { name: name.to_owned() });
+fn what_a_plugin_hears_is_asked_for_and_what_it_emits_is_its_own_bound() {
+    let mesh = |mesh: serde_json::Value| parse(json!({"permissions": {"mesh": mesh}}));
+    let manifest = mesh(json!({"subscribe": ["camera-*/motion", "door-1"]})).unwrap();
+    let asked: Vec<_> = manifest.permissions.iter().map(ToString::to_string).collect();
+    assert_eq!(asked, ["mesh.subscribe:camera-*/motion", "mesh.subscribe:door-1"]);
+    assert_eq!(manifest.emits, None);
+    let manifest = mesh(json!({"emit": ["alarm-*"]})).unwrap();
+    assert!(manifest.permissions.is_empty());
+    assert_eq!(manifest.emits.as_deref(), Some(&["alarm-*".to_owned()][..]));
+    for (asked, message) in [
+        (
+            json!({"emit": ["a/b"]}),
+            "invalid pattern `a/b` in `permissions.mesh.emit`: it holds a character that no name has",
+        ),
+        (json!({"emit": ["a.b"]}), "invalid pattern `a.b` in `permissions.mesh.emit`: no event has a dot in its name"),
+        (json!({"emit": true}), "`permissions.mesh.emit` must be an array of strings, got boolean"),
+        (
+            json!({"subscribe": ["a/device.online"]}),
+            "invalid pattern `a/device.online` in `permissions.mesh.subscribe`: no event has a dot in its name",
+        ),
+        (json!({"subscribes": []}), "unknown key `permissions.mesh.subscribes`"),
+    ] {
+        assert_eq!(mesh(asked).unwrap_err().to_string(), message);
     }
 }
 

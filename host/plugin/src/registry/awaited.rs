@@ -4,6 +4,7 @@ use super::ActivateError;
 use super::drain::vacate;
 use super::task::{DRAINING_MAX, RegistryTask, Serving, Stand};
 use crate::runtime::Package;
+use crate::subscriptions::Subscriptions;
 use crate::waiting::{Waiting, WaitingRoom};
 use mortise_model::{Description, Failure, Limits, PluginId};
 use mortise_rpc::{Admission, CallError};
@@ -28,6 +29,8 @@ pub(super) struct Awaited {
     pub(super) room: Arc<WaitingRoom>,
     /// Whether one served before: its end is told when it is known what follows.
     pub(super) follows: bool,
+    /// What it hears until then waits for it.
+    pub(super) subscriptions: Option<Subscriptions>,
     /// Ends with this.
     _deadlines: AbortOnDropHandle<()>,
 }
@@ -61,9 +64,9 @@ pub(super) enum Ending {
 }
 
 impl Awaited {
-    fn new(room: Arc<WaitingRoom>, follows: bool) -> Self {
+    fn new(room: Arc<WaitingRoom>, follows: bool, subscriptions: Option<Subscriptions>) -> Self {
         let deadlines = TaskTracker::new().spawn(Arc::clone(&room).keep_deadlines());
-        Self { room, follows, _deadlines: AbortOnDropHandle::new(deadlines) }
+        Self { room, follows, subscriptions, _deadlines: AbortOnDropHandle::new(deadlines) }
     }
 
     /// Answers every call: the host is stopping.
@@ -85,7 +88,7 @@ impl RegistryTask {
                 continue;
             }
             let room = WaitingRoom::new(id.clone(), description, &limits, None);
-            let stand = Stand::Awaited(Awaited::new(room, false));
+            let stand = Stand::Awaited(Awaited::new(room, false, None));
             if let Some(offer) = stand.offer() {
                 // What it claims from before and brings no longer is given up when it serves, and is told then.
                 self.ownership.queue(&id, &offer.function_names());
@@ -115,7 +118,7 @@ impl RegistryTask {
 
     /// Has what serves of a plugin end, and its calls wait for what follows under the same names.
     pub(super) fn vacate(&mut self, id: &PluginId) -> Result<Vacated, ActivateError> {
-        let Some(Stand::Serving(Serving { generation, .. })) = self.plugins.get(id) else {
+        let Some(Stand::Serving(Serving { generation, subscriptions, .. })) = self.plugins.get_mut(id) else {
             // What was unloaded a moment ago may still be ending.
             let drain_slots = self.traces.get(id).map(|trace| Arc::clone(&trace.drain_slots));
             return Ok(Vacated { package: None, drain_slots });
@@ -123,12 +126,16 @@ impl RegistryTask {
         let generation = Arc::clone(generation);
         let slots = &self.traces.entry(id.clone()).or_default().drain_slots;
         let slot = Arc::clone(slots).try_acquire_owned().map_err(|_| ActivateError::Busy(id.clone()))?;
+        let subscriptions = subscriptions.take();
+        if let Some(subscriptions) = &subscriptions {
+            subscriptions.pause();
+        }
         let vacated = Vacated { package: Some(generation.package.clone()), drain_slots: Some(Arc::clone(slots)) };
         let description = generation.description().clone();
         let limits = generation.services.limits();
         let room = WaitingRoom::new(id.clone(), description, limits, Some(Arc::clone(&generation)));
         // Its routines end with the stand that is replaced.
-        self.plugins.insert(id.clone(), Stand::Awaited(Awaited::new(room, true)));
+        self.plugins.insert(id.clone(), Stand::Awaited(Awaited::new(room, true, subscriptions)));
         self.publish();
         info!(plugin = %id, generation = generation.package.generation, "plugin stops to make room for what follows");
         let (patience, stopping) = (self.unload_grace, self.stopping.subscribe());

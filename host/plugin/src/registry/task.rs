@@ -8,6 +8,7 @@ use crate::generation::Generation;
 use crate::ownership::{NameClaims, Ownership};
 use crate::routines::Routines;
 use crate::services::Backend;
+use crate::subscriptions::Subscriptions;
 use arc_swap::ArcSwap;
 use mortise_model::{FunctionName, PluginId, PluginState};
 use mortise_rpc::{ADVERTISEMENT_ENVELOPE_BYTES, Routes};
@@ -80,6 +81,7 @@ impl Default for Trace {
 pub(super) struct Serving {
     pub(super) generation: Arc<Generation>,
     routines: Routines,
+    pub(super) subscriptions: Option<Subscriptions>,
 }
 
 pub(super) struct RegistryTask {
@@ -189,10 +191,13 @@ impl RegistryTask {
         self.check(&generation)?;
         let trace = self.traces.entry(id.clone()).or_default();
         let passed = self.ownership.claim(&id, &Offer::from(&generation).function_names());
-        let (mut old, mut awaited) = (None, None);
+        let (mut old, mut awaited, mut subscriptions) = (None, None, None);
         match self.plugins.remove(&id) {
-            Some(Stand::Serving(serving)) => old = Some(serving.generation),
-            Some(Stand::Awaited(stand)) => awaited = Some(stand),
+            Some(Stand::Serving(serving)) => (old, subscriptions) = (Some(serving.generation), serving.subscriptions),
+            Some(Stand::Awaited(mut stand)) => {
+                subscriptions = stand.subscriptions.take();
+                awaited = Some(stand);
+            }
             Some(Stand::Failed { .. } | Stand::Quarantined { .. }) | None => {}
         }
         let routines = Routines::start(&generation, &trace.ticks);
@@ -202,7 +207,12 @@ impl RegistryTask {
             awaited.room.hand_over(&generation);
         }
         let replaced = old.is_some() || awaited.as_ref().is_some_and(|awaited| awaited.follows);
-        self.plugins.insert(id.clone(), Stand::Serving(Serving { generation: Arc::clone(&generation), routines }));
+        let subscriptions = match subscriptions {
+            Some(subscriptions) => subscriptions.pass_to(&generation),
+            None => Subscriptions::start(&generation, &*self.backend),
+        };
+        let serving = Serving { generation: Arc::clone(&generation), routines, subscriptions };
+        self.plugins.insert(id.clone(), Stand::Serving(serving));
         if !self.order.contains(&id) {
             self.order.push(id.clone());
         }
@@ -239,7 +249,7 @@ impl RegistryTask {
         // One that only failed may still claim names from before.
         let passed = self.ownership.claim(id, &[]);
         self.publish();
-        let Serving { generation, routines } = match stand {
+        let Serving { generation, routines, subscriptions } = match stand {
             Some(Stand::Serving(serving)) => serving,
             Some(Stand::Awaited(awaited)) => {
                 if awaited.follows {
@@ -251,7 +261,7 @@ impl RegistryTask {
             }
             Some(Stand::Failed { .. } | Stand::Quarantined { .. }) | None => return None,
         };
-        drop(routines);
+        drop((routines, subscriptions));
         self.announce_unloaded(id, &passed, reason.as_deref());
         info!(plugin = %id, generation = generation.package.generation, "plugin unloaded");
         self.forget_traces();
@@ -297,8 +307,8 @@ impl RegistryTask {
         let (mut ending, mut gone) = (Vec::new(), Vec::new());
         for id in &self.order {
             match self.plugins.get_mut(id) {
-                Some(Stand::Serving(Serving { generation, routines })) => {
-                    drop(std::mem::take(routines));
+                Some(Stand::Serving(Serving { generation, routines, subscriptions })) => {
+                    drop((std::mem::take(routines), subscriptions.take()));
                     generation.restrict();
                     ending.push((id.clone(), Arc::clone(generation)));
                 }

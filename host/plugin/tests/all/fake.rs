@@ -3,19 +3,21 @@
 use async_trait::async_trait;
 use mortise_model::{
     Cadence, Description, DeviceId, Digest, EmittedName, Failure, FileAccess, FunctionDef, FunctionName, HttpRequest,
-    HttpResponse, Json, Limits, Manifest, Permission, PluginId, PluginState, RoutineDef, RuntimeKind, Tenant,
-    VariableName,
+    HttpResponse, Json, Limits, Manifest, Permission, PluginId, PluginState, RoutineDef, RuntimeKind, SubscriptionDef,
+    Tenant, VariableName,
 };
 use mortise_plugin::{
     Announced, Asker, Authority, Backend, Denied, Health, Instance, Invocation, Job, JobKind, Leave, NameClaims,
     Package, PrepareError, Registry, RegistryConfig, RegistryParts, Runtime, Services, StateChanges, StateStore,
     StateStoreError,
 };
-use mortise_rpc::{Call, DeviceCard, Dispatcher, Origin, Outcome, Responder, Routes};
+use mortise_rpc::{
+    Call, DeviceCard, Dispatcher, Heard, Listener, Listening, Origin, Outcome, Responder, Routes, Topic,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -24,6 +26,8 @@ use tokio::sync::{Notify, watch};
 pub(crate) struct Plan {
     pub(crate) functions: Vec<&'static str>,
     pub(crate) routines: Vec<(&'static str, Duration)>,
+    /// Pairs of device and event.
+    pub(crate) subscriptions: Vec<(&'static str, &'static str)>,
     /// Emitted while it is prepared.
     pub(crate) emits: Vec<&'static str>,
     /// Kept while it is prepared.
@@ -47,6 +51,8 @@ pub(crate) struct FakeState {
     pub(crate) services: Arc<Services>,
     pub(crate) plan: Plan,
     pub(crate) held: Mutex<Vec<Job>>,
+    /// Events, each as device, name and parameters.
+    pub(crate) heard: Mutex<Vec<String>>,
     pub(crate) submitted: watch::Sender<usize>,
     pub(crate) shut_down: watch::Sender<bool>,
     pub(crate) dropped: watch::Sender<bool>,
@@ -79,12 +85,21 @@ impl Runtime for FakeRuntime {
             interval: *interval,
             cadence: Cadence::FixedRate,
         };
-        let description =
-            Description { routines: plan.routines.iter().map(routine).collect(), ..describing(&plan.functions) };
+        let subscription = |(device, event): &(&str, &str)| SubscriptionDef {
+            name: format!("on_{event}").replace('*', "all"),
+            device: (*device).to_owned(),
+            event: (*event).to_owned(),
+        };
+        let description = Description {
+            routines: plan.routines.iter().map(routine).collect(),
+            subscriptions: plan.subscriptions.iter().map(subscription).collect(),
+            ..describing(&plan.functions)
+        };
         let state = Arc::new(FakeState {
             services,
             plan,
             held: Mutex::default(),
+            heard: Mutex::default(),
             submitted: watch::Sender::new(0),
             shut_down: watch::Sender::new(false),
             dropped: watch::Sender::new(false),
@@ -105,6 +120,10 @@ impl Instance for FakeInstance {
     }
 
     fn submit(&self, job: Job) {
+        if job.kind == JobKind::Event {
+            let caller = job.caller.as_deref().unwrap_or_default();
+            self.state.heard.lock().unwrap().push(format!("{caller} {} {}", job.name, job.params.as_str()));
+        }
         self.state.submitted.send_modify(|count| *count += 1);
         if self.state.plan.holds {
             self.state.held.lock().unwrap().push(job);
@@ -172,6 +191,26 @@ pub(crate) struct Host {
 pub(crate) struct Events {
     pub(crate) seen: Mutex<Vec<(String, serde_json::Value)>>,
     changed: Notify,
+    /// What plugins may not.
+    pub(crate) forbidden: Mutex<Vec<Permission>>,
+    /// What they were told that they may not.
+    pub(crate) wishes: Mutex<Vec<String>>,
+    permissions: watch::Sender<u64>,
+    ears: Mutex<Vec<Ear>>,
+}
+
+/// Somebody who listens, and to what.
+type Ear = (Weak<dyn Listener>, Arc<Mutex<Vec<Topic>>>);
+
+struct FakeListening {
+    _listener: Arc<dyn Listener>,
+    topics: Arc<Mutex<Vec<Topic>>>,
+}
+
+impl Listening for FakeListening {
+    fn to(&self, topics: Vec<Topic>) {
+        *self.topics.lock().unwrap() = topics;
+    }
 }
 
 /// A disk that keeps what plugins keep, and fails as told.
@@ -209,15 +248,27 @@ impl StateStore for Disk {
     }
 }
 
-/// Plugins may do everything.
+/// Plugins may do everything that is not forbidden.
 #[async_trait]
 impl Authority for Events {
-    fn judge(&self, _: Asker<'_>, _: &Permission) -> Result<Leave, Denied> {
+    fn judge(&self, _: Asker<'_>, access: &Permission) -> Result<Leave, Denied> {
+        let forbidden = self.forbidden.lock().unwrap();
+        if forbidden.iter().any(|forbidden| forbidden.covers(access)) {
+            return Err(Denied { cure: "no".into() });
+        }
         Ok(Leave::Lasting)
     }
 
-    async fn permit(&self, _: Asker<'_>, _: &Permission) -> Result<(), Denied> {
-        Ok(())
+    async fn permit(&self, asker: Asker<'_>, access: &Permission) -> Result<(), Denied> {
+        let judged = self.judge(asker, access).map(drop);
+        if judged.is_err() {
+            self.wishes.lock().unwrap().push(access.to_string());
+        }
+        judged
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.permissions.subscribe()
     }
 }
 
@@ -234,6 +285,12 @@ impl Backend for Events {
     fn emit(&self, event: EmittedName, payload: Json) {
         self.seen.lock().unwrap().push((event.to_string(), payload.to_value()));
         self.changed.notify_waiters();
+    }
+
+    fn listen(&self, listener: Arc<dyn Listener>) -> Box<dyn Listening> {
+        let topics = Arc::new(Mutex::new(Vec::new()));
+        self.ears.lock().unwrap().push((Arc::downgrade(&listener), Arc::clone(&topics)));
+        Box::new(FakeListening { _listener: listener, topics })
     }
 
     async fn http(&self, _: &PluginId, _: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
@@ -254,6 +311,33 @@ impl Backend for Events {
 }
 
 impl Events {
+    /// What plugins may not from now on.
+    pub(crate) fn forbid(&self, permissions: &[&str]) {
+        let permissions = permissions.iter().map(|text| text.parse().unwrap()).collect();
+        *self.forbidden.lock().unwrap() = permissions;
+        self.permissions.send_modify(|count| *count += 1);
+    }
+
+    /// The topics of everybody who listens now.
+    pub(crate) fn topics(&self) -> Vec<Vec<Topic>> {
+        let ears = self.ears.lock().unwrap();
+        let alive = ears.iter().filter(|(listener, _)| listener.strong_count() > 0);
+        alive.map(|(_, topics)| topics.lock().unwrap().clone()).collect()
+    }
+
+    /// Has everybody who wants it hear event `name` of `device`, as the mesh does. Returns how many took it.
+    pub(crate) fn hear(&self, device: &str, name: &str, params: &str) -> usize {
+        let (device, event) = (DeviceId::new(device).unwrap(), EmittedName::new(name).unwrap());
+        let ears = self.ears.lock().unwrap();
+        let listeners = ears.iter().filter_map(|(listener, _)| listener.upgrade());
+        let takers: Vec<_> = listeners.filter(|listener| listener.wants(&device, event.event())).collect();
+        for taker in &takers {
+            let (device, event) = (device.clone(), event.clone());
+            taker.hear(Heard { device, event, params: json(params), trace: None });
+        }
+        takers.len()
+    }
+
     pub(crate) fn names(&self) -> Vec<String> {
         self.seen.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
     }

@@ -6,6 +6,7 @@ mod fake;
 mod quarantine;
 mod services;
 mod state;
+mod subscriptions;
 mod waiting;
 
 use fake::{Plan, host, host_with, json, package, plugin, until};

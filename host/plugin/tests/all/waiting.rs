@@ -3,7 +3,7 @@
 use crate::fake::{Host, Plan, host, json, package, plugin};
 use crate::serving;
 use mortise_model::{Limits, PluginState};
-use mortise_plugin::{Announced, NameOwner};
+use mortise_plugin::NameOwner;
 use mortise_rpc::{LocalCall, Outcome, RpcCode};
 use std::time::Duration;
 use tokio::sync::oneshot::Receiver;
@@ -155,21 +155,16 @@ async fn an_announced_plugin_can_be_taken_away_and_a_host_that_stops_answers_its
 }
 
 #[tokio::test]
-async fn what_serves_what_cannot_run_and_what_the_mesh_cannot_carry_is_not_announced() {
+async fn what_serves_and_what_the_mesh_cannot_carry_is_not_announced() {
     let host = host();
     host.load("a", serving("a1", &["ping"])).await;
     host.announce("a", &["ping", "other"], Limits::default()).await;
     assert_eq!((host.advertised(), host.state("a")), (vec!["ping".to_owned()], Some(PluginState::Running)));
 
-    let subscription = mortise_model::SubscriptionDef { name: "s".into(), device: "*".into(), event: "*".into() };
-    let mut description = crate::fake::describing(&["echo"]);
-    description.subscriptions.push(subscription);
-    let announced = Announced { id: plugin("b"), description, limits: Limits::default() };
-    host.registry.announce(vec![announced]).await;
     let capabilities = host.routes.load().capabilities().as_str().len();
     host.message_bytes_max.send_replace(capabilities + mortise_rpc::ADVERTISEMENT_ENVELOPE_BYTES + 50);
     host.announce("c", &["echo"], Limits::default()).await;
-    assert_eq!((host.state("b"), host.state("c")), (None, None));
+    assert_eq!(host.state("c"), None);
     assert_eq!(host.advertised(), ["ping"]);
 
     // A name that was claimed for nothing is free again.

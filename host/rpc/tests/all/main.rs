@@ -1,12 +1,14 @@
 //! The device on an in-memory mesh: calls, presence, events, departure.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod hearing;
+
 use bytes::Bytes;
 use mortise_mesh::{MemoryMesh, Mesh, Subject, Subjects, Subscription};
 use mortise_model::{DeviceId, EventName, FunctionDef, FunctionName, Json, Tenant};
 use mortise_rpc::{
-    Admission, AdvertisedFunction, Call, DeviceCard, Dispatcher, Endpoint, EndpointParts, Handler, Outbox, Peers,
-    PluginRoutes, Route, Routes,
+    Admission, AdvertisedFunction, Call, DeviceCard, Dispatcher, Endpoint, EndpointParts, Handler, Hearing, Outbox,
+    Peers, PluginRoutes, Route, Routes,
 };
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -50,6 +52,7 @@ struct Device {
     routes: Routes,
     outbox: Outbox,
     peers: Peers,
+    hearing: Hearing,
     card: Arc<DeviceCard>,
     subjects: Subjects,
 }
@@ -63,6 +66,7 @@ async fn device(mesh: MemoryMesh) -> Device {
         version: "0".into(),
     });
     let (routes, outbox, peers) = (Routes::new(), Outbox::default(), Peers::new(card.id.clone()));
+    let hearing = Hearing::new(card.tenant.clone());
     let endpoint = Endpoint::open(EndpointParts {
         card: Arc::clone(&card),
         mesh: Arc::new(mesh),
@@ -70,11 +74,12 @@ async fn device(mesh: MemoryMesh) -> Device {
         dispatcher: Dispatcher::new(Arc::clone(&card), routes.clone()),
         outbox: outbox.clone(),
         peers: peers.clone(),
+        hearing: hearing.clone(),
     })
     .await
     .unwrap();
     let subjects = Subjects::new(card.tenant.clone());
-    Device { endpoint, routes, outbox, peers, card, subjects }
+    Device { endpoint, routes, outbox, peers, hearing, card, subjects }
 }
 
 /// Everything that arrives on one pattern, with the time of its arrival.

@@ -233,6 +233,10 @@ pub(crate) mod tests {
 
         fn emit(&self, _: EmittedName, _: Json) {}
 
+        fn listen(&self, _: Arc<dyn mortise_rpc::Listener>) -> Box<dyn mortise_rpc::Listening> {
+            unreachable!("only the registry listens")
+        }
+
         async fn http(&self, _: &PluginId, _: HttpRequest, _: usize) -> Result<HttpResponse, mortise_model::Failure> {
             std::future::pending().await
         }

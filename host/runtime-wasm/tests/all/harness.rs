@@ -266,6 +266,10 @@ impl Backend for FakeHost {
         self.events.lock().unwrap().push((event.to_string(), payload.to_value()));
     }
 
+    fn listen(&self, _: Arc<dyn mortise_rpc::Listener>) -> Box<dyn mortise_rpc::Listening> {
+        unreachable!("only the registry listens")
+    }
+
     async fn http(&self, _: &PluginId, _: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
         std::future::pending().await
     }

@@ -149,6 +149,8 @@ def periodic(
 def on(device_id: str = "*", event_name: str = "*") -> Callable:
     """Lets a method see events of other devices. It gets the device's id, the event's name and the payload.
 
+    It takes the permission `mesh.subscribe`. One event comes after another, and no other before its methods have ended.
+
     Args:
         device_id: the device; `*` stands for any run of characters.
         event_name: the event, likewise.

@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 pub use crate::bindings::mortise::plugin::host::HttpRequest;
-pub use crate::bindings::mortise::plugin::types::{Description, Event, Function, Routine};
+pub use crate::bindings::mortise::plugin::types::{Description, Event, Function, Routine, Subscription};
 pub use fake::{Invocation, LogLine};
 
 /// How long a call may take unless [`Host::time_limit`] says otherwise, on the host's clock.
@@ -187,6 +187,17 @@ impl<P: Plugin> Host<P> {
     /// As [`call`](Self::call).
     pub fn tick(&mut self, routine: &str) -> Result<()> {
         self.enter(CallKind::Routine, routine, &json!({})).map(drop)
+    }
+
+    /// Has the plugin hear an event of `device`, whether or not it subscribed to it.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call); `unknown_function` where none of its handlers asked for it.
+    pub fn hear(&mut self, device: &str, event: &str, payload: Value) -> Result<()> {
+        let caller = self.caller.replace(device.to_owned());
+        let outcome = self.enter(CallKind::Event, event, &payload);
+        self.caller = caller;
+        outcome.map(drop)
     }
 
     /// Begins a call and leaves it at the point where it waits, if it does. The clock stands still.

@@ -5,6 +5,7 @@
 
 mod calling;
 mod describing;
+mod hearing;
 mod keeping;
 mod logging;
 mod waiting;

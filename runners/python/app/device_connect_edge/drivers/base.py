@@ -51,7 +51,10 @@ class DeviceDriver:
 
 
 def on(device_id: str | None = None, device_type: str | None = None, event_name: str | None = None) -> Callable:
-    """Marks a method that a driver calls for events of other devices. Plugins' are not called: that is `tenon.on`."""
+    """Lets a method see events of other devices. It gets the device's id, the event's name and the payload.
+
+    On the reference host that is for drivers; here it is what `tenon.on` is. With a `device_type` it is never called.
+    """
 
     def decorate(method: Callable) -> Callable:
         return mark(
