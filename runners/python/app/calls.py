@@ -10,8 +10,19 @@ from componentize_py_types import Err, Ok
 from failure import Failure
 from loop import Loop
 from operations import current_call
+from tenon.decorators import is_awaitable
 from wit_world.imports import host
 from wit_world.imports import types as wit
+from wit_world.imports.types import CallKind
+
+_FUNCTION = CallKind.FUNCTION
+
+#: What `json.loads` comes to, where nothing stands before the value.
+_scan = json.JSONDecoder().scan_once
+
+
+def _parsed(parameters: str) -> dict:
+    return _scan(parameters, 0)[0] if parameters[:1] == "{" else json.loads(parameters)
 
 
 class Calls:
@@ -23,11 +34,9 @@ class Calls:
         self._open: dict[int, asyncio.Task] = {}
         self._cancelled: set[int] = set()
 
-    def begin(self, id: int, kind: wit.CallKind, name: str, parameters: str, context: wit.CallContext):
+    def begin(self, id: int, kind: CallKind, name: str, parameters: str, caller: str | None):
         """Runs the call up to where it first waits. Its outcome, or none: then it is completed later."""
-        task = asyncio.Task(
-            self._serve(id, kind, name, parameters, context.caller), loop=self._loop, eager_start=True
-        )
+        task = asyncio.Task(self._serve(id, kind, name, parameters, caller), loop=self._loop, eager_start=True)
         if not task.done():
             self._open[id] = task
             task.add_done_callback(lambda task: self._complete(id, task))
@@ -54,7 +63,13 @@ class Calls:
         """The outcome, whatever the plugin does: `sys.exit` and cancellation are outcomes as well."""
         current_call.set(id)
         try:
-            return outcome.of_result(await self._dispatch(kind, name, parameters, caller))
+            if kind is _FUNCTION:
+                result = capability.enter(self._plugin, name, _parsed(parameters), caller)
+                if is_awaitable(result):
+                    result = await result
+            else:
+                result = await self._dispatch(kind, name, parameters, caller)
+            return outcome.of_result(result)
         except BaseException as error:
             if id in self._cancelled:
                 return outcome.refusal("cancelled", "the caller has been answered")
@@ -66,26 +81,23 @@ class Calls:
 
     async def _dispatch(self, kind, name, parameters, caller):
         match kind:
-            case wit.CallKind.FUNCTION:
-                return await capability.invoke(self._plugin, name, json.loads(parameters), caller)
-            case wit.CallKind.ROUTINE:
+            case CallKind.ROUTINE:
                 await capability.tick(self._plugin, name)
-            case wit.CallKind.EVENT:
+            case CallKind.EVENT:
                 await capability.handle(self._plugin, name, json.loads(parameters), caller)
-            case wit.CallKind.START:
+            case CallKind.START:
                 await self._hook("start")
-            case wit.CallKind.STOP:
+            case CallKind.STOP:
                 await self._hook("stop")
-            case wit.CallKind.SELF_TEST:
+            case CallKind.SELF_TEST:
                 pass
-            case wit.CallKind.MIGRATE:
+            case CallKind.MIGRATE:
                 hook = getattr(self._plugin, "migrate", None)
                 # A function of this name is the callers', as on the reference, which has no such hook.
                 if not callable(hook) or capability.is_marked(hook):
                     raise Failure("the plugin has no `migrate`", code="unknown_function")
                 versions = json.loads(parameters)
                 await self._hook("migrate", versions["from"], versions["to"])
-        return None
 
     async def _hook(self, name: str, *arguments) -> None:
         hook = getattr(self._plugin, name, None)

@@ -101,16 +101,15 @@ def describe(plugin: object) -> dict[str, list[dict]]:
     return {kind: [each for each in described if _is_sendable(each)] for kind, described in brought.items()}
 
 
-async def invoke(plugin: object, name: str, params: Mapping[str, Any], caller: str | None = None) -> Any:
-    """The result of a function. Whatever it raises is raised, with wrong arguments in Python's own words.
+def enter(plugin: object, name: str, params: Mapping[str, Any], caller: str | None = None) -> Any:
+    """What a function returns: to be awaited, mostly. Whatever it raises is raised, with wrong arguments in Python's own words.
 
     `caller` is who says it is calling, which the function does not see as a parameter (wire contract 3.5).
 
     Raises: Failure `unknown_function`.
     """
     function = _found(_of(plugin).functions, "function", name)
-    given = {**params, "source_device": caller} if caller else params
-    return await result_of(function(**given))
+    return function(**{**params, "source_device": caller} if caller else params)
 
 
 async def tick(plugin: object, name: str) -> None:

@@ -57,7 +57,7 @@ class Loop(asyncio.base_events.BaseEventLoop):
 
     def is_settled(self) -> bool:
         """Whether nothing is due before the host turns it anyway, by what the last `turn` said."""
-        return self._due() >= self._wake
+        return not self._ready and (not self._scheduled or self._due() >= self._wake)
 
     def _due(self) -> float:
         """When something is due, in the loop's time; infinity if nothing waits."""

@@ -1,6 +1,7 @@
 """How calls end: results as JSON, exceptions as failures (wire contract 3.3)."""
 
 import json
+import json.encoder
 import traceback
 from typing import Any
 
@@ -10,20 +11,27 @@ from componentize_py_types import Err, Ok
 from failure import Failure
 from wit_world.imports import types as wit
 
-#: Made once: `json.dumps` with arguments makes an encoder each time.
-_encode = json.JSONEncoder(allow_nan=False).encode
+#: What the encoder is in the middle of, by which it knows a structure that holds itself.
+_within: dict[int, Any] = {}
+
+#: `json.JSONEncoder(allow_nan=False)`, made once: that makes one of these for each text.
+_chunks = json.encoder.c_make_encoder(
+    _within, json.JSONEncoder().default, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, False
+)
 
 
 def of_result(result: Any) -> Ok[str] | Err[wit.Failure]:
     """The result as the reference writes it, or why it cannot be written. NaN is no JSON, and so an error here."""
     try:
-        encoded = _encode(result)
+        encoded = "".join(_chunks(result, 0))
     except Exception as error:
         return refusal("invalid_result", crossing.words(error))
-    try:
-        return Ok(crossing.within(encoded, "the result as JSON", "result_too_large"))
-    except Failure as failure:
-        return refusal(failure.code, failure.message)
+    finally:
+        _within.clear()
+    if len(encoded) > crossing.BYTES_MAX:
+        message = f"the result as JSON has {len(encoded)} bytes, more than {crossing.BYTES_MAX}"
+        return refusal("result_too_large", message)
+    return Ok(encoded)
 
 
 def of_exception(error: BaseException, what: str) -> Err[wit.Failure]:

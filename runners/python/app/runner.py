@@ -24,6 +24,11 @@ _own = snapshot.prepare(os.path.dirname(__file__))
 _loop = Loop()
 _calls: Calls | None = None
 
+# What each call is handed over by, in place of an `Enum` that is looked up and a dataclass that is filled: the bindings
+# take these names once this module is there. Of the context, the caller is all that is in use.
+wit.CallKind = tuple(wit.CallKind).__getitem__
+wit.CallContext = lambda caller, trace_parent, trace_state, remaining_ns: caller
+
 
 class Guest(exports.Guest):
     """The exports, for the one plugin of the instance."""

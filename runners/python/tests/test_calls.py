@@ -13,16 +13,15 @@ from wit_world.imports import types as wit
 import crossing
 from calls import Calls
 from device import Device
-from device_connect_edge.drivers import emit, periodic, rpc
+from device_connect_edge.drivers import emit, get_rpc_source_device, periodic, rpc
 from failure import Failure
-
-CONTEXT = wit.CallContext(None, None, None, 60_000_000_000)
 
 
 class Plugin:
     def __init__(self, device=None):
         self.device = device
         self.left_behind = False
+        self.shared = []
 
     @rpc()
     async def echo(self, text: str):
@@ -76,6 +75,25 @@ class Plugin:
                 "large": "x" * crossing.BYTES_MAX}[what]
 
     @rpc()
+    async def who(self):
+        return get_rpc_source_device()
+
+    @rpc()
+    async def give_shared(self, hostile: bool):
+        class Hostile(dict):
+            def items(self):
+                raise SystemExit
+
+        self.shared[:] = [Hostile(a=1)] if hostile else ["shared"]
+        return self.shared
+
+    @rpc()
+    async def give_itself(self):
+        given = []
+        given.append(given)
+        return given
+
+    @rpc()
     async def ask(self):
         return await self.device.invoke("camera-1", "snap", zone="A")
 
@@ -86,7 +104,7 @@ def calls(loop, host):
 
 
 def begin(calls, id, name, kind=wit.CallKind.FUNCTION, **parameters):
-    return calls.begin(id, kind, name, json.dumps(parameters), CONTEXT)
+    return calls.begin(id, kind, name, json.dumps(parameters), None)
 
 
 def refused(outcome):
@@ -96,6 +114,23 @@ def refused(outcome):
 
 def test_a_call_that_does_not_wait_is_answered_at_once(calls):
     assert begin(calls, 1, "echo", text="hi") == Ok('{"text": "hi"}')
+
+
+def test_parameters_may_have_spaces_around_them(calls):
+    for text in (' {"text": "hi"}', '{"text": "hi"}\n'):
+        assert calls.begin(1, wit.CallKind.FUNCTION, "echo", text, None) == Ok('{"text": "hi"}')
+
+
+def test_the_caller_is_told(calls):
+    assert calls.begin(1, wit.CallKind.FUNCTION, "who", "{}", "robot") == Ok('"robot"')
+    assert calls.begin(2, wit.CallKind.FUNCTION, "who", "{}", None) == Ok("null")
+
+
+def test_a_result_that_could_not_be_written_is_no_hindrance_to_the_next(calls):
+    for _ in range(2):
+        assert refused(begin(calls, 1, "give_shared", hostile=True))[1] == "SystemExit"
+        assert begin(calls, 2, "give_shared", hostile=False) == Ok('["shared"]')
+        assert refused(begin(calls, 3, "give_itself")) == ("invalid_result", "Circular reference detected", False)
 
 
 def test_calls_overlap_and_are_completed_when_they_end(calls, loop, host):
@@ -200,7 +235,7 @@ def test_a_member_called_migrate_is_no_hook(loop, host, decorator):
         async def migrate(self, old=None, new=None):
             raise AssertionError("it was called")
 
-    outcome = Calls(loop, Moving()).begin(1, wit.CallKind.MIGRATE, "", '{"from": "1", "to": "2"}', CONTEXT)
+    outcome = Calls(loop, Moving()).begin(1, wit.CallKind.MIGRATE, "", '{"from": "1", "to": "2"}', None)
     assert refused(outcome)[0] == "unknown_function"
 
 
@@ -229,11 +264,11 @@ def test_hooks_are_called_where_there_are_any(loop, host):
     for kind in (wit.CallKind.START, wit.CallKind.SELF_TEST, wit.CallKind.STOP):
         assert begin(calls, kind.value, "", kind) == Ok("null")
     versions = {"from": "1", "to": "2"}
-    assert calls.begin(9, wit.CallKind.MIGRATE, "", json.dumps(versions), CONTEXT) == Ok("null")
+    assert calls.begin(9, wit.CallKind.MIGRATE, "", json.dumps(versions), None) == Ok("null")
     assert hooked.seen == ["start", "stop", ("1", "2")]
     bare = Calls(loop, object())
     assert begin(bare, 10, "", wit.CallKind.START) == Ok("null")
-    assert refused(bare.begin(11, wit.CallKind.MIGRATE, "", json.dumps(versions), CONTEXT))[0] == "unknown_function"
+    assert refused(bare.begin(11, wit.CallKind.MIGRATE, "", json.dumps(versions), None))[0] == "unknown_function"
 
 
 def test_other_devices_answer_as_json_rpc(calls, loop, host):

@@ -12,6 +12,7 @@ import records
 import tenon
 from device_connect_edge import drivers
 from failure import Failure
+from tenon.decorators import result_of
 from tenon.state import keys
 
 
@@ -113,9 +114,13 @@ def test_describes_what_there_is(caplog):
         assert told in caplog.text
 
 
+async def invoke(*arguments):
+    return await result_of(capability.enter(*arguments))
+
+
 def test_functions_are_entered_with_who_calls():
     plugin = Plugin()
-    call = lambda *arguments: asyncio.run(capability.invoke(plugin, *arguments))  # noqa: E731
+    call = lambda *arguments: asyncio.run(invoke(plugin, *arguments))  # noqa: E731
     assert call("z", {"value": 2}, "robot") == 3
     assert call("z", {"source_device": "param"}) == 2
     assert call("z", {"source_device": "param"}, "robot") == 2
@@ -136,7 +141,7 @@ def test_functions_are_entered_with_who_calls():
 )
 def test_arguments_are_judged_by_the_signature(params, text):
     with pytest.raises(TypeError) as raised:
-        asyncio.run(capability.invoke(Plugin(), "one", params))
+        asyncio.run(invoke(Plugin(), "one", params))
     assert str(raised.value) == text
 
 
@@ -150,7 +155,7 @@ def test_a_function_that_another_calls_has_no_caller():
         async def outer(self):
             return [tenon.caller(), await self.inner(), tenon.caller()]
 
-    assert asyncio.run(capability.invoke(Nested(), "outer", {}, "robot")) == ["robot", None, "robot"]
+    assert asyncio.run(invoke(Nested(), "outer", {}, "robot")) == ["robot", None, "robot"]
 
 
 def test_routines_are_entered_by_the_name_of_their_method():

@@ -5,8 +5,9 @@ The marks are attributes of the same names as in the reference, and decorators w
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from types import CoroutineType
 from typing import Any
 
 from tenon import schema
@@ -42,11 +43,17 @@ def rpc(name: str | None = None, description: str | None = None, labels: Labels 
     def decorate(method: Callable) -> Callable:
         @functools.wraps(method)
         async def function(self, /, *args: Any, **kwargs: Any) -> Any:
-            token = _caller.set(kwargs.pop("source_device", None))
+            caller = kwargs.pop("source_device", None)
+            token = None if caller is None and _caller.get() is None else _caller.set(caller)
             try:
-                return await result_of(_called(method, self, args, kwargs))
+                returned = method(self, *args, **kwargs)
+                return await returned if is_awaitable(returned) else returned
+            except TypeError as error:
+                _reword(error)
+                raise
             finally:
-                _caller.reset(token)
+                if token is not None:
+                    _caller.reset(token)
 
         summary, descriptions = schema.read_docstring(method.__doc__)
         return mark(
@@ -80,7 +87,11 @@ def emit(name: str | None = None, description: str | None = None, labels: Labels
         @functools.wraps(method)
         async def event(self, /, *args: Any, **kwargs: Any) -> Any:
             payload = {**dict(zip(names, args, strict=False)), **kwargs}
-            result = await result_of(_called(method, self, args, kwargs))
+            try:
+                result = await result_of(method(self, *args, **kwargs))
+            except TypeError as error:
+                _reword(error)
+                raise
             goes_out, payload = await self._dispatch_internal_event(event_name, payload)
             if goes_out:
                 await self._emit_event_internal(event_name, payload)
@@ -180,16 +191,17 @@ def mark(marked: Callable, **marks: Any) -> Callable:
 
 async def result_of(returned: Any) -> Any:
     """What a method that may be `async` or not comes to."""
-    return await returned if inspect.isawaitable(returned) else returned
+    return await returned if is_awaitable(returned) else returned
 
 
-def _called(method: Callable, self: Any, args: tuple, kwargs: dict[str, Any]) -> Awaitable[Any] | Any:
-    """Calls the method; what is wrong with the arguments is told in the words of Python 3.12."""
-    try:
-        return method(self, *args, **kwargs)
-    except TypeError as error:
-        text = str(error)
-        # No frame below this one: it is the call that failed.
-        if error.__traceback__.tb_next is None and "unexpected keyword argument" in text:
-            error.args = (text.partition(". Did you mean")[0],)
-        raise
+def is_awaitable(returned: Any) -> bool:
+    """Whether it is to be awaited; mostly it is what an `async` method gives."""
+    return type(returned) is CoroutineType or inspect.isawaitable(returned)
+
+
+def _reword(error: TypeError) -> None:
+    """What is wrong with the arguments is told in the words of Python 3.12."""
+    text = str(error)
+    # No frame below the one that called: it is the call that failed.
+    if error.__traceback__.tb_next is None and "unexpected keyword argument" in text:
+        error.args = (text.partition(". Did you mean")[0],)
