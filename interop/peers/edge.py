@@ -4,7 +4,7 @@ import threading
 import time
 
 from device_connect_edge import DeviceRuntime
-from device_connect_edge.drivers import DeviceDriver, on
+from device_connect_edge.drivers import DeviceDriver, emit, on
 from device_connect_edge.types import DeviceIdentity, DeviceStatus
 
 
@@ -37,6 +37,10 @@ class Watcher(DeviceDriver):
     @on(event_name="plugin_unloaded")
     async def on_unloaded(self, device_id, event_name, payload):
         self._record(device_id, event_name, payload)
+
+    @emit()
+    async def motion(self, zone: str, number: int):
+        """Something moved."""
 
     def _record(self, device_id, event_name, payload):
         with self._changed:
@@ -84,6 +88,10 @@ class EdgeDevice:
     def invoke(self, device_id, function, **params):
         """A device-to-device call as the SDK makes it, `_dc_meta` included."""
         return self._loop.run(self.driver.invoke_remote(device_id, function, timeout=10, **params))
+
+    def moved(self, zone, number):
+        """Emits `motion`, as the SDK does."""
+        return self._loop.run(self.driver.motion(zone=zone, number=number))
 
     def knows(self, device_id):
         """Whether the device is in this one's peer table."""

@@ -229,7 +229,7 @@ fn python() -> Value {
                 work through the permission http, nothing else does",
             "subprocesses": "there are none: call another device or plugin",
             "native wheels (numpy, pydantic-core)": "a pure-Python package, a Rust plugin, or a service over HTTP",
-            "events of other devices (@on)": "tenon's is refused, the reference's never called: ask them in a @periodic, by device.invoke_remote",
+            "@on with a device_type": "is never called: name device_id and event_name (both take `*`), and ask for mesh.subscribe",
             "files": "the plugin's own folder, to read; others with the permission files; what lasts goes into state",
             "os.environ": "has what env grants",
         },
