@@ -126,10 +126,11 @@ def serve(web, station, *tides):
     web.serve(f"/stations/{station}/tides", answer)
 
 
-def refused(host, function, params):
+def refused(host, function, params, retryable=False):
     """The code and the text of a call that fails."""
     with pytest.raises(CallError) as raised:
         host.call(function, params)
+    assert raised.value.error["data"]["retryable"] is retryable
     return raised.value.error["data"]["code"], raised.value.message
 
 
@@ -162,7 +163,8 @@ def test_tides_are_read_from_a_web_service(host, agent, language, web):
         "unknown_station",
         "the service knows no station `atlantis`",
     )
-    assert refused(host, "next_tides", {"station": "busy"}) == ("http_status", "the server answered with status 503")
+    busy = refused(host, "next_tides", {"station": "busy"}, retryable=True)
+    assert busy == ("http_status", "the server answered with status 503")
     assert refused(host, "next_tides", {"station": "broken"})[0] == "invalid_answer"
 
 

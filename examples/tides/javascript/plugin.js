@@ -18,7 +18,10 @@ export async function next_tides(station, count = 2) {
   if (!(count >= 1 && count <= 10)) throw new Failure("count has to be from 1 to 10", "invalid_count");
   const answer = await fetch(`${service}/stations/${station}/tides`, { signal: AbortSignal.timeout(10_000) });
   if (answer.status === 404) throw new Failure(`the service knows no station \`${station}\``, "unknown_station");
-  if (!answer.ok) throw new Failure(`the server answered with status ${answer.status}`, "http_status");
+  if (!answer.ok) {
+    const mayPass = answer.status === 429 || answer.status >= 500;
+    throw new Failure(`the server answered with status ${answer.status}`, "http_status", mayPass);
+  }
   let tides;
   try {
     tides = (await answer.json()).tides.map(({ time, type, height }) => ({ time, type, height }));
