@@ -64,9 +64,9 @@ class Watcher(DeviceDriver):
 class EdgeDevice:
     """A running edge device. Its subscriptions are in place when the constructor returns."""
 
-    def __init__(self, transport, device_id):
+    def __init__(self, transport, device_id, driver=None):
         self.device_id = device_id
-        self.driver = Watcher()
+        self.driver = driver or Watcher()
         self._loop = transport.loop
         # It announces itself once its subscriptions are in place (wire contract 8.6).
         presence = transport.wire.subscribe(f"{device_id}.presence")

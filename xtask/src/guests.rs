@@ -16,7 +16,7 @@ use crate::guest_toolchain::{self, GuestToolchain, TARGET, TARGETS};
 use crate::workspace::Workspace;
 use crate::{command, fixtures, folder, template};
 
-/// Folders whose subfolders are plugins.
+/// Folders whose subfolders are plugins, or have them in one folder for each language.
 const ROOTS: &[&str] = &["sdk/fixtures", "capabilities", "examples"];
 
 /// What a component starts with; a core module has another version and layer.
@@ -98,10 +98,12 @@ pub(crate) fn all(workspace: &Workspace) -> Result<Vec<Guest>> {
 }
 
 fn guests_in(root: &Path) -> Result<Vec<Guest>> {
-    let folders = folder::entries(root)?.into_iter().filter(|path| path.join("Cargo.toml").is_file());
-    Ok(folders
-        .map(|folder| Guest { name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(), folder })
-        .collect())
+    let guest = |plugin: PathBuf| {
+        let name = plugin.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = [plugin.join("rust"), plugin].into_iter().find(|folder| folder.join("Cargo.toml").is_file())?;
+        Some(Guest { name, folder })
+    };
+    Ok(folder::entries(root)?.into_iter().filter_map(guest).collect())
 }
 
 /// Builds the named guests, or all where none is named. A guest that is up to date takes cargo a moment.
@@ -226,6 +228,18 @@ mod tests {
             let refusal = with(&format!("[package.metadata.guest]\ntarget = {wrong}")).unwrap_err();
             assert!(refusal.contains("there are wasm32-unknown-unknown and wasm32-wasip2"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_plugin_lies_in_its_folder_or_in_that_of_its_language() {
+        let root = tempfile::tempdir().unwrap();
+        for crate_of in ["plain", "tides/rust"] {
+            std::fs::create_dir_all(root.path().join(crate_of)).unwrap();
+            std::fs::write(root.path().join(crate_of).join("Cargo.toml"), "").unwrap();
+        }
+        std::fs::create_dir_all(root.path().join("source")).unwrap();
+        let guest = |name: &str, folder: &str| Guest { name: name.to_owned(), folder: root.path().join(folder) };
+        assert_eq!(guests_in(root.path()).unwrap(), [guest("plain", "plain"), guest("tides", "tides/rust")]);
     }
 
     #[test]

@@ -117,7 +117,8 @@ fn reply(language: Language, outline: Outline<'_>, files: &[TemplateFile]) -> Va
 /// Answers `list_plugin_examples`.
 pub(crate) fn examples() -> Value {
     let example = |path: &str, language: Language, description: &str, functions: &[&str]| {
-        let id = path.rsplit('/').next();
+        // Those that are there in several languages have a folder for each.
+        let id = path.strip_suffix(&format!("/{}", language.name())).unwrap_or(path).rsplit('/').next();
         json!({
             "id": id, "path": path, "language": language.name(), "description": description, "functions": functions,
         })
@@ -149,6 +150,24 @@ pub(crate) fn examples() -> Value {
                 Language::Rust,
                 "State that is kept between calls.",
                 &["increment", "get", "reset"],
+            ),
+            example(
+                "examples/tides/python",
+                Language::Python,
+                "A web service over HTTP, with config and errors of its own. In other languages beside it.",
+                &["next_tides"],
+            ),
+            example(
+                "examples/water-level/python",
+                Language::Python,
+                "Polls another device; a routine, an event and durable state. In other languages beside it.",
+                &["get_readings"],
+            ),
+            example(
+                "examples/harbour-report/python",
+                Language::Python,
+                "Calls other plugins and another device. In other languages beside it.",
+                &["report"],
             ),
         ],
         "hint": "Read an example's source, or call get_plugin_template to start your own.",

@@ -323,5 +323,11 @@ async fn authors_are_helped() {
         "hint": "text", "repo_examples_dir": "null",
     });
     assert_shape(&examples, &shape);
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for example in examples["examples"].as_array().unwrap() {
+        let manifest = repository.join(example["path"].as_str().unwrap()).join("manifest.json");
+        let text = std::fs::read_to_string(&manifest).unwrap_or_else(|error| panic!("{}: {error}", manifest.display()));
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["id"], example["id"], "{example}");
+    }
     host.stop().await;
 }
