@@ -13,17 +13,16 @@ use mortise_delivery::{
     ArchiveFormat, ArchiveLimits, DeliveryError, Lock, Package, StagedPlugin, TreeLimits, check_digest, decode_base64,
     redacted_url,
 };
-use mortise_model::{Digest, PluginId};
+use mortise_model::{Digest, PluginId, Provenance, Source};
 use mortise_policy::SourceKind;
 use mortise_rpc::Origin;
-use mortise_store::Source;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// A staged plugin and what is known of where it came from.
+/// A staged plugin, which says where it came from.
 pub(crate) struct Candidate {
     pub(crate) plugin: StagedPlugin,
-    pub(crate) source: Source,
     pub(crate) archive: Option<Archive>,
     /// What was installed of other people's for it.
     pub(crate) dependencies: Vec<Package>,
@@ -107,7 +106,7 @@ impl Manager {
         wanted.name = Some(shown.clone());
         let source = Source::Url { url: shown };
         self.check_url(url)?;
-        let (found, place) = self.archive_at(url, wanted.pinned()?).await?;
+        let (found, place) = self.archive_at(url, &source, wanted.pinned()?).await?;
         let required = self.requires_digest();
         let staged = self.on_disk(move |depot| {
             let (bytes, remembered) = found.read()?;
@@ -155,10 +154,12 @@ impl Manager {
                 },
             };
             let plugin = StagedPlugin::from_folder(&source, id.as_ref(), &TreeLimits::default(), depot.staging())?;
+            // No link and no `..` tells of another place than the files are from.
+            let path = source.canonicalize().unwrap_or(source).display().to_string();
+            let plugin = brought(plugin, Source::Folder { path }, None, None);
             let plugin = dependencies.of_arrived(plugin)?;
-            let source = Source::Folder { path: source.display().to_string() };
             let dependencies = installed(&plugin);
-            Ok(Ok(Candidate { plugin, source, archive: None, dependencies }))
+            Ok(Ok(Candidate { plugin, archive: None, dependencies }))
         });
         let candidate = staged.await.map_err(|error| disk_refusal(&error))??;
         Ok(Arrived { candidate, place })
@@ -245,15 +246,27 @@ fn stage(
     digest_required: bool,
     source: Source,
 ) -> Result<Candidate, DepotError> {
-    check_digest(bytes, wanted.digest.as_deref(), digest_required).map_err(DeliveryError::from)?;
+    let digest = check_digest(bytes, wanted.digest.as_deref(), digest_required).map_err(DeliveryError::from)?;
     let format = ArchiveFormat::detect(&wanted.format, wanted.name.as_deref(), bytes);
     let limits = ArchiveLimits::default();
     let plugin = StagedPlugin::from_archive(bytes, format, wanted.id.as_ref(), &limits, depot.staging())?;
+    let plugin = brought(plugin, source, Some(digest), None);
     let plugin = wanted.dependencies.of_arrived(plugin)?;
     // Last: what is not accepted is not kept.
     let archive = Archive { pin: depot.keep_archive(bytes)?, bytes: bytes.len() as u64 };
     let dependencies = installed(&plugin);
-    Ok(Candidate { plugin, source, archive: Some(archive), dependencies })
+    Ok(Candidate { plugin, archive: Some(archive), dependencies })
+}
+
+/// A staged plugin with where it came from.
+pub(crate) fn brought(
+    mut plugin: StagedPlugin,
+    source: Source,
+    archive: Option<Digest>,
+    signer: Option<String>,
+) -> StagedPlugin {
+    plugin.provenance = Arc::new(Provenance { source, archive, signer });
+    plugin
 }
 
 fn installed(plugin: &StagedPlugin) -> Vec<Package> {

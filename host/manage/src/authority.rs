@@ -417,7 +417,7 @@ pub(crate) fn grant_command(plugin: &PluginId, permission: &Permission) -> Strin
 }
 
 fn subject<'a>(asker: Asker<'a>) -> Subject<'a> {
-    Subject { id: asker.plugin, tree: asker.tree }
+    Subject { id: asker.plugin, tree: asker.tree, provenance: asker.provenance }
 }
 
 /// Whether a grant lets a plugin with these files do all of `permission`.
@@ -434,7 +434,7 @@ fn is_alive(grant: &GrantRecord, now: Timestamp) -> bool {
 mod tests {
     use super::*;
     use mortise_delivery::Staging;
-    use mortise_model::{Digest, Permissions};
+    use mortise_model::{Digest, Permissions, Provenance};
     use mortise_plugin::Authority as _;
     use mortise_store::{Desired, PluginRecord};
     use std::time::Duration;
@@ -443,6 +443,7 @@ mod tests {
         folder: tempfile::TempDir,
         plugin: PluginId,
         tree: Digest,
+        provenance: Provenance,
         wanted: Permissions,
     }
 
@@ -453,6 +454,7 @@ mod tests {
                 folder,
                 plugin: PluginId::new("p").unwrap(),
                 tree: Digest::of(b"files"),
+                provenance: Provenance::default(),
                 wanted: Permissions::default(),
             }
         }
@@ -468,7 +470,7 @@ mod tests {
         }
 
         fn asker(&self) -> Asker<'_> {
-            Asker { plugin: &self.plugin, tree: &self.tree, wanted: &self.wanted }
+            Asker { plugin: &self.plugin, tree: &self.tree, provenance: &self.provenance, wanted: &self.wanted }
         }
     }
 

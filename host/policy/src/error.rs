@@ -68,13 +68,27 @@ pub enum PolicyError {
     },
     /// Other files under the same id would have no rule, and no bound.
     #[error(
-        "rule {rule} for plugins `{id}` pins their files, and no later rule says what counts for others of that id"
+        "rule {rule} for plugins `{id}` is about some of them, and no later rule says what counts for others of that id"
     )]
     OthersUnruled {
         /// Which of `[[plugin]]`, from 1.
         rule: usize,
         /// Its pattern.
         id: String,
+    },
+    /// Conditions that no plugin meets together.
+    #[error(
+        "rule {rule} for plugins `{id}` never matches: what comes from `{from}` is no archive, and has no `{condition}`"
+    )]
+    NeverMatches {
+        /// Which of `[[plugin]]`, from 1.
+        rule: usize,
+        /// Its pattern.
+        id: String,
+        /// Which condition.
+        condition: &'static str,
+        /// As written.
+        from: String,
     },
     /// A pattern with a character that no name has.
     #[error("`{pattern}` in `{key}` can match no name")]
@@ -120,6 +134,7 @@ impl PolicyError {
             Self::RootsWithoutFolders | Self::NotInstalled { .. } => "policy_without_effect",
             Self::OthersUnruled { .. } => "policy_unruled",
             Self::Pattern { .. } => "policy_pattern",
+            Self::NeverMatches { .. } => "policy_condition",
             Self::BeyondMax { .. } => "policy_max",
             Self::NeverCounts { .. } => "policy_order",
             Self::Limit { .. } | Self::FixedLimit { .. } => "policy_limit",
@@ -146,6 +161,7 @@ impl PolicyError {
             Self::RootsWithoutFolders => "leave the roots out, or add `folder` to the sources",
             Self::NotInstalled { .. } => "leave them out",
             Self::FixedLimit { .. } => "leave it out",
+            Self::NeverMatches { .. } => "leave one of the two out; `tree_digest` pins the files of a folder",
             Self::Pattern { .. } => "write names, with `*` for any run of characters",
             Self::BeyondMax { .. } => "take it out of `grant`, or add it to `max`",
             Self::NeverCounts { .. } => "write the narrower rule first",

@@ -1,8 +1,9 @@
 //! A policy as it is written: TOML, every key known.
 
+use crate::rule::{About, PluginRule, SourcePattern};
 use crate::{
-    CallerRule, DependencyPolicy, HttpPolicy, InstallPolicy, MeshPolicy, POLICY_BYTES_MAX, PluginRule, Policy,
-    PolicyError, Profile, SourceKind, WhenDenied, opens,
+    CallerRule, DependencyPolicy, HttpPolicy, InstallPolicy, MeshPolicy, POLICY_BYTES_MAX, Policy, PolicyError,
+    Profile, SourceKind, WhenDenied, opens,
 };
 use ipnet::IpNet;
 use mortise_model::{Digest, Limits, Permission, Permissions, RuntimeKind, glob};
@@ -114,6 +115,12 @@ struct PluginTable {
     id: String,
     #[serde(default, deserialize_with = "digest")]
     tree_digest: Option<Digest>,
+    #[serde(default, deserialize_with = "digest")]
+    digest: Option<Digest>,
+    #[serde(default, deserialize_with = "source")]
+    source: Option<SourcePattern>,
+    #[serde(default)]
+    signer: Option<String>,
     #[serde(default = "yes")]
     install: bool,
     #[serde(default, deserialize_with = "permissions")]
@@ -162,6 +169,12 @@ fn index<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
     let text = String::deserialize(deserializer)?;
     Digest::parse(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// Where files came from.
+fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SourcePattern>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    SourcePattern::parse(&text).map(Some).map_err(D::Error::custom)
 }
 
 fn permissions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permissions, D::Error> {
@@ -237,13 +250,14 @@ fn mesh(table: MeshTable, known: &[&str]) -> Result<MeshPolicy, PolicyError> {
 
 fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
     let mut rules: Vec<PluginRule> = Vec::with_capacity(tables.len());
-    for PluginTable { id, tree_digest, install, grant, max, limits } in tables {
+    for PluginTable { id, tree_digest, digest, source, signer, install, grant, max, limits } in tables {
         check_pattern("plugin.id", &id)?;
         let number = rules.len() + 1;
-        let hidden = |earlier: &PluginRule| {
-            glob(&earlier.id, &id) && (earlier.tree_digest.is_none() || earlier.tree_digest == tree_digest)
-        };
-        if let Some(earlier) = rules.iter().position(hidden) {
+        let about = About { id: id.clone(), tree_digest, digest, source, signer };
+        if let (Some(condition), Some(source)) = (about.contradiction(), &about.source) {
+            return Err(PolicyError::NeverMatches { rule: number, id, condition, from: source.to_string() });
+        }
+        if let Some(earlier) = rules.iter().position(|earlier| earlier.about.covers(&about)) {
             return Err(PolicyError::NeverCounts { rule: number, id, earlier: earlier + 1 });
         }
         if let Some(max) = &max
@@ -263,12 +277,13 @@ fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
         if !install && (max.is_some() || !grant.is_empty() || !limits.is_empty()) {
             return Err(PolicyError::NotInstalled { rule: number, id });
         }
-        rules.push(PluginRule { id, tree_digest, install, grant, max, limits });
+        rules.push(PluginRule { about, install, grant, max, limits });
     }
-    for (at, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.tree_digest.is_some()) {
+    for (at, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.about.has_conditions()) {
+        let id = &rule.about.id;
         let mut later = rules.iter().skip(at + 1);
-        if !later.any(|later| later.tree_digest.is_none() && glob(&later.id, &rule.id)) {
-            return Err(PolicyError::OthersUnruled { rule: at + 1, id: rule.id.clone() });
+        if !later.any(|later| !later.about.has_conditions() && glob(&later.about.id, id)) {
+            return Err(PolicyError::OthersUnruled { rule: at + 1, id: id.clone() });
         }
     }
     Ok(rules)

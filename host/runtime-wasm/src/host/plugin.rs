@@ -268,7 +268,8 @@ pub(crate) mod tests {
         let manifest = Arc::new(Manifest::parse_installed(manifest.as_bytes(), &id).unwrap());
         let account = Arc::new(Account::new(id.clone()));
         let limits = manifest.limits.clone();
-        let package = Package { id, manifest, root: PathBuf::new(), tree: Digest::of(b""), limits, generation: 1 };
+        let (root, tree) = (PathBuf::new(), Digest::of(b""));
+        let package = Package { id, manifest, root, tree, provenance: Arc::default(), limits, generation: 1 };
         let (device, tenant) = (DeviceId::new("d").unwrap(), Tenant::new("default").unwrap());
         let services = Services::new(&package, device, tenant, Arc::new(Deaf), Arc::new(Deaf), account);
         let span = Duration::from_secs(5);

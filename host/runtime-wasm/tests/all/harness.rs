@@ -94,6 +94,7 @@ impl Folder {
             manifest: Arc::clone(&self.manifest),
             root: self.dir.path().to_owned(),
             tree: Digest::of(b"tree"),
+            provenance: Arc::default(),
             limits: self.manifest.limits.clone(),
             generation: 1,
         }
