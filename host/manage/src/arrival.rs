@@ -10,11 +10,11 @@ use crate::refusal::Refusal;
 use crate::signature::Arguments;
 use crate::upload::Take;
 use mortise_delivery::{
-    ArchiveFormat, ArchiveLimits, DeliveryError, Lock, Package, StagedPlugin, TreeLimits, check_digest, decode_base64,
-    redacted_url,
+    ArchiveFormat, ArchiveLimits, DeliveryError, Lock, Package, SignatureError, StagedPlugin, TreeLimits, check_digest,
+    check_signature, decode_base64, redacted_url,
 };
 use mortise_model::{Digest, PluginId, Provenance, Source};
-use mortise_policy::SourceKind;
+use mortise_policy::{Policy, SourceKind};
 use mortise_rpc::Origin;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -53,6 +53,9 @@ struct Wanted {
     id: Option<PluginId>,
     digest: Option<String>,
     format: String,
+    /// As `minisign` writes it.
+    signature: Option<String>,
+    policy: Arc<Policy>,
     /// What its name says of its format.
     name: Option<String>,
     dependencies: Dependencies,
@@ -64,6 +67,8 @@ impl Wanted {
             id: plugin_id(arguments)?,
             digest: arguments.optional_text("digest")?.map(str::to_owned),
             format: arguments.optional_text("format")?.unwrap_or("auto").to_owned(),
+            signature: arguments.optional_text("signature")?.filter(|given| !given.is_empty()).map(str::to_owned),
+            policy: manager.authority.policy(),
             name: None,
             dependencies: manager.dependencies(arguments.optional_flag("install_dependencies")?),
         })
@@ -106,6 +111,9 @@ impl Manager {
         wanted.name = Some(shown.clone());
         let source = Source::Url { url: shown };
         self.check_url(url)?;
+        if wanted.signature.is_none() && wanted.policy.requires_signature() {
+            wanted.signature = Some(self.signature_beside(url).await?);
+        }
         let (found, place) = self.archive_at(url, &source, wanted.pinned()?).await?;
         let required = self.requires_digest();
         let staged = self.on_disk(move |depot| {
@@ -141,6 +149,9 @@ impl Manager {
         let id = plugin_id(arguments)?;
         let source = PathBuf::from(arguments.text("source_path")?);
         self.admit_source(SourceKind::Folder)?;
+        if self.authority.policy().requires_signature() {
+            return Err(disk_refusal(&DeliveryError::from(SignatureError::Folder).into()));
+        }
         let dependencies = self.dependencies(None);
         let roots = [&self.config.source_roots, self.authority.policy().source_roots()].concat();
         let place = self.staging_place().await;
@@ -223,6 +234,7 @@ pub(crate) fn read_delivery(mut manifest: Map<String, Value>) -> Result<(Deliver
         ("id", "plugin_id"),
         ("digest", "digest"),
         ("format", "format"),
+        ("signature", "signature"),
         ("install_dependencies", "install_dependencies"),
     ] {
         given.extend(manifest.remove(from).map(|value| (to.to_owned(), value)));
@@ -247,10 +259,13 @@ fn stage(
     source: Source,
 ) -> Result<Candidate, DepotError> {
     let digest = check_digest(bytes, wanted.digest.as_deref(), digest_required).map_err(DeliveryError::from)?;
+    let (signature, policy) = (wanted.signature.as_deref(), &wanted.policy);
+    let signer = check_signature(bytes, signature, policy.signers(), policy.requires_signature())
+        .map_err(DeliveryError::from)?;
     let format = ArchiveFormat::detect(&wanted.format, wanted.name.as_deref(), bytes);
     let limits = ArchiveLimits::default();
     let plugin = StagedPlugin::from_archive(bytes, format, wanted.id.as_ref(), &limits, depot.staging())?;
-    let plugin = brought(plugin, source, Some(digest), None);
+    let plugin = brought(plugin, source, Some(digest), signer);
     let plugin = wanted.dependencies.of_arrived(plugin)?;
     // Last: what is not accepted is not kept.
     let archive = Archive { pin: depot.keep_archive(bytes)?, bytes: bytes.len() as u64 };

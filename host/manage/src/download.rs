@@ -5,7 +5,10 @@ use crate::depot::{Depot, DepotError};
 use crate::install::disk_refusal;
 use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
-use mortise_delivery::{DeliveryError, FetchError, FetchOutcome, Fetched, Known, ReadArchive, url_digest};
+use mortise_delivery::{
+    DeliveryError, FetchError, FetchOutcome, Fetched, Known, ReadArchive, SIGNATURE_BYTES_MAX, SignatureError,
+    redacted_url, url_digest,
+};
 use mortise_model::{Digest, Source};
 use tokio::sync::SemaphorePermit;
 use tracing::{debug, warn};
@@ -92,6 +95,32 @@ impl Manager {
             return Ok((here(bytes), place));
         }
         self.fetch(url).await
+    }
+
+    /// The signature that lies beside an archive, under its URL and `.minisig`, fetched by the same rules.
+    pub(crate) async fn signature_beside(&self, url: &str) -> Result<String, Refusal> {
+        let missing = |why: String| {
+            let error = SignatureError::Required;
+            Refusal::new(error.code(), error.to_string()).detail(why).hint(error.hint())
+        };
+        if self.artifacts.resolve_local(url).is_some() {
+            return Err(missing("this host's own artifacts have none beside them".to_owned()));
+        }
+        let url = match url.split_once('?') {
+            Some((path, query)) => format!("{path}.minisig?{query}"),
+            None => format!("{url}.minisig"),
+        };
+        let fetcher = self.fetcher().await.map_err(fetch_refusal)?;
+        let fetched = fetcher.fetch(&url, None, self.depot.staging()).await;
+        let fetched = match fetched.map_err(|error| missing(chain(&error)))? {
+            FetchOutcome::Archive(fetched) if fetched.bytes <= SIGNATURE_BYTES_MAX => fetched,
+            _ => return Err(missing(format!("what lies at `{}` is no signature", redacted_url(&url)))),
+        };
+        let read = self.on_disk(move |_| {
+            let read = std::fs::read_to_string(fetched.archive.path());
+            read.map_err(|error| DepotError::Internal(format!("failed to read what was fetched: {error}")))
+        });
+        read.await.map_err(|error| missing(chain(&error)))
     }
 
     /// An archive that the mesh keeps as an object, and a place to unpack it. One that came from there before and is

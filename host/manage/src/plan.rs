@@ -99,9 +99,9 @@ impl Manager {
         };
         let foreign: &[&str] = match *way {
             // It says that itself.
-            "manifest" => &["plugin_id", "digest", "format"],
+            "manifest" => &["plugin_id", "digest", "format", "signature"],
             "upload_id" => &["digest"],
-            "source_path" => &["digest", "format"],
+            "source_path" => &["digest", "format", "signature"],
             _ => &[],
         };
         if let Some(stray) = foreign.iter().find(|stray| arguments.has(stray)) {

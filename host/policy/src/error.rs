@@ -37,6 +37,28 @@ pub enum PolicyError {
     /// Folders to install from, where nothing may be installed from folders.
     #[error("`install.source_roots` means nothing while `install.sources` lacks `folder`")]
     RootsWithoutFolders,
+    /// A runtime that this version does not have.
+    #[error("`runtimes.{name}` cannot be on: this version runs no such plugins")]
+    NoRuntime {
+        /// Its key.
+        name: &'static str,
+    },
+    /// Signatures of nobody.
+    #[error("`install.require_signature` lets nothing be installed while `install.signers` names nobody")]
+    NoSigners,
+    /// Folders to install from, which have no signature.
+    #[error("`install.source_roots` means nothing with `install.require_signature`: a folder has no signature")]
+    RootsUnsigned,
+    /// A signer whose signatures are not verified.
+    #[error("rule {rule} for plugins `{id}` never matches: `install.signers` does not name `{signer}`")]
+    UnknownSigner {
+        /// Which of `[[plugin]]`, from 1.
+        rule: usize,
+        /// Its pattern.
+        id: String,
+        /// The key.
+        signer: String,
+    },
     /// A limit that no plugin can have.
     #[error("rule {rule} for plugins `{id}`")]
     Limit {
@@ -131,7 +153,9 @@ impl PolicyError {
             Self::Syntax { .. } => "policy_syntax",
             Self::Empty => "policy_empty",
             Self::UnknownFunction { .. } => "policy_function",
-            Self::RootsWithoutFolders | Self::NotInstalled { .. } => "policy_without_effect",
+            Self::RootsWithoutFolders | Self::RootsUnsigned | Self::NotInstalled { .. } => "policy_without_effect",
+            Self::NoRuntime { .. } => "policy_unsupported",
+            Self::NoSigners | Self::UnknownSigner { .. } => "policy_signer",
             Self::OthersUnruled { .. } => "policy_unruled",
             Self::Pattern { .. } => "policy_pattern",
             Self::NeverMatches { .. } => "policy_condition",
@@ -159,7 +183,10 @@ impl PolicyError {
             Self::Empty => "write `profile = \"strict\"` where nothing more is meant",
             Self::Syntax { .. } => "docs/permissions.md lists every key of a policy",
             Self::RootsWithoutFolders => "leave the roots out, or add `folder` to the sources",
-            Self::NotInstalled { .. } => "leave them out",
+            Self::NoRuntime { .. } => "leave it out, or write `false`",
+            Self::NoSigners => "name the public keys that you trust in `install.signers`",
+            Self::UnknownSigner { .. } => "add the key to `install.signers`",
+            Self::RootsUnsigned | Self::NotInstalled { .. } => "leave them out",
             Self::FixedLimit { .. } => "leave it out",
             Self::NeverMatches { .. } => "leave one of the two out; `tree_digest` pins the files of a folder",
             Self::Pattern { .. } => "write names, with `*` for any run of characters",

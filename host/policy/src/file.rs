@@ -6,6 +6,7 @@ use crate::{
     Profile, SourceKind, WhenDenied, opens,
 };
 use ipnet::IpNet;
+use minisign_verify::PublicKey;
 use mortise_model::{Digest, Limits, Permission, Permissions, RuntimeKind, glob};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -29,7 +30,19 @@ struct PolicyFile {
     #[serde(default)]
     dependencies: DependencyTable,
     #[serde(default)]
+    runtimes: RuntimesTable,
+    #[serde(default)]
     plugin: Vec<PluginTable>,
+}
+
+/// Runtimes outside of the sandbox. This version has none: each may be switched off, and none on.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RuntimesTable {
+    #[serde(default)]
+    native: bool,
+    #[serde(default)]
+    docker: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -56,6 +69,10 @@ struct InstallTable {
     source_roots: Vec<PathBuf>,
     #[serde(default)]
     require_digest: bool,
+    #[serde(default, deserialize_with = "signers")]
+    signers: Vec<String>,
+    #[serde(default)]
+    require_signature: bool,
 }
 
 #[derive(Deserialize)]
@@ -119,7 +136,7 @@ struct PluginTable {
     digest: Option<Digest>,
     #[serde(default, deserialize_with = "source")]
     source: Option<SourcePattern>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "signer")]
     signer: Option<String>,
     #[serde(default = "yes")]
     install: bool,
@@ -171,6 +188,23 @@ fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, 
     Digest::parse(&text).map(Some).map_err(D::Error::custom)
 }
 
+/// Public keys as `minisign` writes them: the second line of a `.pub` file.
+fn signers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let keys = Vec::<String>::deserialize(deserializer)?;
+    keys.into_iter().map(|key| public_key(key).map_err(D::Error::custom)).collect()
+}
+
+fn signer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    public_key(String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
+}
+
+fn public_key(key: String) -> Result<String, String> {
+    match PublicKey::from_base64(&key) {
+        Ok(_) => Ok(key),
+        Err(_) => Err(format!("`{key}` is no public key; write the second line of minisign's `.pub` file")),
+    }
+}
+
 /// Where files came from.
 fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SourcePattern>, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -198,6 +232,11 @@ pub(crate) fn parse(text: &str, functions: &[&str]) -> Result<Policy, PolicyErro
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         PolicyError::Syntax { line, reason: error.message().replace('\n', ", ") }
     })?;
+    for (name, is_on) in [("native", file.runtimes.native), ("docker", file.runtimes.docker)] {
+        if is_on {
+            return Err(PolicyError::NoRuntime { name });
+        }
+    }
     let mesh = mesh(file.mesh, functions)?;
     let plugins = plugins(file.plugin)?;
     let profile = match file.profile {
@@ -213,6 +252,8 @@ pub(crate) fn parse(text: &str, functions: &[&str]) -> Result<Policy, PolicyErro
             sources: file.install.sources.map(|sources| sources.into_iter().map(|name| name.0).collect()),
             source_roots: file.install.source_roots,
             require_digest: file.install.require_digest,
+            signers: file.install.signers,
+            require_signature: file.install.require_signature,
         },
         http: HttpPolicy {
             networks: match (file.http.networks, &profile) {
@@ -232,6 +273,20 @@ pub(crate) fn parse(text: &str, functions: &[&str]) -> Result<Policy, PolicyErro
     };
     if !policy.source_roots().is_empty() && !policy.admits_source(SourceKind::Folder) {
         return Err(PolicyError::RootsWithoutFolders);
+    }
+    if policy.requires_signature() {
+        if policy.signers().is_empty() {
+            return Err(PolicyError::NoSigners);
+        }
+        if !policy.source_roots().is_empty() {
+            return Err(PolicyError::RootsUnsigned);
+        }
+    }
+    for (at, rule) in policy.plugins.iter().enumerate() {
+        if let Some(signer) = rule.about.signer.as_ref().filter(|signer| !policy.signers().contains(signer)) {
+            let (rule, id) = (at + 1, rule.about.id.clone());
+            return Err(PolicyError::UnknownSigner { rule, id, signer: signer.clone() });
+        }
     }
     Ok(policy)
 }

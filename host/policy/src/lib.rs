@@ -63,6 +63,9 @@ struct InstallPolicy {
     sources: Option<Vec<SourceKind>>,
     source_roots: Vec<PathBuf>,
     require_digest: bool,
+    /// Public keys, as `minisign` writes them.
+    signers: Vec<String>,
+    require_signature: bool,
 }
 
 /// A way for a plugin to arrive.
@@ -184,6 +187,18 @@ impl Policy {
         self.install.require_digest
     }
 
+    /// The public keys whose signatures of archives count, as `minisign` writes them.
+    #[must_use]
+    pub fn signers(&self) -> &[String] {
+        &self.install.signers
+    }
+
+    /// Whether what arrives has to be an archive with a signature of one of [`Policy::signers`].
+    #[must_use]
+    pub fn requires_signature(&self) -> bool {
+        self.install.require_signature
+    }
+
     /// Where requests of plugins may go.
     #[must_use]
     pub fn http(&self) -> &HttpPolicy {
@@ -194,6 +209,12 @@ impl Policy {
     #[must_use]
     pub fn dependencies(&self) -> &DependencyPolicy {
         &self.dependencies
+    }
+
+    /// Whether plugins of that kind may run here: never those that no sandbox holds, which this version cannot run.
+    #[must_use]
+    pub fn admits_kind(&self, kind: RuntimeKind) -> bool {
+        !matches!(kind, RuntimeKind::Native | RuntimeKind::Docker)
     }
 
     /// Whether the plugin may be installed.

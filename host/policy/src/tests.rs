@@ -133,6 +133,33 @@ fn a_rule_goes_by_where_the_files_came_from() {
 }
 
 #[test]
+fn nothing_runs_outside_of_the_sandbox() {
+    for text in ["# nothing", "profile = 'development'", "[runtimes]\nnative = false\ndocker = false"] {
+        let policy = policy(text);
+        for kind in RuntimeKind::ALL {
+            let is_outside = matches!(kind, RuntimeKind::Native | RuntimeKind::Docker);
+            assert_eq!(policy.admits_kind(kind), !is_outside, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_goes_by_who_signed() {
+    let key = "RWSbhUHEuNjcE+c3glOFgUKjKlsrcUU6x4OVrNoenocQsMCSt/lUzlH6";
+    let policy = policy(&format!(
+        "[install]\nsigners = ['{key}']\nrequire_signature = true\n\
+         [[plugin]]\nid = '*'\nsigner = '{key}'\ngrant = ['state']\n[[plugin]]\nid = '*'\ninstall = false"
+    ));
+    assert!(policy.requires_signature() && policy.signers() == [key]);
+    let mut plugin = Plugin::from("door", Source::Bundle, Some(b"archive"));
+    assert!(!policy.admits(plugin.subject()));
+    plugin.2.signer = Some(key.to_owned());
+    assert!(policy.grants(plugin.subject(), &permission("state")));
+    plugin.2.signer = Some("RWSBOsxh/8Al5Oux7g0J5ED76M4KHcAKEmYLSxPQ7dG3GYdgaLINvrYL".to_owned());
+    assert!(!policy.admits(plugin.subject()));
+}
+
+#[test]
 fn the_same_files_are_the_same_plugin_where_one_rule_counts_for_both() {
     let policy = policy("[[plugin]]\nid = 'a*'\nsource = 'url:https://a.example.com'\n[[plugin]]\nid = 'a*'");
     let trusted = Provenance { source: url("https://a.example.com/x"), ..Provenance::default() };
@@ -258,6 +285,20 @@ fn what_would_mean_nothing_is_refused() {
         (
             "[[plugin]]\nid = 'a'\ntree_digest = 'sha256:0000000000000000000000000000000000000000000000000000000000000000'",
             "rule 1 for plugins `a` is about some of them, and no later rule",
+        ),
+        ("[runtimes]\nnative = true", "`runtimes.native` cannot be on: this version runs no such plugins"),
+        ("[runtimes]\ndocker = true", "`runtimes.docker` cannot be on: this version runs no such plugins"),
+        ("[runtimes]\nwasm = true", "line 2: unknown field `wasm`"),
+        ("[install]\nrequire_signature = true", "`install.require_signature` lets nothing be installed"),
+        ("[install]\nsigners = ['RWS']", "line 2: `RWS` is no public key; write the second line"),
+        (
+            "[install]\nsigners = ['RWSbhUHEuNjcE+c3glOFgUKjKlsrcUU6x4OVrNoenocQsMCSt/lUzlH6']\nrequire_signature = true\n\
+             source_roots = ['/srv']",
+            "`install.source_roots` means nothing with `install.require_signature`",
+        ),
+        (
+            "[[plugin]]\nid = 'a'\nsigner = 'RWSbhUHEuNjcE+c3glOFgUKjKlsrcUU6x4OVrNoenocQsMCSt/lUzlH6'\n[[plugin]]\nid = '*'",
+            "rule 1 for plugins `a` never matches: `install.signers` does not name `RWSb",
         ),
         ("[[plugin]]\nid = 'a'\nsource = 'ftp'", "line 3: `ftp` is no source; there are bundle, upload, url"),
         ("[[plugin]]\nid = 'a'\nsource = 'bundle:x'", "line 3: `bundle:x` is no source"),
