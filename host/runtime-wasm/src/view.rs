@@ -1,6 +1,7 @@
 //! The store's data, and the narrow part of it that the host functions see.
 
 use crate::backoff::Backoff;
+use crate::host::keyvalue::KeyValue;
 use crate::host::stdio::LineLog;
 use crate::ledger::{Answer, Ledger};
 use crate::limits::Limiter;
@@ -212,7 +213,7 @@ impl State {
         }
         Ok(Self {
             limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
-            host: HostView { shared, ops: Ops::default(), turn_limit },
+            host: HostView { shared, ops: Ops::default(), keyvalue: KeyValue::default(), turn_limit },
             wasi: wasi.build(),
             table,
         })
@@ -244,6 +245,8 @@ impl WasiView for State {
 pub(crate) struct HostView {
     pub(crate) shared: Arc<Shared>,
     pub(crate) ops: Ops,
+    /// Of `wasi:keyvalue`.
+    pub(crate) keyvalue: KeyValue,
     /// Bounds the turn under way.
     pub(crate) turn_limit: TurnLimit,
 }

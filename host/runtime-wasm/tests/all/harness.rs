@@ -262,7 +262,7 @@ impl Backend for FakeHost {
         Ok(())
     }
 
-    async fn secret(&self, _: &VariableName) -> Result<Option<String>, Failure> {
-        Ok(None)
+    async fn secret(&self, name: &VariableName) -> Result<Option<String>, Failure> {
+        Ok((name.to_string() == "token").then(|| "s3cret-token".to_owned()))
     }
 }

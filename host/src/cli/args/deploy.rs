@@ -165,7 +165,7 @@ pub struct InstallArgs {
     #[arg(long, value_name = "DIGEST")]
     pub digest: Option<String>,
 
-    /// File with the archive's signature, as `minisign` makes it; the archive is sent as it is, so it has to be one
+    /// File with the archive's signature, as `minisign` makes it
     #[arg(long, value_name = "FILE")]
     pub signature: Option<PathBuf>,
 
