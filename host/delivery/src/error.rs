@@ -1,8 +1,8 @@
 //! Everything that delivery refuses, as one type.
 
 use crate::{
-    ArchiveStoreError, BundleError, CommitError, DiskError, FetchError, FolderError, GenerationError, StageError,
-    TreeError, UploadError, WorkingCopyError,
+    ArchiveStoreError, BundleError, CommitError, DiskError, FetchError, FolderError, GenerationError, SignatureError,
+    StageError, TreeError, UploadError, WorkingCopyError,
 };
 
 /// Why a plugin was not delivered. What was there before is there still, and nothing else.
@@ -11,6 +11,9 @@ pub enum DeliveryError {
     /// See [`BundleError`].
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// See [`SignatureError`].
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// See [`StageError`].
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -49,6 +52,7 @@ impl DeliveryError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Bundle(error) => error.code(),
+            Self::Signature(error) => error.code(),
             Self::Stage(error) => error.code(),
             Self::Commit(error) => error.code(),
             Self::Folder(error) => error.code(),
@@ -67,6 +71,7 @@ impl DeliveryError {
     pub fn hint(&self) -> String {
         match self {
             Self::Bundle(error) => error.hint(),
+            Self::Signature(error) => error.hint().to_owned(),
             Self::Stage(error) => error.hint(),
             Self::Commit(error) => error.hint(),
             Self::Folder(error) => error.hint(),

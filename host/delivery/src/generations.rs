@@ -10,7 +10,7 @@ use crate::commit::{place, sync, sync_parent, sync_tree};
 use crate::disk::{DiskError, failed};
 use crate::tree::{Selection, TreeError};
 use crate::{FolderError, StagedPlugin, Staging, TreeLimits, folder, own_folder};
-use mortise_model::{Digest, Manifest, PluginId};
+use mortise_model::{Digest, Manifest, PluginId, Provenance};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -45,6 +45,8 @@ pub struct GenerationFolder {
     pub tree: Digest,
     /// Where its files are.
     pub path: PathBuf,
+    /// Where they came from: with one that was read from the disk, as far as whoever has its record says so.
+    pub provenance: Arc<Provenance>,
 }
 
 /// A generation that is in place and not yet wanted: dropped, it is removed. Dropping blocks. What cannot be removed
@@ -88,7 +90,7 @@ impl Generations {
     /// # Errors
     /// [`GenerationError`]; then nothing of it is left, or nothing that a sweep would not remove.
     pub fn commit(&self, staged: StagedPlugin, sequence: u64) -> Result<GenerationGuard, GenerationError> {
-        let StagedPlugin { id, manifest, tree, root, guard, .. } = staged;
+        let StagedPlugin { id, manifest, tree, provenance, root, guard, .. } = staged;
         let path = self.path(&id, sequence);
         seal(&root)?;
         sync_tree(&root)?;
@@ -99,7 +101,7 @@ impl Generations {
         }
         place(&root, &path)?;
         drop((names, guard));
-        let folder = GenerationFolder { id, sequence, manifest, tree, path };
+        let folder = GenerationFolder { id, sequence, manifest, tree, path, provenance };
         let guard = GenerationGuard { folder, generations: Some(self.clone()) };
         sync_parent(&guard.folder.path)?;
         Ok(guard)
@@ -129,7 +131,8 @@ impl Generations {
             return Err(GenerationError::Corrupt { id: id.clone(), sequence, expected, actual });
         }
         let manifest = Arc::new(folder::check(&found, &parse)?);
-        Ok(GenerationFolder { id: id.clone(), sequence, manifest, tree: *tree, path })
+        let provenance = Arc::default();
+        Ok(GenerationFolder { id: id.clone(), sequence, manifest, tree: *tree, path, provenance })
     }
 
     /// Removes a generation and returns whether there was one. Callers see to it that nothing runs from it.

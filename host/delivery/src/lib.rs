@@ -16,6 +16,7 @@ mod generations;
 mod member;
 mod own_folder;
 mod pack;
+mod signed;
 mod stage;
 mod staging;
 mod tree;
@@ -38,6 +39,7 @@ pub use folder::{FolderError, ListedError, ListedFolder, PluginFolder, list_fold
 pub use generations::{GenerationError, GenerationFolder, GenerationGuard, Generations, SweptGenerations};
 pub use member::{PathFault, TreeLimits};
 pub use pack::pack;
+pub use signed::{SIGNATURE_BYTES_MAX, SignatureError, check_signature};
 pub use stage::{StageError, StagedPlugin};
 pub use staging::{Staging, SweptStaging};
 pub use tree::{TreeError, TreeSize, is_left_behind};

@@ -6,7 +6,7 @@ use crate::folder::{self, FolderError};
 use crate::tree::{Found, Selection, Tree, TreeError, TreeSize, walk};
 use crate::unpack::{ArchiveError, ArchiveFormat, ArchiveLimits, Sink, unpack};
 use crate::{Staging, TreeLimits};
-use mortise_model::{Digest, Manifest, ManifestError, PluginId};
+use mortise_model::{Digest, Manifest, ManifestError, PluginId, Provenance};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -75,6 +75,8 @@ pub struct StagedPlugin {
     pub tree: Digest,
     /// Unpacked.
     pub size: TreeSize,
+    /// Where it came from, as far as whoever staged it says so.
+    pub provenance: Arc<Provenance>,
     pub(crate) root: PathBuf,
     pub(crate) guard: TempDir,
 }
@@ -141,7 +143,8 @@ impl StagedPlugin {
         };
         let (manifest, tree) = folder::read(&root, Selection::Everything, limits, &parse)?;
         let (id, manifest) = (manifest.id.clone(), Arc::new(manifest));
-        Ok(Self { id, manifest, tree: tree.digest, size: tree.size, root, guard })
+        let provenance = Arc::default();
+        Ok(Self { id, manifest, tree: tree.digest, size: tree.size, provenance, root, guard })
     }
 
     /// The same after files were added.

@@ -194,6 +194,7 @@ impl WorkingCopies {
             manifest: Arc::new(manifest),
             tree: tree.digest,
             size: tree.size,
+            provenance: Arc::default(),
             root,
             guard,
         })

@@ -10,20 +10,19 @@ use crate::refusal::Refusal;
 use crate::signature::Arguments;
 use crate::upload::Take;
 use mortise_delivery::{
-    ArchiveFormat, ArchiveLimits, DeliveryError, Lock, Package, StagedPlugin, TreeLimits, check_digest, decode_base64,
-    redacted_url,
+    ArchiveFormat, ArchiveLimits, DeliveryError, Lock, Package, SignatureError, StagedPlugin, TreeLimits, check_digest,
+    check_signature, decode_base64, redacted_url,
 };
-use mortise_model::{Digest, PluginId};
-use mortise_policy::SourceKind;
+use mortise_model::{Digest, PluginId, Provenance, Source};
+use mortise_policy::{Policy, SourceKind};
 use mortise_rpc::Origin;
-use mortise_store::Source;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// A staged plugin and what is known of where it came from.
+/// A staged plugin, which says where it came from.
 pub(crate) struct Candidate {
     pub(crate) plugin: StagedPlugin,
-    pub(crate) source: Source,
     pub(crate) archive: Option<Archive>,
     /// What was installed of other people's for it.
     pub(crate) dependencies: Vec<Package>,
@@ -54,6 +53,9 @@ struct Wanted {
     id: Option<PluginId>,
     digest: Option<String>,
     format: String,
+    /// As `minisign` writes it.
+    signature: Option<String>,
+    policy: Arc<Policy>,
     /// What its name says of its format.
     name: Option<String>,
     dependencies: Dependencies,
@@ -65,6 +67,8 @@ impl Wanted {
             id: plugin_id(arguments)?,
             digest: arguments.optional_text("digest")?.map(str::to_owned),
             format: arguments.optional_text("format")?.unwrap_or("auto").to_owned(),
+            signature: arguments.optional_text("signature")?.filter(|given| !given.is_empty()).map(str::to_owned),
+            policy: manager.authority.policy(),
             name: None,
             dependencies: manager.dependencies(arguments.optional_flag("install_dependencies")?),
         })
@@ -107,7 +111,10 @@ impl Manager {
         wanted.name = Some(shown.clone());
         let source = Source::Url { url: shown };
         self.check_url(url)?;
-        let (found, place) = self.archive_at(url, wanted.pinned()?).await?;
+        if wanted.signature.is_none() && wanted.policy.requires_signature() {
+            wanted.signature = Some(self.signature_beside(url).await?);
+        }
+        let (found, place) = self.archive_at(url, &source, wanted.pinned()?).await?;
         let required = self.requires_digest();
         let staged = self.on_disk(move |depot| {
             let (bytes, remembered) = found.read()?;
@@ -142,6 +149,9 @@ impl Manager {
         let id = plugin_id(arguments)?;
         let source = PathBuf::from(arguments.text("source_path")?);
         self.admit_source(SourceKind::Folder)?;
+        if self.authority.policy().requires_signature() {
+            return Err(disk_refusal(&DeliveryError::from(SignatureError::Folder).into()));
+        }
         let dependencies = self.dependencies(None);
         let roots = [&self.config.source_roots, self.authority.policy().source_roots()].concat();
         let place = self.staging_place().await;
@@ -155,10 +165,12 @@ impl Manager {
                 },
             };
             let plugin = StagedPlugin::from_folder(&source, id.as_ref(), &TreeLimits::default(), depot.staging())?;
+            // No link and no `..` tells of another place than the files are from.
+            let path = source.canonicalize().unwrap_or(source).display().to_string();
+            let plugin = brought(plugin, Source::Folder { path }, None, None);
             let plugin = dependencies.of_arrived(plugin)?;
-            let source = Source::Folder { path: source.display().to_string() };
             let dependencies = installed(&plugin);
-            Ok(Ok(Candidate { plugin, source, archive: None, dependencies }))
+            Ok(Ok(Candidate { plugin, archive: None, dependencies }))
         });
         let candidate = staged.await.map_err(|error| disk_refusal(&error))??;
         Ok(Arrived { candidate, place })
@@ -222,6 +234,7 @@ pub(crate) fn read_delivery(mut manifest: Map<String, Value>) -> Result<(Deliver
         ("id", "plugin_id"),
         ("digest", "digest"),
         ("format", "format"),
+        ("signature", "signature"),
         ("install_dependencies", "install_dependencies"),
     ] {
         given.extend(manifest.remove(from).map(|value| (to.to_owned(), value)));
@@ -245,15 +258,30 @@ fn stage(
     digest_required: bool,
     source: Source,
 ) -> Result<Candidate, DepotError> {
-    check_digest(bytes, wanted.digest.as_deref(), digest_required).map_err(DeliveryError::from)?;
+    let digest = check_digest(bytes, wanted.digest.as_deref(), digest_required).map_err(DeliveryError::from)?;
+    let (signature, policy) = (wanted.signature.as_deref(), &wanted.policy);
+    let signer = check_signature(bytes, signature, policy.signers(), policy.requires_signature())
+        .map_err(DeliveryError::from)?;
     let format = ArchiveFormat::detect(&wanted.format, wanted.name.as_deref(), bytes);
     let limits = ArchiveLimits::default();
     let plugin = StagedPlugin::from_archive(bytes, format, wanted.id.as_ref(), &limits, depot.staging())?;
+    let plugin = brought(plugin, source, Some(digest), signer);
     let plugin = wanted.dependencies.of_arrived(plugin)?;
     // Last: what is not accepted is not kept.
     let archive = Archive { pin: depot.keep_archive(bytes)?, bytes: bytes.len() as u64 };
     let dependencies = installed(&plugin);
-    Ok(Candidate { plugin, source, archive: Some(archive), dependencies })
+    Ok(Candidate { plugin, archive: Some(archive), dependencies })
+}
+
+/// A staged plugin with where it came from.
+pub(crate) fn brought(
+    mut plugin: StagedPlugin,
+    source: Source,
+    archive: Option<Digest>,
+    signer: Option<String>,
+) -> StagedPlugin {
+    plugin.provenance = Arc::new(Provenance { source, archive, signer });
+    plugin
 }
 
 fn installed(plugin: &StagedPlugin) -> Vec<Package> {

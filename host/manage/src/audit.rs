@@ -98,7 +98,7 @@ impl Deed {
         let loaded = answer.get("load_result").and_then(|load| load.get("plugin"));
         let plugin = answer.get("plugin").or(loaded).and_then(|plugin| plugin.get("id"));
         self.set("plugin_id", answer.get("plugin_id").or(plugin).cloned());
-        for key in ["digest", "generation", "code", "detail"] {
+        for key in ["digest", "signer", "generation", "code", "detail"] {
             self.set(key, answer.get(key).filter(|value| !value.is_null()).cloned());
         }
         if let Some(Value::String(detail)) = self.line.get_mut("detail") {

@@ -6,7 +6,7 @@ use crate::refusal::chain;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mortise_model::{Digest, LimitError, Limits, Manifest, Permission, PluginId};
+use mortise_model::{Digest, LimitError, Limits, Manifest, Permission, PluginId, RuntimeKind};
 use mortise_plugin::{Asker, Denied, Leave};
 use mortise_policy::{Policy, Subject, WhenDenied};
 use mortise_store::GrantRecord;
@@ -67,6 +67,8 @@ pub(crate) enum By {
 pub(crate) enum NotAdmitted {
     #[error("the host's policy does not admit plugin `{0}`")]
     Plugin(PluginId),
+    #[error("plugin `{id}` is of type `{kind}`, and this host runs nothing outside of the sandbox")]
+    Type { id: PluginId, kind: RuntimeKind },
     #[error("plugin `{id}` asks for more than it may use: {error}")]
     Limit { id: PluginId, error: LimitError },
     #[error("plugin `{id}` asks for more than it is granted, which the host's policy refuses: {}", list(.lacking))]
@@ -77,6 +79,7 @@ impl NotAdmitted {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Plugin(_) | Self::Lacking { .. } => "not_allowed",
+            Self::Type { .. } => "type_not_allowed",
             Self::Limit { error, .. } => error.code(),
         }
     }
@@ -84,6 +87,9 @@ impl NotAdmitted {
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::Plugin(_) => "the operator admits plugins with `install` of a rule in the policy file".to_owned(),
+            Self::Type { .. } => {
+                "write it for `wasm` or in Python: no policy lets native or container plugins run".to_owned()
+            }
             Self::Limit { error, .. } => error.hint(),
             Self::Lacking { cures, .. } => {
                 format!("install it with `load` false; then, before it is loaded: {}", cures.join("; "))
@@ -163,6 +169,9 @@ impl Authority {
 
     /// Whether a plugin may be put on record.
     pub(crate) fn admit(&self, asker: Asker<'_>, manifest: &Manifest) -> Result<(), NotAdmitted> {
+        if !self.0.policy.load().admits_kind(manifest.runtime) {
+            return Err(NotAdmitted::Type { id: asker.plugin.clone(), kind: manifest.runtime });
+        }
         if !self.0.policy.load().admits(subject(asker)) {
             return Err(NotAdmitted::Plugin(asker.plugin.clone()));
         }
@@ -447,7 +456,7 @@ pub(crate) fn grant_command(plugin: &PluginId, permission: &Permission) -> Strin
 }
 
 fn subject<'a>(asker: Asker<'a>) -> Subject<'a> {
-    Subject { id: asker.plugin, tree: asker.tree }
+    Subject { id: asker.plugin, tree: asker.tree, provenance: asker.provenance }
 }
 
 /// Whether a grant lets a plugin with these files do all of `permission`.
@@ -469,7 +478,7 @@ fn is_alive(grant: &GrantRecord, now: Timestamp) -> bool {
 mod tests {
     use super::*;
     use mortise_delivery::Staging;
-    use mortise_model::{Digest, Permissions};
+    use mortise_model::{Digest, Permissions, Provenance};
     use mortise_plugin::Authority as _;
     use mortise_store::{Desired, PluginRecord};
     use std::time::Duration;
@@ -478,6 +487,7 @@ mod tests {
         folder: tempfile::TempDir,
         plugin: PluginId,
         tree: Digest,
+        provenance: Provenance,
         wanted: Permissions,
     }
 
@@ -488,6 +498,7 @@ mod tests {
                 folder,
                 plugin: PluginId::new("p").unwrap(),
                 tree: Digest::of(b"files"),
+                provenance: Provenance::default(),
                 wanted: Permissions::default(),
             }
         }
@@ -503,7 +514,7 @@ mod tests {
         }
 
         fn asker(&self) -> Asker<'_> {
-            Asker { plugin: &self.plugin, tree: &self.tree, wanted: &self.wanted }
+            Asker { plugin: &self.plugin, tree: &self.tree, provenance: &self.provenance, wanted: &self.wanted }
         }
     }
 

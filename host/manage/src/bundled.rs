@@ -1,12 +1,14 @@
 //! Plugins that come with the host: put in place at start, and kept in step with what it brings.
 
+use crate::arrival::brought;
 use crate::audit::Deed;
 use crate::depot::{Depot, DepotError};
 use crate::install::Placing;
 use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
 use mortise_delivery::{DeliveryError, IfExists, StagedPlugin, TreeLimits, list_folders};
-use mortise_store::{Desired, Source};
+use mortise_model::Source;
+use mortise_store::Desired;
 use serde_json::Value;
 use std::path::Path;
 use tracing::{info, warn};
@@ -26,11 +28,12 @@ impl Manager {
             let staged = {
                 let path = path.clone();
                 self.on_disk(move |depot| {
-                    Ok(StagedPlugin::from_folder(&path, None, &TreeLimits::default(), depot.staging())?)
+                    let staged = StagedPlugin::from_folder(&path, None, &TreeLimits::default(), depot.staging())?;
+                    Ok(brought(staged, Source::Folder { path: path.display().to_string() }, None, None))
                 })
             };
             let refused = match staged.await {
-                Ok(staged) => self.install_from_bundle_folder(folder, &path, staged).await.err(),
+                Ok(staged) => self.install_from_bundle_folder(folder, staged).await.err(),
                 Err(error) => Some(chain(&error)),
             };
             if let Some(error) = refused {
@@ -39,12 +42,7 @@ impl Manager {
         }
     }
 
-    async fn install_from_bundle_folder(
-        &self,
-        bundled: &Path,
-        path: &Path,
-        plugin: StagedPlugin,
-    ) -> Result<(), String> {
+    async fn install_from_bundle_folder(&self, bundled: &Path, plugin: StagedPlugin) -> Result<(), String> {
         let id = plugin.id.clone();
         // What is to be done is decided in the plugin's turn: nobody changes it meanwhile.
         let operation = match self.registry.begin(&id).await {
@@ -62,8 +60,7 @@ impl Manager {
             return Ok(());
         };
         let placing = Placing { load: load && self.config.auto_load, if_exists, plan };
-        let source = Source::Folder { path: path.display().to_string() };
-        let installed = self.install_with(&operation, plugin, source, None, placing).await;
+        let installed = self.install_with(&operation, plugin, placing).await;
         let answer = installed.clone().unwrap_or_else(Refusal::into_value);
         self.audit(Deed::own("install_bundled_plugin"), &answer).await;
         let reply = installed.map_err(|refusal: Refusal| refusal.reason().to_owned())?;

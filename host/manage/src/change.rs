@@ -12,9 +12,8 @@ use crate::install::not_tidied;
 use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
 use mortise_delivery::{DeliveryError, FolderError, GenerationFolder, GenerationGuard, StageError, TreeError};
-use mortise_model::{Digest, PluginId};
+use mortise_model::PluginId;
 use mortise_plugin::{ActivateError, Activated, Busy, Operation, Package, PrepareError, Prepared};
-use mortise_store::Source;
 use std::path::PathBuf;
 use tracing::warn;
 
@@ -42,7 +41,7 @@ impl Verb {
 #[derive(Debug)]
 pub(crate) enum Next {
     /// A generation that no record names yet.
-    New { guard: GenerationGuard, source: Source, archive: Option<Digest> },
+    New(GenerationGuard),
     /// One that a record names.
     Kept(GenerationFolder),
 }
@@ -102,7 +101,7 @@ impl From<DepotError> for ChangeError {
 impl Next {
     pub(crate) fn folder(&self) -> &GenerationFolder {
         match self {
-            Self::New { guard, .. } => guard.folder(),
+            Self::New(guard) => guard.folder(),
             Self::Kept(folder) => folder,
         }
     }
@@ -185,9 +184,7 @@ impl Manager {
         let description = prepared.description().to_json();
         let recorded = self
             .on_disk(move |depot| match next {
-                Next::New { guard, source, archive } => {
-                    depot.record(guard, source, archive, Some(description), Some(mortise_store::Desired::Loaded))
-                }
+                Next::New(guard) => depot.record(guard, Some(description), Some(mortise_store::Desired::Loaded)),
                 Next::Kept(folder) => depot.choose(folder, description),
             })
             .await;

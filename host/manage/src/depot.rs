@@ -20,9 +20,9 @@ use mortise_delivery::{
     ArchiveStore, FolderError, GenerationError, GenerationFolder, GenerationGuard, Generations, Repaired, StagedPlugin,
     Staging, TreeError, TreeLimits, WorkingCopies, WorkingCopyState,
 };
-use mortise_model::{Digest, Json, Limits, PluginId};
+use mortise_model::{Digest, Json, Limits, PluginId, Provenance, Source};
 use mortise_plugin::{Asker, NameClaims, Package};
-use mortise_store::{Desired, GenerationRecord, PluginRecord, Source, Store, StoreError};
+use mortise_store::{Desired, GenerationRecord, PluginRecord, Store, StoreError};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -199,13 +199,14 @@ impl Depot {
         number: u64,
         generation: &GenerationRecord,
     ) -> Result<GenerationFolder, DepotError> {
+        let known = |folder| GenerationFolder { provenance: Arc::new(generation.provenance()), ..folder };
         match self.generations.verify(id, number, &generation.tree, &TreeLimits::default()) {
-            Ok(folder) => Ok(folder),
+            Ok(folder) => Ok(known(folder)),
             // What cannot be read may be sound.
             Err(
                 error @ (GenerationError::Disk(_) | GenerationError::Folder(FolderError::Tree(TreeError::Disk(_)))),
             ) => Err(error.into()),
-            Err(error) => self.restore(id, number, generation)?.ok_or_else(|| DepotError::from(error)),
+            Err(error) => self.restore(id, number, generation)?.map(known).ok_or_else(|| DepotError::from(error)),
         }
     }
 
@@ -220,18 +221,18 @@ impl Depot {
     pub(crate) fn record(
         &self,
         guard: GenerationGuard,
-        source: Source,
-        archive: Option<Digest>,
         description: Option<Json>,
         desired: Option<Desired>,
     ) -> Result<Recorded, DepotError> {
         let folder = guard.folder();
         let (id, number) = (folder.id.clone(), folder.sequence);
+        let Provenance { source, archive, signer } = Provenance::clone(&folder.provenance);
         let generation = GenerationRecord {
             version: folder.manifest.version.clone(),
             tree: folder.tree,
             archive,
             source,
+            signer,
             installed_at: Timestamp::now(),
             manifest: Json::of(&Value::Object(folder.manifest.raw.clone())),
             description,
@@ -407,6 +408,17 @@ impl Depot {
         Ok(())
     }
 
+    /// Whether a version that is on record came from there in that archive.
+    pub(crate) fn came_from(&self, source: &Source, archive: &Digest) -> Result<bool, DepotError> {
+        for id in self.store.plugins()?.into_keys() {
+            let mut generations = self.store.generations(&id)?.into_values();
+            if generations.any(|known| known.archive.as_ref() == Some(archive) && known.source == *source) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Stores an archive, and keeps it at least as long as the pin lives.
     pub(crate) fn keep_archive(&self, bytes: &[u8]) -> Result<ArchivePin, DepotError> {
         let digest = Digest::of(bytes);
@@ -438,6 +450,7 @@ pub(crate) fn package_of_staged(staged: &StagedPlugin, limits: Limits) -> Packag
         manifest: Arc::clone(&staged.manifest),
         root: staged.root().to_owned(),
         tree: staged.tree,
+        provenance: Arc::clone(&staged.provenance),
         limits,
         generation: 0,
     }
@@ -450,6 +463,7 @@ pub(crate) fn package_of(folder: &GenerationFolder, limits: Limits) -> Package {
         manifest: Arc::clone(&folder.manifest),
         root: folder.path.clone(),
         tree: folder.tree,
+        provenance: Arc::clone(&folder.provenance),
         limits,
         generation: folder.sequence,
     }
@@ -457,10 +471,20 @@ pub(crate) fn package_of(folder: &GenerationFolder, limits: Limits) -> Package {
 
 /// Who a staged plugin is to those who say what it may do.
 pub(crate) fn asker_of_staged(staged: &StagedPlugin) -> Asker<'_> {
-    Asker { plugin: &staged.id, tree: &staged.tree, wanted: &staged.manifest.permissions }
+    Asker {
+        plugin: &staged.id,
+        tree: &staged.tree,
+        provenance: &staged.provenance,
+        wanted: &staged.manifest.permissions,
+    }
 }
 
 /// Who a generation is to those who say what it may do.
 pub(crate) fn asker_of(folder: &GenerationFolder) -> Asker<'_> {
-    Asker { plugin: &folder.id, tree: &folder.tree, wanted: &folder.manifest.permissions }
+    Asker {
+        plugin: &folder.id,
+        tree: &folder.tree,
+        provenance: &folder.provenance,
+        wanted: &folder.manifest.permissions,
+    }
 }

@@ -5,8 +5,11 @@ use crate::depot::{Depot, DepotError};
 use crate::install::disk_refusal;
 use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
-use mortise_delivery::{DeliveryError, FetchError, FetchOutcome, Fetched, Known, ReadArchive, url_digest};
-use mortise_model::Digest;
+use mortise_delivery::{
+    DeliveryError, FetchError, FetchOutcome, Fetched, Known, ReadArchive, SIGNATURE_BYTES_MAX, SignatureError,
+    redacted_url, url_digest,
+};
+use mortise_model::{Digest, Source};
 use tokio::sync::SemaphorePermit;
 use tracing::{debug, warn};
 
@@ -69,16 +72,18 @@ impl Manager {
     }
 
     /// The archive at `url`, which was checked, and a place to unpack it. A caller that pins a digest needs no server
-    /// where the archive is here, and nobody needs one for this host's own artifacts.
+    /// where the archive came from there before, and nobody needs one for this host's own artifacts. One that came
+    /// another way does not do: rules of the policy go by where archives come from.
     pub(crate) async fn archive_at(
         &self,
         url: &str,
+        source: &Source,
         pinned: Option<Digest>,
     ) -> Result<(Found, StagingPlace<'_>), Refusal> {
         let here = |bytes| Found { content: Content::Bytes(bytes), said: None };
         if let Some(pinned) = pinned {
             let place = self.staging_place().await;
-            if let Some(bytes) = self.kept_archive(pinned).await {
+            if let Some(bytes) = self.kept_from(source, pinned).await {
                 return Ok((here(bytes), place));
             }
         }
@@ -92,7 +97,34 @@ impl Manager {
         self.fetch(url).await
     }
 
-    /// An archive that the mesh keeps as an object, and a place to unpack it. One that is here is not asked for.
+    /// The signature that lies beside an archive, under its URL and `.minisig`, fetched by the same rules.
+    pub(crate) async fn signature_beside(&self, url: &str) -> Result<String, Refusal> {
+        let missing = |why: String| {
+            let error = SignatureError::Required;
+            Refusal::new(error.code(), error.to_string()).detail(why).hint(error.hint())
+        };
+        if self.artifacts.resolve_local(url).is_some() {
+            return Err(missing("this host's own artifacts have none beside them".to_owned()));
+        }
+        let url = match url.split_once('?') {
+            Some((path, query)) => format!("{path}.minisig?{query}"),
+            None => format!("{url}.minisig"),
+        };
+        let fetcher = self.fetcher().await.map_err(fetch_refusal)?;
+        let fetched = fetcher.fetch(&url, None, self.depot.staging()).await;
+        let fetched = match fetched.map_err(|error| missing(chain(&error)))? {
+            FetchOutcome::Archive(fetched) if fetched.bytes <= SIGNATURE_BYTES_MAX => fetched,
+            _ => return Err(missing(format!("what lies at `{}` is no signature", redacted_url(&url)))),
+        };
+        let read = self.on_disk(move |_| {
+            let read = std::fs::read_to_string(fetched.archive.path());
+            read.map_err(|error| DepotError::Internal(format!("failed to read what was fetched: {error}")))
+        });
+        read.await.map_err(|error| missing(chain(&error)))
+    }
+
+    /// An archive that the mesh keeps as an object, and a place to unpack it. One that came from there before and is
+    /// here is not asked for.
     pub(crate) async fn archive_in_mesh(
         &self,
         bucket: &str,
@@ -106,7 +138,8 @@ impl Manager {
         let here = |bytes| Found { content: Content::Bytes(bytes), said: None };
         // Places of their own: a slow broker holds up those who ask it, and nobody else. Never closed.
         let _reading = self.object_reads.acquire().await.ok();
-        if let Some(bytes) = self.kept_archive(pinned).await {
+        let source = Source::Object { bucket: bucket.to_owned(), name: name.to_owned() };
+        if let Some(bytes) = self.kept_from(&source, pinned).await {
             return Ok((here(bytes), self.staging_place().await));
         }
         let read = self.client.object(bucket, name, self.config.bundle_bytes_max).await;
@@ -152,6 +185,19 @@ impl Manager {
             Ok(known) => known,
             Err(error) => {
                 warn!(error = chain(&error), "failed to look up an earlier download");
+                None
+            }
+        }
+    }
+
+    /// An archive of the store that a version came in from there.
+    async fn kept_from(&self, source: &Source, archive: Digest) -> Option<Vec<u8>> {
+        let source = source.clone();
+        match self.on_disk(move |depot| depot.came_from(&source, &archive)).await {
+            Ok(true) => self.kept_archive(archive).await,
+            Ok(false) => None,
+            Err(error) => {
+                warn!(error = chain(&error), "failed to look up where an archive came from");
                 None
             }
         }

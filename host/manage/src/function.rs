@@ -87,6 +87,9 @@ const INSTALL: [Parameter; 3] = [required("source_path", "The plugin's folder.")
 
 const DIGEST: Parameter = optional("digest", "SHA-256 of the archive's bytes, with or without `sha256:`.");
 
+const SIGNATURE: Parameter =
+    optional("signature", "The text of the archive's `.minisig`, for hosts whose operator names signers.");
+
 const FORMAT: Parameter = Parameter {
     name: "format",
     kind: Kind::Text,
@@ -101,7 +104,7 @@ const AND_LOAD: Parameter = Parameter {
     default: Some(DefaultValue::True),
 };
 
-const INSTALL_FROM_BUNDLE: [Parameter; 7] = [
+const INSTALL_FROM_BUNDLE: [Parameter; 8] = [
     required("bundle_b64", "A .tar.gz or .zip of the plugin's folder, in base64."),
     SAME_ID,
     DIGEST,
@@ -109,9 +112,10 @@ const INSTALL_FROM_BUNDLE: [Parameter; 7] = [
     AND_LOAD,
     INSTALL_DEPENDENCIES,
     PLAN_DIGEST,
+    SIGNATURE,
 ];
 
-const INSTALL_FROM_URL: [Parameter; 7] = [
+const INSTALL_FROM_URL: [Parameter; 8] = [
     required("url", "Where a .tar.gz or .zip of the plugin's folder can be fetched."),
     SAME_ID,
     DIGEST,
@@ -119,13 +123,14 @@ const INSTALL_FROM_URL: [Parameter; 7] = [
     AND_LOAD,
     INSTALL_DEPENDENCIES,
     PLAN_DIGEST,
+    SIGNATURE,
 ];
 
 const INSTALL_FROM_MANIFEST: [Parameter; 3] = [
     Parameter {
         name: "manifest",
         kind: Kind::Object,
-        description: "`bundle_b64`, `url` or `object`, with `id`, `digest`, `format` and `type` where they are known.",
+        description: "`bundle_b64`, `url` or `object`, with `id`, `digest`, `format`, `type` and `signature` where they are known.",
         default: None,
     },
     AND_LOAD,
@@ -133,7 +138,7 @@ const INSTALL_FROM_MANIFEST: [Parameter; 3] = [
 ];
 
 /// One of the first five says where the plugin is.
-const PLAN: [Parameter; 8] = [
+const PLAN: [Parameter; 9] = [
     optional("bundle_b64", "A .tar.gz or .zip of the plugin's folder, in base64."),
     optional("url", "Where a .tar.gz or .zip of the plugin's folder can be fetched."),
     optional("source_path", "The plugin's folder on this host's machine."),
@@ -147,6 +152,7 @@ const PLAN: [Parameter; 8] = [
     SAME_ID,
     DIGEST,
     FORMAT,
+    SIGNATURE,
 ];
 
 const ARTIFACT_URL: [Parameter; 2] =
@@ -181,7 +187,8 @@ const APPEND_UPLOAD: [Parameter; 3] = [
     required("chunk_b64", "The part, in base64."),
 ];
 
-const COMMIT_UPLOAD: [Parameter; 6] = [UPLOAD_ID, SAME_ID, FORMAT, AND_LOAD, INSTALL_DEPENDENCIES, PLAN_DIGEST];
+const COMMIT_UPLOAD: [Parameter; 7] =
+    [UPLOAD_ID, SAME_ID, FORMAT, AND_LOAD, INSTALL_DEPENDENCIES, PLAN_DIGEST, SIGNATURE];
 
 const OPERATION: [Parameter; 2] = [
     required("request_id", "The id of the JSON-RPC request."),

@@ -10,9 +10,9 @@ use crate::signature::Arguments;
 use crate::status::summary;
 use mortise_delivery::{CommitError, DeliveryError, IfExists, StagedPlugin, Uploads, redacted_url};
 use mortise_model::{Digest, PluginId, PluginState};
-use mortise_plugin::{Operation, RunningPlugin};
+use mortise_plugin::{Operation, Package, RunningPlugin};
+use mortise_policy::Policy;
 use mortise_rpc::Origin;
-use mortise_store::Source;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -91,16 +91,20 @@ impl Manager {
     /// Puts a candidate in place, and loads it if that was asked for.
     async fn install_arrived(&self, arrived: Arrived<'_>, placing: Placing) -> Result<Value, Refusal> {
         let Arrived { candidate, place } = arrived;
-        let Candidate { plugin, source, archive, dependencies } = candidate;
+        let Candidate { plugin, archive, dependencies } = candidate;
         // Whoever waits for the plugin's turn keeps nobody else from unpacking.
         drop(place);
         let id = plugin.id.clone();
         let digest = archive.as_ref().map(|archive| archive.pin.digest);
-        let result = self.install_in_turn(plugin, source, digest, placing).await;
+        let signer = plugin.provenance.signer.clone();
+        let result = self.install_in_turn(plugin, placing).await;
         self.let_go(&id, archive).await;
         let mut reply = result?;
         if let Some(digest) = digest {
             insert(&mut reply, "digest", digest.to_string());
+        }
+        if let Some(signer) = signer {
+            insert(&mut reply, "signer", signer);
         }
         if !dependencies.is_empty() {
             let pinned = dependencies.iter().map(|package| format!("{}=={}", package.name, package.version));
@@ -120,15 +124,9 @@ impl Manager {
         }
     }
 
-    async fn install_in_turn(
-        &self,
-        plugin: StagedPlugin,
-        source: Source,
-        archive: Option<Digest>,
-        placing: Placing,
-    ) -> Result<Value, Refusal> {
+    async fn install_in_turn(&self, plugin: StagedPlugin, placing: Placing) -> Result<Value, Refusal> {
         match self.registry.begin(&plugin.id).await {
-            Ok(operation) => self.install_with(&operation, plugin, source, archive, placing).await,
+            Ok(operation) => self.install_with(&operation, plugin, placing).await,
             Err(error) => {
                 self.discard(plugin).await;
                 Err(busy(&error))
@@ -141,8 +139,6 @@ impl Manager {
         &self,
         operation: &Operation,
         plugin: StagedPlugin,
-        source: Source,
-        archive: Option<Digest>,
         placing: Placing,
     ) -> Result<Value, Refusal> {
         let id = plugin.id.clone();
@@ -167,19 +163,25 @@ impl Manager {
                 "installed_to": installed_to,
                 "loaded": false,
             });
-            if let Some(warning) = self.place(plugin, source, archive).await? {
+            if let Some(warning) = self.place(plugin).await? {
                 insert(&mut reply, "warnings", vec![warning]);
             }
             return Ok(reply);
         }
-        if let Some(running) = self.running(&id).filter(|running| running.package().tree == plugin.tree)
+        let policy = self.authority.policy();
+        let same = |package: &Package| {
+            package.tree == plugin.tree
+                && policy.judges_alike(&id, &plugin.tree, &package.provenance, &plugin.provenance)
+        };
+        if let Some(running) = self.running(&id).filter(|running| same(running.package()))
             && let Some(reply) = self.already_serving(operation, &running, &installed_to).await?
         {
             self.discard(plugin).await;
             return Ok(reply);
         }
         let changed = async {
-            let next = self.on_disk(move |depot| next_to_install(depot, plugin, source, archive)).await?;
+            let policy = self.authority.policy();
+            let next = self.on_disk(move |depot| next_to_install(depot, plugin, &policy)).await?;
             self.change(operation, next).await
         };
         let changed = changed.await.map_err(|error: ChangeError| {
@@ -271,18 +273,14 @@ impl Manager {
     }
 
     /// Records a plugin without running it. Returns what could not be tidied up.
-    async fn place(
-        &self,
-        plugin: StagedPlugin,
-        source: Source,
-        archive: Option<Digest>,
-    ) -> Result<Option<String>, Refusal> {
+    async fn place(&self, plugin: StagedPlugin) -> Result<Option<String>, Refusal> {
+        let policy = self.authority.policy();
         let recorded = self
             .on_disk(move |depot| {
                 // What is on record already needs no further version.
-                match next_to_install(depot, plugin, source, archive)? {
+                match next_to_install(depot, plugin, &policy)? {
                     Next::Kept(folder) => depot.show(&folder).map(|_| None),
-                    Next::New { guard, source, archive } => depot.record(guard, source, archive, None, None).map(Some),
+                    Next::New(guard) => depot.record(guard, None, None).map(Some),
                 }
             })
             .await
@@ -303,19 +301,16 @@ impl Manager {
     }
 }
 
-/// What an install makes serve: the files that are on record already, or those that came.
-fn next_to_install(
-    depot: &Depot,
-    plugin: StagedPlugin,
-    source: Source,
-    archive: Option<Digest>,
-) -> Result<Next, DepotError> {
+/// What an install makes serve: the files that are on record already, unless where they came from now makes another
+/// plugin of them in the policy's eyes; or those that came.
+fn next_to_install(depot: &Depot, plugin: StagedPlugin, policy: &Policy) -> Result<Next, DepotError> {
     if let Some(installed) = depot.installed(&plugin.id)?
         && installed.generation.tree == plugin.tree
+        && policy.judges_alike(&plugin.id, &plugin.tree, &installed.generation.provenance(), &plugin.provenance)
     {
         return Ok(Next::Kept(depot.open_generation(&plugin.id, installed.number, &installed.generation)?));
     }
-    Ok(Next::New { guard: depot.add(plugin)?, source, archive })
+    Ok(Next::New(depot.add(plugin)?))
 }
 
 /// The plugin is whole; what follows is done again by the next start.

@@ -11,7 +11,7 @@ use crate::status::{conflicts, summary, warnings};
 use mortise_delivery::{DeliveryError, StageError, StagedPlugin, TreeLimits};
 use mortise_model::PluginId;
 use mortise_plugin::Operation;
-use mortise_store::{Desired, Source};
+use mortise_store::Desired;
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -158,7 +158,7 @@ pub(crate) fn next_to_load(depot: &Depot, id: &PluginId, dependencies: &Dependen
         ToLoad::WorkingCopy(staged) => staged,
     };
     let staged = dependencies.install(staged)?;
-    Ok(Next::New { guard: depot.add(staged)?, source: Source::WorkingCopy, archive: None })
+    Ok(Next::New(depot.add(staged)?))
 }
 
 pub(crate) fn note_passed(reply: &mut Value, passed: &[mortise_plugin::Succession]) {

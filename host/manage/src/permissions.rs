@@ -9,7 +9,7 @@ use crate::signature::Arguments;
 use crate::versions::{installed_id, not_installed};
 use jiff::Timestamp;
 use mortise_delivery::list_folders;
-use mortise_model::{Digest, Manifest, Permission, PermissionError, Permissions, PluginId, TimeSpan};
+use mortise_model::{Digest, Manifest, Permission, PermissionError, Permissions, PluginId, Provenance, TimeSpan};
 use mortise_plugin::Asker;
 use mortise_policy::rate;
 use mortise_store::GrantRecord;
@@ -24,15 +24,16 @@ struct Asking {
     id: PluginId,
     /// None where its folder was never loaded: its files are not known yet.
     tree: Option<Digest>,
+    provenance: Arc<Provenance>,
     /// Of other files that are installed and wait to be loaded.
-    waiting: Option<Digest>,
+    waiting: Option<(Digest, Arc<Provenance>)>,
     manifest: Arc<Manifest>,
 }
 
 impl Asking {
     fn asker(&self) -> Asker<'_> {
         let tree = self.tree.as_ref().unwrap_or(&UNKNOWN_TREE);
-        Asker { plugin: &self.id, tree, wanted: &self.manifest.permissions }
+        Asker { plugin: &self.id, tree, provenance: &self.provenance, wanted: &self.manifest.permissions }
     }
 }
 
@@ -95,7 +96,8 @@ impl Manager {
             _ => refusal,
         })?;
         let id = &asking.id;
-        let waiting = asking.waiting.map(|tree| Asking { tree: Some(tree), ..asking.clone() });
+        let waiting =
+            asking.waiting.clone().map(|(tree, provenance)| Asking { tree: Some(tree), provenance, ..asking.clone() });
         let bears = |asking: &Asking| self.authority.may_bear(asking.asker(), &permission);
         if !bears(&asking) && !waiting.as_ref().is_some_and(bears) {
             let message = format!("the policy does not let plugin '{id}' be granted `{permission}`");
@@ -103,7 +105,7 @@ impl Manager {
                 .with("plugin_id", id.as_str())
                 .hint("the operator raises `max` of the plugin's rule in the policy file"));
         }
-        let newest = asking.waiting.or(asking.tree);
+        let newest = asking.waiting.as_ref().map(|(tree, _)| *tree).or(asking.tree);
         let tree = if this_version { Some(newest.ok_or_else(|| no_version(id))?) } else { None };
         let grant = GrantRecord { permission: permission.clone(), tree, granted_at: now, expires_at, once };
         let value = self.grant_value(asking.asker(), &grant);
@@ -187,7 +189,9 @@ impl Manager {
         let found = self.on_disk(move |depot| {
             if let Some(installed) = depot.installed(&wanted)? {
                 let manifest = Manifest::parse_installed(installed.generation.manifest.as_str().as_bytes(), &wanted);
-                return Ok(manifest.ok().map(|manifest| (Some(installed.generation.tree), Arc::new(manifest))));
+                let provenance = Arc::new(installed.generation.provenance());
+                let known = (installed.generation.tree, provenance);
+                return Ok(manifest.ok().map(|manifest| (Some(known), Arc::new(manifest))));
             }
             if is_running {
                 return Ok(None);
@@ -201,10 +205,16 @@ impl Manager {
         match (running, found) {
             (Some(running), found) => {
                 let package = running.package();
-                let waiting = found.and_then(|(tree, _)| tree).filter(|tree| *tree != package.tree);
-                Ok(Asking { id, tree: Some(package.tree), waiting, manifest: Arc::clone(&package.manifest) })
+                let serves =
+                    |known: &(Digest, Arc<Provenance>)| known.0 == package.tree && known.1 == package.provenance;
+                let waiting = found.and_then(|(known, _)| known).filter(|known| !serves(known));
+                let (provenance, manifest) = (Arc::clone(&package.provenance), Arc::clone(&package.manifest));
+                Ok(Asking { id, tree: Some(package.tree), provenance, waiting, manifest })
             }
-            (None, Some((tree, manifest))) => Ok(Asking { id, tree, waiting: None, manifest }),
+            (None, Some((known, manifest))) => {
+                let (tree, provenance) = known.map(|(tree, from)| (Some(tree), from)).unwrap_or_default();
+                Ok(Asking { id, tree, provenance, waiting: None, manifest })
+            }
             (None, None) => Err(not_installed(id.as_str())),
         }
     }

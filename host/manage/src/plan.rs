@@ -19,6 +19,7 @@ use mortise_model::{Description, Digest, Limits, PluginId};
 use mortise_plugin::{Outlook, PrepareError};
 use mortise_rpc::Origin;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// What an install would change. Two plans are the same when their digests are.
 struct Plan {
@@ -41,7 +42,8 @@ struct Before {
 impl Manager {
     pub(crate) async fn plan_install(&self, origin: Origin, arguments: Arguments) -> Result<Value, Refusal> {
         let (Arrived { candidate, place }, if_exists) = self.arrive_to_plan(origin, arguments).await?;
-        let Candidate { plugin, source, archive, dependencies: _ } = candidate;
+        let Candidate { plugin, archive, dependencies: _ } = candidate;
+        let provenance = Arc::clone(&plugin.provenance);
         let id = plugin.id.clone();
         let (size, bytes) = (plugin.size, archive.as_ref().map(|archive| archive.bytes));
         let digest = archive.as_ref().map(|archive| archive.pin.digest.to_string());
@@ -58,7 +60,8 @@ impl Manager {
         if let (Some(reply), Some(changes)) = (reply.as_object_mut(), changes.as_object_mut()) {
             reply.append(changes);
         }
-        insert(&mut reply, "source", source_value(&source));
+        insert(&mut reply, "source", source_value(&provenance.source));
+        insert(&mut reply, "signer", provenance.signer.clone());
         insert(&mut reply, "digest", digest);
         insert(&mut reply, "sizes", json!({"archive_bytes": bytes, "unpacked_bytes": size.bytes, "files": size.files}));
         insert(&mut reply, "warnings", warnings);
@@ -96,9 +99,9 @@ impl Manager {
         };
         let foreign: &[&str] = match *way {
             // It says that itself.
-            "manifest" => &["plugin_id", "digest", "format"],
+            "manifest" => &["plugin_id", "digest", "format", "signature"],
             "upload_id" => &["digest"],
-            "source_path" => &["digest", "format"],
+            "source_path" => &["digest", "format", "signature"],
             _ => &[],
         };
         if let Some(stray) = foreign.iter().find(|stray| arguments.has(stray)) {

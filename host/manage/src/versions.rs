@@ -9,9 +9,9 @@ use crate::object::insert;
 use crate::refusal::{Refusal, chain};
 use crate::signature::Arguments;
 use mortise_delivery::GenerationFolder;
-use mortise_model::PluginId;
+use mortise_model::{PluginId, Source};
 use mortise_plugin::Operation;
-use mortise_store::{Desired, GenerationRecord, Source};
+use mortise_store::{Desired, GenerationRecord};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -164,6 +164,7 @@ fn describe(number: u64, generation: &GenerationRecord) -> Value {
         "tree_digest": generation.tree.to_string(),
         "digest": generation.archive.as_ref().map(ToString::to_string),
         "source": source_value(&generation.source),
+        "signer": generation.signer,
         "installed_at": generation.installed_at.to_string(),
     })
 }

@@ -15,6 +15,7 @@ mod limits;
 mod line;
 mod manifest;
 mod permission;
+mod provenance;
 mod quantity;
 mod state;
 mod suggestion;
@@ -34,5 +35,6 @@ pub use manifest::{
     RuntimeKind, Swap,
 };
 pub use permission::{Breadth, FileAccess, HttpAccess, Permission, PermissionError, Permissions, VariableName};
+pub use provenance::{Provenance, Source};
 pub use quantity::{ByteSize, QuantityError, TimeSpan};
 pub use state::PluginState;

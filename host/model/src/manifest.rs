@@ -13,7 +13,7 @@ pub use permissions::{Folder, GUEST_SOURCE};
 pub use schema::ConfigError;
 
 use crate::suggestion::{near_miss, suggestion};
-use crate::{Json, LimitError, Limits, Permissions, PluginId};
+use crate::{Instances, Json, LimitError, Limits, Permissions, PluginId};
 use permissions::Asked;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -196,6 +196,10 @@ impl Manifest {
         if let Err(error) = Limits::ceilings(runtime).given(&defaults, &limits_asked) {
             warnings.push(ManifestWarning::LimitRaised(error));
         }
+        let swap = text(&raw, "swap")?.map(Swap::named).transpose()?.unwrap_or_default();
+        if swap == Swap::Exclusive && limits.instances != Instances::UpTo(1) {
+            return Err(ManifestError::ExclusiveInstances);
+        }
         let Asked { permissions, folders, emits } =
             member(&raw, "permissions")?.map(permissions::parse).transpose()?.unwrap_or_default();
         let empty = Map::new();
@@ -211,7 +215,7 @@ impl Manifest {
             entry_point,
             class_name: class_name.map(str::to_owned),
             python_dependencies,
-            swap: text(&raw, "swap")?.map(Swap::named).transpose()?.unwrap_or_default(),
+            swap,
             permissions,
             folders,
             emits,

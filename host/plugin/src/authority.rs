@@ -1,7 +1,7 @@
 //! Who says what a plugin may do.
 
 use async_trait::async_trait;
-use mortise_model::{Digest, Permission, Permissions, PluginId};
+use mortise_model::{Digest, Permission, Permissions, PluginId, Provenance};
 use tokio::sync::watch;
 
 /// Decides what plugins may do, each time one is about to do it: what it said before may have changed.
@@ -39,6 +39,8 @@ pub struct Asker<'a> {
     pub plugin: &'a PluginId,
     /// Over path, mode and content of all of its files.
     pub tree: &'a Digest,
+    /// Where they came from.
+    pub provenance: &'a Provenance,
     /// What its manifest asks for.
     pub wanted: &'a Permissions,
 }

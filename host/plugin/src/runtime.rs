@@ -4,7 +4,7 @@ use crate::authority::Asker;
 use crate::job::Job;
 use crate::services::Services;
 use async_trait::async_trait;
-use mortise_model::{Description, Digest, Failure, Limits, Manifest, PluginId, RuntimeKind};
+use mortise_model::{Description, Digest, Failure, Limits, Manifest, PluginId, Provenance, RuntimeKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub struct Package {
     pub root: PathBuf,
     /// Over path, mode and content of every file.
     pub tree: Digest,
+    /// Where they came from.
+    pub provenance: Arc<Provenance>,
     /// What it may use.
     pub limits: Limits,
     /// The number under which the plugin's files are kept: larger is newer.
@@ -31,7 +33,7 @@ impl Package {
     /// Who it is to those who say what it may do.
     #[must_use]
     pub fn asker(&self) -> Asker<'_> {
-        Asker { plugin: &self.id, tree: &self.tree, wanted: &self.manifest.permissions }
+        Asker { plugin: &self.id, tree: &self.tree, provenance: &self.provenance, wanted: &self.manifest.permissions }
     }
 }
 

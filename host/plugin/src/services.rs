@@ -10,7 +10,7 @@ use crate::state::{KeyValue, Of, StateView};
 use async_trait::async_trait;
 use mortise_model::{
     DeviceId, Digest, EmittedName, EventName, Failure, FileAccess, Folder, HttpAccess, HttpRequest, HttpResponse, Json,
-    Limits, Manifest, Permission, PluginId, SubscriptionDef, Tenant, VariableName, cut, glob,
+    Limits, Manifest, Permission, PluginId, Provenance, SubscriptionDef, Tenant, VariableName, cut, glob,
 };
 use mortise_rpc::{Listener, Listening, TraceContext};
 use std::sync::atomic::Ordering;
@@ -100,6 +100,7 @@ pub struct Services {
     device: DeviceId,
     tenant: Tenant,
     tree: Digest,
+    provenance: Arc<Provenance>,
     manifest: Arc<Manifest>,
     limits: Limits,
     backend: Arc<dyn Backend>,
@@ -146,6 +147,7 @@ impl Services {
             device,
             tenant,
             tree: package.tree,
+            provenance: Arc::clone(&package.provenance),
             manifest: Arc::clone(&package.manifest),
             limits: package.limits.clone(),
             backend,
@@ -524,7 +526,12 @@ impl Services {
     }
 
     fn asker(&self) -> Asker<'_> {
-        Asker { plugin: &self.plugin, tree: &self.tree, wanted: &self.manifest.permissions }
+        Asker {
+            plugin: &self.plugin,
+            tree: &self.tree,
+            provenance: &self.provenance,
+            wanted: &self.manifest.permissions,
+        }
     }
 
     fn denied(&self, what: &str, denied: &Denied) -> Failure {

@@ -37,6 +37,28 @@ pub enum PolicyError {
     /// Folders to install from, where nothing may be installed from folders.
     #[error("`install.source_roots` means nothing while `install.sources` lacks `folder`")]
     RootsWithoutFolders,
+    /// A runtime that this version does not have.
+    #[error("`runtimes.{name}` cannot be on: this version runs no such plugins")]
+    NoRuntime {
+        /// Its key.
+        name: &'static str,
+    },
+    /// Signatures of nobody.
+    #[error("`install.require_signature` lets nothing be installed while `install.signers` names nobody")]
+    NoSigners,
+    /// Folders to install from, which have no signature.
+    #[error("`install.source_roots` means nothing with `install.require_signature`: a folder has no signature")]
+    RootsUnsigned,
+    /// A signer whose signatures are not verified.
+    #[error("rule {rule} for plugins `{id}` never matches: `install.signers` does not name `{signer}`")]
+    UnknownSigner {
+        /// Which of `[[plugin]]`, from 1.
+        rule: usize,
+        /// Its pattern.
+        id: String,
+        /// The key.
+        signer: String,
+    },
     /// A limit that no plugin can have.
     #[error("rule {rule} for plugins `{id}`")]
     Limit {
@@ -68,13 +90,27 @@ pub enum PolicyError {
     },
     /// Other files under the same id would have no rule, and no bound.
     #[error(
-        "rule {rule} for plugins `{id}` pins their files, and no later rule says what counts for others of that id"
+        "rule {rule} for plugins `{id}` is about some of them, and no later rule says what counts for others of that id"
     )]
     OthersUnruled {
         /// Which of `[[plugin]]`, from 1.
         rule: usize,
         /// Its pattern.
         id: String,
+    },
+    /// Conditions that no plugin meets together.
+    #[error(
+        "rule {rule} for plugins `{id}` never matches: what comes from `{from}` is no archive, and has no `{condition}`"
+    )]
+    NeverMatches {
+        /// Which of `[[plugin]]`, from 1.
+        rule: usize,
+        /// Its pattern.
+        id: String,
+        /// Which condition.
+        condition: &'static str,
+        /// As written.
+        from: String,
     },
     /// A pattern with a character that no name has.
     #[error("`{pattern}` in `{key}` can match no name")]
@@ -117,9 +153,12 @@ impl PolicyError {
             Self::Syntax { .. } => "policy_syntax",
             Self::Empty => "policy_empty",
             Self::UnknownFunction { .. } => "policy_function",
-            Self::RootsWithoutFolders | Self::NotInstalled { .. } => "policy_without_effect",
+            Self::RootsWithoutFolders | Self::RootsUnsigned | Self::NotInstalled { .. } => "policy_without_effect",
+            Self::NoRuntime { .. } => "policy_unsupported",
+            Self::NoSigners | Self::UnknownSigner { .. } => "policy_signer",
             Self::OthersUnruled { .. } => "policy_unruled",
             Self::Pattern { .. } => "policy_pattern",
+            Self::NeverMatches { .. } => "policy_condition",
             Self::BeyondMax { .. } => "policy_max",
             Self::NeverCounts { .. } => "policy_order",
             Self::Limit { .. } | Self::FixedLimit { .. } => "policy_limit",
@@ -144,8 +183,12 @@ impl PolicyError {
             Self::Empty => "write `profile = \"strict\"` where nothing more is meant",
             Self::Syntax { .. } => "docs/permissions.md lists every key of a policy",
             Self::RootsWithoutFolders => "leave the roots out, or add `folder` to the sources",
-            Self::NotInstalled { .. } => "leave them out",
+            Self::NoRuntime { .. } => "leave it out, or write `false`",
+            Self::NoSigners => "name the public keys that you trust in `install.signers`",
+            Self::UnknownSigner { .. } => "add the key to `install.signers`",
+            Self::RootsUnsigned | Self::NotInstalled { .. } => "leave them out",
             Self::FixedLimit { .. } => "leave it out",
+            Self::NeverMatches { .. } => "leave one of the two out; `tree_digest` pins the files of a folder",
             Self::Pattern { .. } => "write names, with `*` for any run of characters",
             Self::BeyondMax { .. } => "take it out of `grant`, or add it to `max`",
             Self::NeverCounts { .. } => "write the narrower rule first",

@@ -1,10 +1,12 @@
 //! A policy as it is written: TOML, every key known.
 
+use crate::rule::{About, PluginRule, SourcePattern};
 use crate::{
-    CallerRule, DependencyPolicy, HttpPolicy, InstallPolicy, MeshPolicy, POLICY_BYTES_MAX, PluginRule, Policy,
-    PolicyError, Profile, SourceKind, WhenDenied, opens,
+    CallerRule, DependencyPolicy, HttpPolicy, InstallPolicy, MeshPolicy, POLICY_BYTES_MAX, Policy, PolicyError,
+    Profile, SourceKind, WhenDenied, opens,
 };
 use ipnet::IpNet;
+use minisign_verify::PublicKey;
 use mortise_model::{Digest, Limits, Permission, Permissions, RuntimeKind, glob};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -28,7 +30,19 @@ struct PolicyFile {
     #[serde(default)]
     dependencies: DependencyTable,
     #[serde(default)]
+    runtimes: RuntimesTable,
+    #[serde(default)]
     plugin: Vec<PluginTable>,
+}
+
+/// Runtimes outside of the sandbox. This version has none: each may be switched off, and none on.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RuntimesTable {
+    #[serde(default)]
+    native: bool,
+    #[serde(default)]
+    docker: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -55,6 +69,10 @@ struct InstallTable {
     source_roots: Vec<PathBuf>,
     #[serde(default)]
     require_digest: bool,
+    #[serde(default, deserialize_with = "signers")]
+    signers: Vec<String>,
+    #[serde(default)]
+    require_signature: bool,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +132,12 @@ struct PluginTable {
     id: String,
     #[serde(default, deserialize_with = "digest")]
     tree_digest: Option<Digest>,
+    #[serde(default, deserialize_with = "digest")]
+    digest: Option<Digest>,
+    #[serde(default, deserialize_with = "source")]
+    source: Option<SourcePattern>,
+    #[serde(default, deserialize_with = "signer")]
+    signer: Option<String>,
     #[serde(default = "yes")]
     install: bool,
     #[serde(default, deserialize_with = "permissions")]
@@ -164,6 +188,29 @@ fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, 
     Digest::parse(&text).map(Some).map_err(D::Error::custom)
 }
 
+/// Public keys as `minisign` writes them: the second line of a `.pub` file.
+fn signers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let keys = Vec::<String>::deserialize(deserializer)?;
+    keys.into_iter().map(|key| public_key(key).map_err(D::Error::custom)).collect()
+}
+
+fn signer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    public_key(String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
+}
+
+fn public_key(key: String) -> Result<String, String> {
+    match PublicKey::from_base64(&key) {
+        Ok(_) => Ok(key),
+        Err(_) => Err(format!("`{key}` is no public key; write the second line of minisign's `.pub` file")),
+    }
+}
+
+/// Where files came from.
+fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SourcePattern>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    SourcePattern::parse(&text).map(Some).map_err(D::Error::custom)
+}
+
 fn permissions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permissions, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts.iter().map(|text| text.parse::<Permission>().map_err(D::Error::custom)).collect()
@@ -185,6 +232,11 @@ pub(crate) fn parse(text: &str, functions: &[&str]) -> Result<Policy, PolicyErro
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         PolicyError::Syntax { line, reason: error.message().replace('\n', ", ") }
     })?;
+    for (name, is_on) in [("native", file.runtimes.native), ("docker", file.runtimes.docker)] {
+        if is_on {
+            return Err(PolicyError::NoRuntime { name });
+        }
+    }
     let mesh = mesh(file.mesh, functions)?;
     let plugins = plugins(file.plugin)?;
     let profile = match file.profile {
@@ -200,6 +252,8 @@ pub(crate) fn parse(text: &str, functions: &[&str]) -> Result<Policy, PolicyErro
             sources: file.install.sources.map(|sources| sources.into_iter().map(|name| name.0).collect()),
             source_roots: file.install.source_roots,
             require_digest: file.install.require_digest,
+            signers: file.install.signers,
+            require_signature: file.install.require_signature,
         },
         http: HttpPolicy {
             networks: match (file.http.networks, &profile) {
@@ -220,6 +274,20 @@ pub(crate) fn parse(text: &str, functions: &[&str]) -> Result<Policy, PolicyErro
     if !policy.source_roots().is_empty() && !policy.admits_source(SourceKind::Folder) {
         return Err(PolicyError::RootsWithoutFolders);
     }
+    if policy.requires_signature() {
+        if policy.signers().is_empty() {
+            return Err(PolicyError::NoSigners);
+        }
+        if !policy.source_roots().is_empty() {
+            return Err(PolicyError::RootsUnsigned);
+        }
+    }
+    for (at, rule) in policy.plugins.iter().enumerate() {
+        if let Some(signer) = rule.about.signer.as_ref().filter(|signer| !policy.signers().contains(signer)) {
+            let (rule, id) = (at + 1, rule.about.id.clone());
+            return Err(PolicyError::UnknownSigner { rule, id, signer: signer.clone() });
+        }
+    }
     Ok(policy)
 }
 
@@ -237,13 +305,14 @@ fn mesh(table: MeshTable, known: &[&str]) -> Result<MeshPolicy, PolicyError> {
 
 fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
     let mut rules: Vec<PluginRule> = Vec::with_capacity(tables.len());
-    for PluginTable { id, tree_digest, install, grant, max, limits } in tables {
+    for PluginTable { id, tree_digest, digest, source, signer, install, grant, max, limits } in tables {
         check_pattern("plugin.id", &id)?;
         let number = rules.len() + 1;
-        let hidden = |earlier: &PluginRule| {
-            glob(&earlier.id, &id) && (earlier.tree_digest.is_none() || earlier.tree_digest == tree_digest)
-        };
-        if let Some(earlier) = rules.iter().position(hidden) {
+        let about = About { id: id.clone(), tree_digest, digest, source, signer };
+        if let (Some(condition), Some(source)) = (about.contradiction(), &about.source) {
+            return Err(PolicyError::NeverMatches { rule: number, id, condition, from: source.to_string() });
+        }
+        if let Some(earlier) = rules.iter().position(|earlier| earlier.about.covers(&about)) {
             return Err(PolicyError::NeverCounts { rule: number, id, earlier: earlier + 1 });
         }
         if let Some(max) = &max
@@ -263,12 +332,13 @@ fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
         if !install && (max.is_some() || !grant.is_empty() || !limits.is_empty()) {
             return Err(PolicyError::NotInstalled { rule: number, id });
         }
-        rules.push(PluginRule { id, tree_digest, install, grant, max, limits });
+        rules.push(PluginRule { about, install, grant, max, limits });
     }
-    for (at, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.tree_digest.is_some()) {
+    for (at, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.about.has_conditions()) {
+        let id = &rule.about.id;
         let mut later = rules.iter().skip(at + 1);
-        if !later.any(|later| later.tree_digest.is_none() && glob(&later.id, &rule.id)) {
-            return Err(PolicyError::OthersUnruled { rule: at + 1, id: rule.id.clone() });
+        if !later.any(|later| !later.about.has_conditions() && glob(&later.about.id, id)) {
+            return Err(PolicyError::OthersUnruled { rule: at + 1, id: id.clone() });
         }
     }
     Ok(rules)

@@ -7,13 +7,14 @@
 mod error;
 mod file;
 mod rating;
+mod rule;
 
 pub use error::PolicyError;
 pub use rating::{Rating, Risk, rate};
 
 use ipnet::IpNet;
-use mortise_model::{Digest, Limits, Permission, Permissions, PluginId, RuntimeKind, glob};
-use serde_json::{Map, Value};
+use mortise_model::{Digest, Limits, Permission, PluginId, Provenance, RuntimeKind, glob};
+use rule::PluginRule;
 use std::path::PathBuf;
 
 /// The longest policy file, in bytes.
@@ -62,6 +63,9 @@ struct InstallPolicy {
     sources: Option<Vec<SourceKind>>,
     source_roots: Vec<PathBuf>,
     require_digest: bool,
+    /// Public keys, as `minisign` writes them.
+    signers: Vec<String>,
+    require_signature: bool,
 }
 
 /// A way for a plugin to arrive.
@@ -126,19 +130,6 @@ struct CallerRule {
     functions: Vec<String>,
 }
 
-/// What counts for some plugins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct PluginRule {
-    id: String,
-    tree_digest: Option<Digest>,
-    install: bool,
-    grant: Permissions,
-    /// None: no bound.
-    max: Option<Permissions>,
-    /// How high limits may be, as manifests write them; those that are not named as in [`Limits::ceilings`].
-    limits: Map<String, Value>,
-}
-
 /// The plugin that is judged.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
@@ -146,6 +137,8 @@ pub struct Subject<'a> {
     pub id: &'a PluginId,
     /// Over path, mode and content of all of its files.
     pub tree: &'a Digest,
+    /// Where they came from.
+    pub provenance: &'a Provenance,
 }
 
 impl Policy {
@@ -194,6 +187,18 @@ impl Policy {
         self.install.require_digest
     }
 
+    /// The public keys whose signatures of archives count, as `minisign` writes them.
+    #[must_use]
+    pub fn signers(&self) -> &[String] {
+        &self.install.signers
+    }
+
+    /// Whether what arrives has to be an archive with a signature of one of [`Policy::signers`].
+    #[must_use]
+    pub fn requires_signature(&self) -> bool {
+        self.install.require_signature
+    }
+
     /// Where requests of plugins may go.
     #[must_use]
     pub fn http(&self) -> &HttpPolicy {
@@ -204,6 +209,12 @@ impl Policy {
     #[must_use]
     pub fn dependencies(&self) -> &DependencyPolicy {
         &self.dependencies
+    }
+
+    /// Whether plugins of that kind may run here: never those that no sandbox holds, which this version cannot run.
+    #[must_use]
+    pub fn admits_kind(&self, kind: RuntimeKind) -> bool {
+        !matches!(kind, RuntimeKind::Native | RuntimeKind::Docker)
     }
 
     /// Whether the plugin may be installed.
@@ -246,9 +257,18 @@ impl Policy {
     /// How high the limits of a plugin of that kind may be.
     #[must_use]
     pub fn ceilings(&self, plugin: Subject<'_>, kind: RuntimeKind) -> Limits {
-        let named = self.rule_for(plugin).map(|rule| Limits::ceilings_named(kind, &rule.limits));
-        // Every rule was tried when it was read.
-        named.and_then(Result::ok).unwrap_or_else(|| Limits::ceilings(kind))
+        self.rule_for(plugin).map_or_else(|| Limits::ceilings(kind), |rule| rule.ceilings(kind))
+    }
+
+    /// Whether the same files are the same plugin wherever of two places they came from: one rule counts for both, and who
+    /// signed them is told of both alike.
+    #[must_use]
+    pub fn judges_alike(&self, id: &PluginId, tree: &Digest, one: &Provenance, other: &Provenance) -> bool {
+        let rule = |provenance| {
+            let plugin = Subject { id, tree, provenance };
+            self.plugins.iter().position(|rule| rule.about.is(plugin))
+        };
+        one.signer == other.signer && rule(one) == rule(other)
     }
 
     /// Whether a caller on the mesh may call the host's `function`. `caller` is what it claims to be: nothing proves it.
@@ -266,15 +286,7 @@ impl Policy {
     }
 
     fn rule_for(&self, plugin: Subject<'_>) -> Option<&PluginRule> {
-        self.plugins.iter().find(|rule| {
-            glob(&rule.id, plugin.id.as_str()) && rule.tree_digest.is_none_or(|digest| digest == *plugin.tree)
-        })
-    }
-}
-
-impl PluginRule {
-    fn bears(&self, access: &Permission) -> bool {
-        self.install && self.max.as_ref().is_none_or(|max| max.cover(access))
+        self.plugins.iter().find(|rule| rule.about.is(plugin))
     }
 }
 

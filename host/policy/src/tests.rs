@@ -1,4 +1,5 @@
 use super::*;
+use mortise_model::Source;
 
 const FUNCTIONS: [&str; 4] = ["get_status", "install_plugin", "grant_plugin_permission", "revoke_plugin_permission"];
 
@@ -14,15 +15,21 @@ fn permission(text: &str) -> Permission {
     text.parse().unwrap()
 }
 
-struct Plugin(PluginId, Digest);
+struct Plugin(PluginId, Digest, Provenance);
 
 impl Plugin {
     fn new(id: &str) -> Self {
-        Self(PluginId::new(id).unwrap(), Digest::of(id.as_bytes()))
+        Self(PluginId::new(id).unwrap(), Digest::of(id.as_bytes()), Provenance::default())
+    }
+
+    /// The same files, from somewhere.
+    fn from(id: &str, source: Source, archive: Option<&[u8]>) -> Self {
+        let provenance = Provenance { source, archive: archive.map(Digest::of), signer: None };
+        Self(PluginId::new(id).unwrap(), Digest::of(id.as_bytes()), provenance)
     }
 
     fn subject(&self) -> Subject<'_> {
-        Subject { id: &self.0, tree: &self.1 }
+        Subject { id: &self.0, tree: &self.1, provenance: &self.2 }
     }
 }
 
@@ -63,6 +70,137 @@ fn the_first_rule_that_matches_counts() {
     assert!(!policy.grants(door.subject(), &permission("mesh.invoke:lock-1/close")));
     assert!(policy.bears(door.subject(), &permission("mesh.invoke:lock-1/close")));
     assert!(!policy.bears(door.subject(), &permission("mesh.discover")));
+}
+
+fn url(url: &str) -> Source {
+    Source::Url { url: url.to_owned() }
+}
+
+#[test]
+fn a_rule_goes_by_where_the_files_came_from() {
+    let archive = Digest::of(b"archive");
+    let policy = policy(&format!(
+        "[[plugin]]\nid = 'door'\ndigest = '{archive}'\ngrant = ['state']\n\
+         [[plugin]]\nid = '*'\nsource = 'url:https://plugins.example.com/trusted'\ngrant = ['mesh.discover']\n\
+         [[plugin]]\nid = '*'\nsource = 'folder:/srv/plugins'\ngrant = ['mesh.invoke:*']\n\
+         [[plugin]]\nid = '*'\nsource = 'object:fleet'\ngrant = ['plugins:*']\n\
+         [[plugin]]\nid = '*'\nsource = 'working_copy'\ngrant = ['env:HOME']\n\
+         [[plugin]]\nid = '*'\nmax = []"
+    ));
+    let everything = ["state", "mesh.discover", "mesh.invoke:a/b", "plugins:a.b", "env:HOME"];
+    let given = |plugin: Plugin| {
+        let given = everything.into_iter().filter(|wanted| policy.grants(plugin.subject(), &permission(wanted)));
+        given.collect::<Vec<_>>().join(" ")
+    };
+    let folder = |path: &str| Source::Folder { path: path.to_owned() };
+    let object = |bucket: &str| Source::Object { bucket: bucket.to_owned(), name: "a.tgz".to_owned() };
+    let from = |source: Source| given(Plugin::from("door", source, Some(b"other")));
+    // The first that matches, wherever that archive came from.
+    assert_eq!(given(Plugin::from("door", Source::Bundle, Some(b"archive"))), "state");
+    assert_eq!(
+        given(Plugin::from("door", url("https://plugins.example.com/trusted/a.tgz"), Some(b"archive"))),
+        "state"
+    );
+    assert_eq!(given(Plugin::from("window", Source::Bundle, Some(b"archive"))), "", "another id");
+    for (place, expected) in [
+        ("https://plugins.example.com/trusted", "mesh.discover"),
+        ("https://plugins.example.com/trusted/v1/a.tgz", "mesh.discover"),
+        ("https://plugins.example.com:443/trusted/a.tgz", "mesh.discover"),
+        ("https://plugins.example.com/trusted/x/../a.tgz", "mesh.discover"),
+        ("https://plugins.example.com/trusted/../a.tgz", ""),
+        ("https://plugins.example.com/trusted/..%2fa.tgz", ""),
+        ("https://plugins.example.com/trusted/%2e%2e/a.tgz", ""),
+        ("https://plugins.example.com/trusted.tgz", ""),
+        ("http://plugins.example.com/trusted/a.tgz", ""),
+        ("https://plugins.example.com:8443/trusted/a.tgz", ""),
+        ("https://plugins.example.com.evil.net/trusted/a.tgz", ""),
+        ("https://example.com/trusted/a.tgz", ""),
+    ] {
+        assert_eq!(from(url(place)), expected, "{place}");
+    }
+    for (path, expected) in [
+        ("/srv/plugins", "mesh.invoke:a/b"),
+        ("/srv/plugins/door", "mesh.invoke:a/b"),
+        ("/srv/plugins-2/door", ""),
+        ("/srv/plugins/../door", ""),
+        ("srv/plugins/door", ""),
+    ] {
+        assert_eq!(from(folder(path)), expected, "{path}");
+    }
+    assert_eq!((from(object("fleet")), from(object("fleet2"))), ("plugins:a.b".to_owned(), String::new()));
+    assert_eq!(given(Plugin::new("door")), "env:HOME");
+    assert_eq!((from(Source::Bundle), from(Source::Upload)), (String::new(), String::new()));
+}
+
+#[test]
+fn nothing_runs_outside_of_the_sandbox() {
+    for text in ["# nothing", "profile = 'development'", "[runtimes]\nnative = false\ndocker = false"] {
+        let policy = policy(text);
+        for kind in RuntimeKind::ALL {
+            let is_outside = matches!(kind, RuntimeKind::Native | RuntimeKind::Docker);
+            assert_eq!(policy.admits_kind(kind), !is_outside, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_goes_by_who_signed() {
+    let key = "RWSbhUHEuNjcE+c3glOFgUKjKlsrcUU6x4OVrNoenocQsMCSt/lUzlH6";
+    let policy = policy(&format!(
+        "[install]\nsigners = ['{key}']\nrequire_signature = true\n\
+         [[plugin]]\nid = '*'\nsigner = '{key}'\ngrant = ['state']\n[[plugin]]\nid = '*'\ninstall = false"
+    ));
+    assert!(policy.requires_signature() && policy.signers() == [key]);
+    let mut plugin = Plugin::from("door", Source::Bundle, Some(b"archive"));
+    assert!(!policy.admits(plugin.subject()));
+    plugin.2.signer = Some(key.to_owned());
+    assert!(policy.grants(plugin.subject(), &permission("state")));
+    plugin.2.signer = Some("RWSBOsxh/8Al5Oux7g0J5ED76M4KHcAKEmYLSxPQ7dG3GYdgaLINvrYL".to_owned());
+    assert!(!policy.admits(plugin.subject()));
+}
+
+#[test]
+fn the_same_files_are_the_same_plugin_where_one_rule_counts_for_both() {
+    let policy = policy("[[plugin]]\nid = 'a*'\nsource = 'url:https://a.example.com'\n[[plugin]]\nid = 'a*'");
+    let trusted = Provenance { source: url("https://a.example.com/x"), ..Provenance::default() };
+    let also = Provenance { source: url("https://a.example.com/y"), ..Provenance::default() };
+    let other = Provenance { source: Source::Bundle, ..Provenance::default() };
+    let signed = Provenance { signer: Some("RWQ".to_owned()), ..trusted.clone() };
+    let alike = |id: &str, one: &Provenance, other: &Provenance| {
+        policy.judges_alike(&PluginId::new(id).unwrap(), &Digest::of(b"files"), one, other)
+    };
+    assert!(alike("a1", &trusted, &also) && !alike("a1", &trusted, &other) && alike("b", &trusted, &other));
+    assert!(!alike("a1", &trusted, &signed));
+}
+
+#[test]
+fn rules_that_no_plugin_can_meet_are_refused() {
+    let digest = Digest::of(b"archive");
+    let last = "[[plugin]]\nid = '*'\n";
+    for source in ["folder", "folder:/srv", "working_copy"] {
+        let text = format!("[[plugin]]\nid = 'a'\nsource = '{source}'\ndigest = '{digest}'\n{last}");
+        let error = Policy::parse(&text, &FUNCTIONS).unwrap_err();
+        assert_eq!(error.code(), "policy_condition", "{source}");
+        let expected = format!("what comes from `{source}` is no archive, and has no `digest`");
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
+    // Whether a rule leaves another nothing.
+    for (first, second, hidden) in [
+        ("source = 'url'", "source = 'url:https://a.b/c'", true),
+        ("source = 'url:https://a.b/c'", "source = 'url:https://a.b/c/d'", true),
+        ("source = 'url:https://a.b/c/d'", "source = 'url:https://a.b/c'", false),
+        ("source = 'folder:/srv'", "source = 'folder:/srv/a'", true),
+        ("source = 'folder:/srv/a'", "source = 'folder'", false),
+        ("source = 'bundle'", "source = 'upload'", false),
+        ("source = 'object:a'", "source = 'object:b'", false),
+        (&format!("digest = '{digest}'"), &format!("digest = '{digest}'\nsource = 'url'"), true),
+        (&format!("digest = '{digest}'\nsource = 'url'"), &format!("digest = '{digest}'"), false),
+        ("source = 'url'", &format!("digest = '{digest}'"), false),
+    ] {
+        let text = format!("[[plugin]]\nid = 'a'\n{first}\n[[plugin]]\nid = 'a'\n{second}\n{last}");
+        let code = Policy::parse(&text, &FUNCTIONS).err().map(|error| error.code());
+        assert_eq!(code, hidden.then_some("policy_order"), "{text}");
+    }
 }
 
 #[test]
@@ -146,7 +284,33 @@ fn what_would_mean_nothing_is_refused() {
         ("[install]\nsources = ['url']\nsource_roots = ['/srv']", "`install.source_roots` means nothing"),
         (
             "[[plugin]]\nid = 'a'\ntree_digest = 'sha256:0000000000000000000000000000000000000000000000000000000000000000'",
-            "rule 1 for plugins `a` pins their files, and no later rule",
+            "rule 1 for plugins `a` is about some of them, and no later rule",
+        ),
+        ("[runtimes]\nnative = true", "`runtimes.native` cannot be on: this version runs no such plugins"),
+        ("[runtimes]\ndocker = true", "`runtimes.docker` cannot be on: this version runs no such plugins"),
+        ("[runtimes]\nwasm = true", "line 2: unknown field `wasm`"),
+        ("[install]\nrequire_signature = true", "`install.require_signature` lets nothing be installed"),
+        ("[install]\nsigners = ['RWS']", "line 2: `RWS` is no public key; write the second line"),
+        (
+            "[install]\nsigners = ['RWSbhUHEuNjcE+c3glOFgUKjKlsrcUU6x4OVrNoenocQsMCSt/lUzlH6']\nrequire_signature = true\n\
+             source_roots = ['/srv']",
+            "`install.source_roots` means nothing with `install.require_signature`",
+        ),
+        (
+            "[[plugin]]\nid = 'a'\nsigner = 'RWSbhUHEuNjcE+c3glOFgUKjKlsrcUU6x4OVrNoenocQsMCSt/lUzlH6'\n[[plugin]]\nid = '*'",
+            "rule 1 for plugins `a` never matches: `install.signers` does not name `RWSb",
+        ),
+        ("[[plugin]]\nid = 'a'\nsource = 'ftp'", "line 3: `ftp` is no source; there are bundle, upload, url"),
+        ("[[plugin]]\nid = 'a'\nsource = 'bundle:x'", "line 3: `bundle:x` is no source"),
+        ("[[plugin]]\nid = 'a'\nsource = 'object:a/b'", "line 3: `object:a/b` is no source"),
+        ("[[plugin]]\nid = 'a'\nsource = 'url:example.com'", "line 3: `example.com` is no URL that archives come from"),
+        ("[[plugin]]\nid = 'a'\nsource = 'url:https://a.b/?c'", "line 3: `https://a.b/?c` is no URL that"),
+        ("[[plugin]]\nid = 'a'\nsource = 'folder:/srv/../etc'", "line 3: `/srv/../etc` is not an absolute path"),
+        ("[[plugin]]\nid = 'a'\ndigest = 'x'", "line 3: invalid digest"),
+        ("[[plugin]]\nid = 'a'\nsource = 'url'", "rule 1 for plugins `a` is about some of them, and no later rule"),
+        (
+            "[[plugin]]\nid = 'a'\nsource = 'url:https://a.b/c'\n[[plugin]]\nid = 'b'",
+            "rule 1 for plugins `a` is about some of them, and no later rule",
         ),
     ] {
         let error = refused(text);

@@ -16,3 +16,25 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: false },
 });
+
+/// `wasi:config`, for components that know no host of ours.
+pub(crate) mod config {
+    wasmtime::component::bindgen!({
+        path: "../../wit/deps/config",
+        world: "imports",
+        imports: { default: async },
+    });
+}
+
+/// `wasi:keyvalue`, likewise.
+pub(crate) mod keyvalue {
+    /// The one bucket that a plugin has.
+    pub struct Bucket;
+
+    wasmtime::component::bindgen!({
+        path: "../../wit/deps/keyvalue",
+        world: "imports",
+        imports: { default: async },
+        with: { "wasi:keyvalue/store.bucket": Bucket },
+    });
+}

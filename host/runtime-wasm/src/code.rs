@@ -171,7 +171,12 @@ impl CodeStore {
         } else {
             format!("it imports what this host does not provide: {}", unknown.join(", "))
         };
-        Unusable { reason, hint: Some("a plugin may import `mortise:plugin/host` and WASI 0.2 without network") }
+        Unusable {
+            reason,
+            hint: Some(
+                "a plugin may import `mortise:plugin/host`, WASI 0.2 without network, `wasi:config` 0.2.0-rc.1 and `wasi:keyvalue` 0.2.0-draft",
+            ),
+        }
     }
 
     fn in_use(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Code>>> {

@@ -1,6 +1,7 @@
 //! The store's data, and the narrow part of it that the host functions see.
 
 use crate::backoff::Backoff;
+use crate::host::keyvalue::KeyValue;
 use crate::host::stdio::LineLog;
 use crate::javascript::{Modules, Session};
 use crate::ledger::{Answer, Ledger};
@@ -225,7 +226,7 @@ impl State {
         }
         Ok(Self {
             limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
-            host: HostView { shared, ops: Ops::default(), turn_limit },
+            host: HostView { shared, ops: Ops::default(), keyvalue: KeyValue::default(), turn_limit },
             javascript: None,
             wasi: wasi.build(),
             table,
@@ -258,6 +259,8 @@ impl WasiView for State {
 pub(crate) struct HostView {
     pub(crate) shared: Arc<Shared>,
     pub(crate) ops: Ops,
+    /// Of `wasi:keyvalue`.
+    pub(crate) keyvalue: KeyValue,
     /// Bounds the turn under way.
     pub(crate) turn_limit: TurnLimit,
 }

@@ -92,3 +92,28 @@ pub(crate) mod json_option {
         super::json::deserialize(deserializer).map(Some)
     }
 }
+
+pub(crate) mod source {
+    use mortise_model::Source;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(remote = "Source", rename_all = "snake_case")]
+    enum Written {
+        Folder { path: String },
+        Bundle,
+        Url { url: String },
+        Upload,
+        Object { bucket: String, name: String },
+        Artifact { plugin: String, version: Option<String> },
+        WorkingCopy,
+    }
+
+    pub(crate) fn serialize<S: Serializer>(value: &Source, serializer: S) -> Result<S::Ok, S::Error> {
+        Written::serialize(value, serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Source, D::Error> {
+        Written::deserialize(deserializer)
+    }
+}

@@ -24,7 +24,7 @@ mod transaction;
 pub use error::StoreError;
 pub use record::{
     Desired, DownloadRecord, GenerationRecord, GrantRecord, NameClaims, OperationKey, OperationRecord, OperationStatus,
-    PluginRecord, Source,
+    PluginRecord,
 };
 pub use repair::{CorruptRecord, OpenReport, SetAside};
 pub use store::Store;

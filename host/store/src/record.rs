@@ -1,9 +1,9 @@
 //! What the store holds, as plain data. How it looks on disk is `codec.rs` and the `serde` attributes here: a change to
 //! either is a new format (see `database.rs`).
 
-use crate::codec::{digest, digest_option, instant, instant_option, json, json_option, permission};
+use crate::codec::{digest, digest_option, instant, instant_option, json, json_option, permission, source};
 use jiff::Timestamp;
-use mortise_model::{Digest, FunctionName, Json, Permission, PluginId};
+use mortise_model::{Digest, FunctionName, Json, Permission, PluginId, Provenance, Source};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -60,7 +60,11 @@ pub struct GenerationRecord {
     #[serde(default, with = "digest_option", skip_serializing_if = "Option::is_none")]
     pub archive: Option<Digest>,
     /// Where it came from.
+    #[serde(with = "source")]
     pub source: Source,
+    /// The public key by which its archive's signature was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// When it was put in place.
     #[serde(with = "instant")]
     pub installed_at: Timestamp,
@@ -72,40 +76,12 @@ pub struct GenerationRecord {
     pub description: Option<Json>,
 }
 
-/// Where a generation came from, as text for people. Whoever writes it has taken out secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// A folder of this machine.
-    Folder {
-        /// Its path.
-        path: String,
-    },
-    /// An archive inside the request.
-    Bundle,
-    /// An archive that was fetched.
-    Url {
-        /// From where, without user, password and query.
-        url: String,
-    },
-    /// An archive that came in chunks.
-    Upload,
-    /// An object that the mesh kept.
-    Object {
-        /// Where.
-        bucket: String,
-        /// As its bucket has it.
-        name: String,
-    },
-    /// An archive of the host's own artifact store.
-    Artifact {
-        /// The plugin it was published for.
-        plugin: String,
-        /// The version, where it has one.
-        version: Option<String>,
-    },
-    /// A snapshot of the plugin's working copy.
-    WorkingCopy,
+impl GenerationRecord {
+    /// All that is known of where it came from.
+    #[must_use]
+    pub fn provenance(&self) -> Provenance {
+        Provenance { source: self.source.clone(), archive: self.archive, signer: self.signer.clone() }
+    }
 }
 
 /// What somebody lets a plugin do, beside what the policy lets it.

@@ -52,6 +52,7 @@ mod permissions;
 mod plans;
 mod process;
 mod quarantine;
+mod sources;
 mod state;
 mod swaps;
 mod upgrades;

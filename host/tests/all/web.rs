@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Serves one archive at every path. Its thread ends with the process.
+/// Serves one archive at every path, and its signature beside it. Its thread ends with the process.
 pub(crate) struct Web {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -13,6 +13,8 @@ pub(crate) struct Web {
 #[derive(Default)]
 struct State {
     archive: Vec<u8>,
+    /// At paths that end in `.minisig`.
+    signature: Option<Vec<u8>>,
     /// None: it sends no validators.
     etag: Option<String>,
     /// The status of each answer, in order, and whether the request had a condition.
@@ -43,6 +45,11 @@ impl Web {
         state.etag = etag.map(str::to_owned);
     }
 
+    /// What lies beside the archive from now on.
+    pub(crate) fn sign(&self, signature: &str) {
+        self.state.lock().unwrap().signature = Some(signature.as_bytes().to_vec());
+    }
+
     /// The answers since this was last asked.
     pub(crate) fn answers(&self) -> Vec<(u16, bool)> {
         std::mem::take(&mut self.state.lock().unwrap().answers)
@@ -51,11 +58,13 @@ impl Web {
 
 fn answer(stream: &TcpStream, state: &mut State) {
     let mut condition = None;
+    let mut is_signature = false;
     for line in BufReader::new(stream).lines() {
         let line = line.unwrap();
         if line.is_empty() {
             break;
         }
+        is_signature |= line.starts_with("GET ") && line.contains(".minisig");
         if let Some((name, value)) = line.split_once(": ")
             && name.eq_ignore_ascii_case("if-none-match")
         {
@@ -63,7 +72,12 @@ fn answer(stream: &TcpStream, state: &mut State) {
         }
     }
     let same = condition.is_some() && condition == state.etag;
-    let (status, body) = if same { (304, &[][..]) } else { (200, &state.archive[..]) };
+    let (status, body) = match &state.signature {
+        Some(signature) if is_signature => (200, &signature[..]),
+        None if is_signature => (404, &[][..]),
+        _ if same => (304, &[][..]),
+        _ => (200, &state.archive[..]),
+    };
     state.answers.push((status, condition.is_some()));
     let etag = state.etag.as_ref().map_or_else(String::new, |etag| format!("ETag: {etag}\r\n"));
     let head = format!("HTTP/1.1 {status} X\r\n{etag}Connection: close\r\nContent-Length: {}\r\n\r\n", body.len());

@@ -17,7 +17,10 @@ const LIMITS: [(&str, &str); 22] = [
     ("memory", "of one instance"),
     ("stack", "of one instance"),
     ("tables", "elements of one instance"),
-    ("instances", "that serve the plugin"),
+    (
+        "instances",
+        "that serve the plugin: 1 remembers; N share its calls, `per-call` is fresh for each: keep things in state",
+    ),
     ("concurrency", "calls under way at once; 1 is one after the other"),
     ("queue", "calls that wait"),
     ("call_timeout", "from a call's arrival to its answer"),

@@ -87,6 +87,9 @@ pub enum ManifestError {
         /// As written.
         got: String,
     },
+    /// One that owns what only one can have, and is to be several.
+    #[error("`swap` \"exclusive\" is for what only one can have, and `limits.instances` asks for more")]
+    ExclusiveInstances,
     /// Neither the manifest nor its folder names the plugin (wire contract 10.5).
     #[error("invalid plugin id: manifest.json has no `id`")]
     MissingId,
@@ -173,7 +176,7 @@ impl ManifestError {
             Self::Syntax(_) | Self::NotAnObject { .. } => "manifest_not_json",
             Self::WrongType { .. } => "manifest_wrong_type",
             Self::MisspeltKey { .. } | Self::UnknownKey { .. } => "manifest_unknown_key",
-            Self::UnknownSwap { .. } => "manifest_swap",
+            Self::UnknownSwap { .. } | Self::ExclusiveInstances => "manifest_swap",
             Self::MissingId | Self::InvalidId(_) => "invalid_plugin_id",
             Self::IdMismatch { .. } => "plugin_id_mismatch",
             Self::UnknownType { .. }
@@ -200,6 +203,7 @@ impl ManifestError {
                 format!("did you mean `{suggestion}`?")
             }
             Self::UnknownKey { suggestion: None, key } => format!("remove `{key}`"),
+            Self::ExclusiveInstances => "leave `limits.instances` out, or `swap`".to_owned(),
             Self::UnknownSwap { .. } => {
                 "set \"swap\" to \"exclusive\", or leave it out to have new versions proven beside the old one"
                     .to_owned()

@@ -150,6 +150,18 @@ fn every_malformation_has_its_own_words() {
             "set \"swap\" to \"exclusive\", or leave it out to have new versions proven beside the old one",
         ),
         (
+            json!({"swap": "exclusive", "limits": {"instances": 2}}),
+            "manifest_swap",
+            "`swap` \"exclusive\" is for what only one can have, and `limits.instances` asks for more",
+            "leave `limits.instances` out, or `swap`",
+        ),
+        (
+            json!({"swap": "exclusive", "limits": {"instances": "per-call"}}),
+            "manifest_swap",
+            "`swap` \"exclusive\" is for what only one can have, and `limits.instances` asks for more",
+            "leave `limits.instances` out, or `swap`",
+        ),
+        (
             json!({"id": null}),
             "invalid_plugin_id",
             "invalid plugin id: manifest.json has no `id`",

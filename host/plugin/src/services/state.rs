@@ -41,6 +41,28 @@ impl Services {
         self.state_put(key, None).await
     }
 
+    /// Adds to the number that a key holds as decimal text, 0 where there is none, and returns the sum. Nobody writes in between.
+    ///
+    /// # Errors
+    /// As [`state_set`](Self::state_set); `not_a_number` where the key holds something else, or the sum is over 64 bits.
+    pub async fn state_increment(&self, key: &str, delta: u64) -> Result<u64, Failure> {
+        check_key(key)?;
+        self.permit_now(&Permission::State, WHAT).await?;
+        let mut sum = 0;
+        let changed = self.state.change(key, self.limits().state, |value| {
+            let text = value.map_or(Ok("0"), str::from_utf8);
+            let number =
+                text.ok().and_then(|text| text.parse::<u64>().ok()).and_then(|number| number.checked_add(delta));
+            sum = number.ok_or_else(|| {
+                let message = format!("the key `{key}` holds no decimal number that could have {delta} added");
+                Failure::new("not_a_number", message)
+            })?;
+            Ok(Some(Arc::from(sum.to_string().as_bytes())))
+        });
+        self.count_write(&changed);
+        changed.map(|()| sum)
+    }
+
     /// The first `limit` keys that begin with `prefix` and come after `after`, in the order of their bytes; at most 1,000.
     ///
     /// # Errors
@@ -80,12 +102,16 @@ impl Services {
         check_key(key)?;
         self.permit_now(&Permission::State, WHAT).await?;
         let put = self.state.put(key, value, self.limits().state);
-        match &put {
+        self.count_write(&put);
+        put
+    }
+
+    fn count_write(&self, written: &Result<(), Failure>) {
+        match written {
             Ok(()) => count(&self.account.state.writes),
             Err(failure) if failure.code == "state_full" => count(&self.account.state.refused),
             Err(_) => {}
         }
-        put
     }
 }
 

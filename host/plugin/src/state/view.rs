@@ -158,9 +158,21 @@ impl StateView {
 
     /// Writes a value, or with `None` removes the key. What would take more than `limit` changes nothing.
     pub(crate) fn put(&self, key: &str, value: Option<&[u8]>, limit: ByteSize) -> Result<(), Failure> {
+        self.change(key, limit, |_| Ok(value.map(Arc::from)))
+    }
+
+    /// The same with the value that `change` makes of the one there is: nobody writes in between.
+    pub(crate) fn change(
+        &self,
+        key: &str,
+        limit: ByteSize,
+        change: impl FnOnce(Option<&[u8]>) -> Result<Option<Arc<[u8]>>, Failure>,
+    ) -> Result<(), Failure> {
         let mut phase = self.phase();
         let mut live = self.state.live();
         phase.check(&live)?;
+        let value = change(phase.get(&live, key).map(AsRef::as_ref))?;
+        let value = value.as_deref();
         if value.is_none() && phase.get(&live, key).is_none() {
             return Ok(());
         }

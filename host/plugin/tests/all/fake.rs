@@ -449,6 +449,7 @@ pub(crate) fn package(id: &str) -> Package {
         manifest: Arc::new(manifest),
         root: PathBuf::new(),
         tree: Digest::of(b""),
+        provenance: Arc::default(),
         limits: Limits::default(),
         generation: NEXT.fetch_add(1, Ordering::Relaxed),
     }

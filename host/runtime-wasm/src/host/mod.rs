@@ -1,24 +1,42 @@
 //! What a guest may ask of the host, one file for each interface.
 
+mod config;
+pub(crate) mod keyvalue;
 pub(crate) mod plugin;
 pub(crate) mod stdio;
 mod work;
 
 use crate::bindings::Plugin;
+use crate::bindings::config::wasi::config as wasi_config;
+use crate::bindings::keyvalue::wasi::keyvalue as wasi_keyvalue;
 use crate::view::{HasHostView, State};
 use wasmtime::component::Linker;
 
-/// Everything that a guest can import: our own interface, and WASI 0.2 without any grant.
+/// Everything that a guest can import: our own interface, WASI 0.2 without any grant, and the ways of WASI to the plugin's
+/// settings, secrets and state.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker: Linker<State> = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     Plugin::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;
+    wasi_config::store::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;
+    wasi_keyvalue::store::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;
+    wasi_keyvalue::atomics::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;
+    wasi_keyvalue::batch::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;
     Ok(linker)
 }
 
 /// The packages of which [`linker`] provides interfaces.
-pub(crate) const PACKAGES: [&str; 7] =
-    ["mortise:plugin/", "wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+pub(crate) const PACKAGES: [&str; 9] = [
+    "mortise:plugin/",
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:config/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:keyvalue/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
 
 #[cfg(test)]
 mod tests {
@@ -42,6 +60,12 @@ mod tests {
         assert!(links(
             r#"(import "wasi:cli/environment@0.2.3" (instance (export "get-arguments" (func (result (list string))))))"#
         ));
+        for import in [
+            r#""wasi:config/store@0.2.0-rc.1" (instance (export "get-all" (func (result (list string)))))"#,
+            r#""wasi:keyvalue/store@0.2.0-draft2" (instance (export "open" (func)))"#,
+        ] {
+            assert!(!links(&format!("(import {import})")), "another shape, another version: {import}");
+        }
         assert!(!links(r#"(import "wasi:http/handler@0.2.3" (instance (export "f" (func))))"#));
         assert!(!links(r#"(import "mortise:plugin/host@0.1.0" (instance (export "format-disk" (func))))"#));
     }

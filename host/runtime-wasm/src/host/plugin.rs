@@ -7,7 +7,7 @@ use crate::bindings::mortise::plugin::types::{self, Failure};
 use crate::loss::TurnLimit;
 use crate::ops::{OPS_BYTES_MAX, OPS_MAX, OpOutcome, REFUSALS_MAX};
 use crate::outcome;
-use crate::view::HostView;
+use crate::view::{HostView, Shared};
 use mortise_model::{Json, cut};
 use rand::Rng as _;
 use std::borrow::Cow;
@@ -90,26 +90,11 @@ impl Host for HostView {
     }
 
     async fn state_get(&mut self, key: String) -> Result<Option<Vec<u8>>, Failure> {
-        let value = self.shared.services.state_get(&key).await.map_err(outcome::to_guest)?;
-        let bytes_max = self.shared.entry_bytes_max();
-        match value {
-            Some(value) if value.len() > bytes_max => {
-                let size = value.len();
-                let message = format!("the value has {size} bytes, and this plugin can be given {bytes_max} at once");
-                Err(outcome::to_guest(mortise_model::Failure::new("result_too_large", message)))
-            }
-            value => Ok(value.map(|value| value.to_vec())),
-        }
+        self.shared.state_value(&key).await.map_err(outcome::to_guest)
     }
 
     async fn state_set(&mut self, key: String, value: Vec<u8>) -> Result<(), Failure> {
-        let (size, bytes_max) = (value.len(), self.shared.entry_bytes_max());
-        if size > bytes_max {
-            // It could never be read again.
-            let message = format!("the value has {size} bytes, and this plugin can be given {bytes_max} at once");
-            return Err(outcome::to_guest(mortise_model::Failure::new("value_too_large", message)));
-        }
-        self.shared.services.state_set(&key, &value).await.map_err(outcome::to_guest)
+        self.shared.set_state_value(&key, &value).await.map_err(outcome::to_guest)
     }
 
     async fn state_delete(&mut self, key: String) -> Result<(), Failure> {
@@ -179,6 +164,32 @@ impl Host for HostView {
     }
 }
 
+/// The plugin's state, as far as a guest can be given it.
+impl Shared {
+    /// A value of the plugin's state, if the guest can be given it.
+    pub(super) async fn state_value(&self, key: &str) -> Result<Option<Vec<u8>>, mortise_model::Failure> {
+        let bytes_max = self.entry_bytes_max();
+        match self.services.state_get(key).await? {
+            Some(value) if value.len() > bytes_max => {
+                let size = value.len();
+                let message = format!("the value has {size} bytes, and this plugin can be given {bytes_max} at once");
+                Err(mortise_model::Failure::new("result_too_large", message))
+            }
+            value => Ok(value.map(|value| value.to_vec())),
+        }
+    }
+
+    pub(super) async fn set_state_value(&self, key: &str, value: &[u8]) -> Result<(), mortise_model::Failure> {
+        let (size, bytes_max) = (value.len(), self.entry_bytes_max());
+        if size > bytes_max {
+            // It could never be read again.
+            let message = format!("the value has {size} bytes, and this plugin can be given {bytes_max} at once");
+            return Err(mortise_model::Failure::new("value_too_large", message));
+        }
+        self.services.state_set(key, value).await
+    }
+}
+
 impl HostView {
     /// An op that ends before it has begun.
     fn refuse(&mut self, id: u64, failure: mortise_model::Failure) {
@@ -207,6 +218,7 @@ fn too_many_ops(message: String) -> mortise_model::Failure {
 pub(crate) mod tests {
     use super::*;
     use crate::bindings::mortise::plugin::host::{HttpRequest as GuestRequest, Invocation, OpValue};
+    use crate::host::keyvalue::KeyValue;
     use crate::ops::Ops;
     use crate::view::{Shared, Source};
     use async_trait::async_trait;
@@ -272,12 +284,18 @@ pub(crate) mod tests {
         let manifest = Arc::new(Manifest::parse_installed(manifest.as_bytes(), &id).unwrap());
         let account = Arc::new(Account::new(id.clone()));
         let limits = manifest.limits.clone();
-        let package = Package { id, manifest, root: PathBuf::new(), tree: Digest::of(b""), limits, generation: 1 };
+        let (root, tree) = (PathBuf::new(), Digest::of(b""));
+        let package = Package { id, manifest, root, tree, provenance: Arc::default(), limits, generation: 1 };
         let (device, tenant) = (DeviceId::new("d").unwrap(), Tenant::new("default").unwrap());
         let services = Services::new(&package, device, tenant, Arc::new(Deaf), Arc::new(Deaf), account);
         let span = Duration::from_secs(5);
         let turn_limit = TurnLimit { name: "limits.turn", span, end: Instant::now() + span };
-        HostView { shared: Arc::new(Shared::new(Arc::new(services), Source::None)), ops: Ops::default(), turn_limit }
+        HostView {
+            shared: Arc::new(Shared::new(Arc::new(services), Source::None)),
+            ops: Ops::default(),
+            keyvalue: KeyValue::default(),
+            turn_limit,
+        }
     }
 
     fn invocation(bytes: usize) -> Op {

@@ -111,6 +111,7 @@ impl Folder {
             manifest: Arc::clone(&self.manifest),
             root: self.dir.path().to_owned(),
             tree: Digest::of(b"tree"),
+            provenance: Arc::default(),
             limits: self.manifest.limits.clone(),
             generation: 1,
         }
@@ -282,7 +283,7 @@ impl Backend for FakeHost {
         Ok(())
     }
 
-    async fn secret(&self, _: &VariableName) -> Result<Option<String>, Failure> {
-        Ok(None)
+    async fn secret(&self, name: &VariableName) -> Result<Option<String>, Failure> {
+        Ok((name.to_string() == "token").then(|| "s3cret-token".to_owned()))
     }
 }

@@ -1,6 +1,6 @@
 //! A guest built for `wasm32-wasip2`, whose `std` asks WASI for everything and is granted next to nothing.
 
-use crate::harness::{Folder, LONG, RUNTIME, guest, load, until};
+use crate::harness::{Folder, LONG, Plugin, RUNTIME, guest, load, until};
 use crate::log;
 use mortise_plugin::PrepareError;
 use serde_json::json;
@@ -168,9 +168,128 @@ async fn the_end_of_the_process_is_the_end_of_the_instance_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_and_secrets_are_read_through_wasi_config() {
+    let config = json!({"unit": "C", "every": 1.5, "on": true, "none": null, "list": [1, "a"], "secret.token": "mine"});
+    let manifest = json!({"config": config, "permissions": {"secrets": ["token", "missing"]}});
+    let plugin = load("wasi", manifest).await;
+    for (key, expected) in [
+        ("unit", json!("C")),
+        ("every", json!("1.5")),
+        ("on", json!("true")),
+        ("list", json!("[1,\"a\"]")),
+        ("none", json!(null)),
+        ("other", json!(null)),
+        ("", json!(null)),
+        ("secret.token", json!("s3cret-token")),
+        ("secret.missing", json!(null)),
+    ] {
+        assert_eq!(plugin.ok("setting", json!({"key": key})).await, expected, "{key}");
+    }
+    let settings = json!({"unit": "C", "every": "1.5", "on": "true", "list": "[1,\"a\"]"});
+    assert_eq!(plugin.ok("settings", json!({})).await, settings, "secrets are not listed");
+    // What was told as a secret is marked from then on.
+    let error = plugin.err("setting", json!({"key": "secret.door"})).await;
+    assert_eq!(error.code, "upstream");
+    assert!(error.message.contains("permission_denied: the plugin may not read the secret `door`"), "{error}");
+    assert!(error.message.contains("its manifest does not ask for it"), "the cure: {error}");
+    let error = plugin.err("setting", json!({"key": "secret.a b"})).await;
+    assert!(error.code == "upstream" && error.message.contains("invalid_name"), "{error}");
+}
+
+fn keeper(limits: serde_json::Value) -> serde_json::Value {
+    json!({"permissions": {"state": true}, "limits": limits})
+}
+
+async fn keep(plugin: &Plugin, key: &str, value: impl Into<Option<&str>>) {
+    plugin.ok("keep", json!({"key": key, "value": value.into()})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_plugins_state_is_one_bucket_of_wasi_keyvalue() {
+    let plugin = load("wasi", keeper(json!({}))).await;
+    let kept = async |key: &str| plugin.ok("kept", json!({"key": key})).await;
+    assert_eq!(kept("a").await, json!(null));
+    keep(&plugin, "a", "one").await;
+    assert_eq!(kept("a").await, json!("one"));
+    // The same as what the contract of our own shows.
+    assert_eq!(plugin.services.state_get("a").await.unwrap().as_deref(), Some(&b"one"[..]));
+    plugin.services.state_set("b", b"two").await.unwrap();
+    assert_eq!(kept("b").await, json!("two"));
+    keep(&plugin, "a", None).await;
+    keep(&plugin, "a", None).await;
+    assert_eq!(kept("a").await, json!(null));
+    plugin.ok("keep", json!({"key": "c", "value": "x", "bucket": "default"})).await;
+    let error = plugin.err("keep", json!({"key": "c", "value": "x", "bucket": "others"})).await;
+    assert_eq!(error.code, "no_such_store");
+    let error = plugin.err("keep", json!({"key": "", "value": "x"})).await;
+    assert!(error.code == "other" && error.message.contains("invalid_key"), "{error}");
+
+    for number in 0..2500 {
+        plugin.services.state_set(&format!("page-{number}"), b"").await.unwrap();
+    }
+    assert_eq!(plugin.ok("pages", json!({})).await, json!([1000, 1000, 502]));
+    assert_eq!(plugin.err("page_after", json!({"cursor": 99})).await.code, "other");
+    assert_eq!(plugin.ok("in_bulk", json!({"count": 20, "bytes": 100})).await, json!(2000));
+    assert_eq!(plugin.services.state_keys("bulk-", None, 10).await.unwrap().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_are_added_to_and_nothing_is_lost_between_instances() {
+    let plugin = load("wasi", keeper(json!({"instances": 4}))).await;
+    let add = |delta: u64| plugin.begin("add", json!({"key": "sum", "delta": delta}));
+    let calls: Vec<_> = (0..200).map(|_| add(1)).collect();
+    for call in calls {
+        call.ok().await;
+    }
+    assert_eq!(add(0).ok().await, json!(200));
+    assert_eq!(plugin.ok("kept", json!({"key": "sum"})).await, json!("200"), "decimal text");
+    for odd in ["x", "-1", "", "18446744073709551615"] {
+        keep(&plugin, "sum", odd).await;
+        let error = add(1).err().await;
+        assert!(error.code == "other" && error.message.contains("not_a_number"), "{odd}: {error}");
+        assert_eq!(plugin.ok("kept", json!({"key": "sum"})).await, json!(odd), "left alone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wasi_keyvalue_has_the_permission_and_the_limits_of_the_plugins_state() {
+    log::record();
+    let without = load("wasi", json!({})).await;
+    for (function, params) in [
+        ("kept", json!({"key": "a"})),
+        ("keep", json!({"key": "a", "value": "denied"})),
+        ("pages", json!({})),
+        ("add", json!({"key": "a", "delta": 1})),
+        ("in_bulk", json!({"count": 1, "bytes": 1})),
+    ] {
+        assert_eq!(without.err(function, params).await.code, "access_denied", "{function}");
+    }
+    let told = log::lines_with("may not keep state");
+    assert!(told.iter().any(|line| line.contains("wasi:keyvalue") && line.contains("its manifest")), "{told:?}");
+
+    let plugin = load("wasi", keeper(json!({"state": "4KiB"}))).await;
+    let error = plugin.err("keep", json!({"key": "a", "value": "x".repeat(5000)})).await;
+    assert!(error.code == "other" && error.message.contains("state_full"), "{error}");
+    let error = plugin.err("in_bulk", json!({"count": 100, "bytes": 100})).await;
+    assert!(error.message.contains("`limits.state` (4KiB)"), "{error}");
+    assert_eq!(plugin.account.stats().state.refused, 2);
+
+    // What a guest asks for in one call is bounded, however often it asks for the same.
+    let large = load("wasi", keeper(json!({}))).await;
+    large.services.state_set("large", &vec![0; 1 << 19]).await.unwrap();
+    assert_eq!(large.ok("read_often", json!({"key": "large", "times": 10})).await, json!(10));
+    let error = large.err("read_often", json!({"key": "large", "times": 100})).await;
+    assert!(error.message.contains("this plugin can be given at once"), "{error}");
+    let error = large.err("open_often", json!({"times": 1001})).await;
+    assert!(error.message.contains("the bucket is open 1000 times"), "{error}");
+    large.ok("open_often", json!({"times": 1000})).await;
+    assert_eq!(large.instance.health().traps, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn interfaces_of_wasi_that_are_not_provided_are_named() {
     for interface in
-        ["wasi:http/outgoing-handler@0.2.3", "wasi:clocks/timezone@0.2.3", "wasi:keyvalue/store@0.2.0-draft"]
+        ["wasi:http/outgoing-handler@0.2.3", "wasi:clocks/timezone@0.2.3", "wasi:keyvalue/store@0.2.0-draft2"]
     {
         let component = format!(
             r#"(component

@@ -165,6 +165,10 @@ pub struct InstallArgs {
     #[arg(long, value_name = "DIGEST")]
     pub digest: Option<String>,
 
+    /// File with the archive's signature, as `minisign` makes it
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
+
     /// Install only; load it later with `deploy load`
     #[arg(long)]
     pub no_load: bool,

@@ -1,8 +1,8 @@
 //! Records and folders for all tests.
 
 use jiff::Timestamp;
-use mortise_model::{Digest, FunctionName, Json, PluginId};
-use mortise_store::{Desired, GenerationRecord, OperationKey, PluginRecord, Source, Store, StoreError};
+use mortise_model::{Digest, FunctionName, Json, PluginId, Source};
+use mortise_store::{Desired, GenerationRecord, OperationKey, PluginRecord, Store, StoreError};
 use redb::{Database, TableDefinition};
 use std::path::Path;
 use tempfile::TempDir;
@@ -47,6 +47,7 @@ pub(crate) fn generation(version: &str) -> GenerationRecord {
         tree: Digest::of(version.as_bytes()),
         archive: None,
         source: Source::Bundle,
+        signer: None,
         installed_at: at(0),
         manifest: json(r#"{"id": "a"}"#),
         description: None,

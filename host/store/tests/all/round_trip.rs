@@ -1,9 +1,9 @@
 //! Everything comes back as it was written, from the same process and from the next.
 
 use crate::fixture::{at, folder, generation, id, json, loaded, name, open, put_raw};
-use mortise_model::Digest;
+use mortise_model::{Digest, Source};
 use mortise_store::{
-    DOWNLOADS_MAX, Desired, DownloadRecord, GenerationRecord, NameClaims, PluginRecord, Source, Store, StoreError,
+    DOWNLOADS_MAX, Desired, DownloadRecord, GenerationRecord, NameClaims, PluginRecord, Store, StoreError,
 };
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 use std::os::unix::fs::PermissionsExt as _;
@@ -30,6 +30,7 @@ fn every_generation() -> Vec<GenerationRecord> {
             tree: Digest::of(&[0, 1]),
             archive: (index % 2 == 1).then(|| Digest::of(b"archive")),
             source,
+            signer: (index % 4 == 1).then(|| "RWQ".to_owned()),
             installed_at: at(7),
             manifest: json("{ \"id\":\"a\",\n \"n\": 1.500, \"n\": 123456789012345678901234567890 }"),
             description: (index % 3 == 0).then(|| json(r#"{"functions":[]}"#)),

@@ -6,8 +6,12 @@ use crate::cli::output::{CommandError, ExitStatus, Printer};
 use crate::cli::package::Package;
 use crate::cli::progress::Progress;
 use crate::config::env::ProcessEnvironment;
+use anyhow::Context as _;
+use mortise_delivery::SIGNATURE_BYTES_MAX;
 use mortise_model::{Digest, PluginId};
 use serde_json::{Map, json};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 pub(super) fn action(args: &InstallArgs, printer: &mut Printer) -> Result<Action, CommandError> {
@@ -15,17 +19,35 @@ pub(super) fn action(args: &InstallArgs, printer: &mut Printer) -> Result<Action
     let id = args.plugin_id.as_ref().map(PluginId::new).transpose().map_err(|error| usage(error.into()))?;
     let pinned = args.digest.as_deref().map(Digest::parse).transpose().map_err(|error| usage(error.into()))?;
     let agreed = args.plan_digest.as_deref().map(Digest::parse).transpose().map_err(|error| usage(error.into()))?;
-    let action = match (&args.path, &args.url) {
+    let signature = args.signature.as_deref().map(read_signature).transpose().map_err(usage)?;
+    let mut action = match (&args.path, &args.url) {
         (Some(path), _) => from_path(path, id, pinned, args, printer)?,
         (None, Some(url)) => from_url(url, id.as_ref(), pinned, args),
         // Exit 1 and these words: wire contract 10.11.
         (None, None) => return Err(CommandError::failed(anyhow::anyhow!("plugin path or --url required"))),
     };
+    if let Some(signature) = signature {
+        action.params.insert("signature".to_owned(), json!(signature));
+    }
     Ok(match agreed {
         _ if args.plan => planned(action),
         Some(agreed) => held_to(action, &agreed),
         None => action,
     })
+}
+
+/// The host verifies it; what is too long to be one is not sent.
+fn read_signature(path: &Path) -> Result<String, CommandError> {
+    let read = File::open(path).and_then(|file| {
+        let mut text = String::new();
+        file.take(SIGNATURE_BYTES_MAX + 1).read_to_string(&mut text).map(|_| text)
+    });
+    let text = read.with_context(|| format!("failed to read the signature `{}`", path.display()))?;
+    if text.len() as u64 > SIGNATURE_BYTES_MAX {
+        return Err(CommandError::failed(anyhow::anyhow!("`{}` is no signature: it is too long", path.display()))
+            .hint("name the `.minisig` file that `minisign -Sm <archive>` wrote"));
+    }
+    Ok(text)
 }
 
 /// The same, told and not done.
