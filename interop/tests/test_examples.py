@@ -13,7 +13,7 @@ from peers.host import ROOT, CallError
 from peers.waiting import wait_for
 from peers.web import Answer, WebServer
 
-LANGUAGES = ("python", "rust")
+LANGUAGES = ["python", "rust", "javascript"]
 POLICY = """
 [http]
 networks = ["127.0.0.1", "::1"]
