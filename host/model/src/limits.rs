@@ -190,8 +190,7 @@ impl Limits {
         match kind {
             // The interpreter itself lives in the instance.
             RuntimeKind::Python => Self { memory: ByteSize::mib(256), stack: ByteSize::mib(32), ..defaults },
-            // What its engine has: it recurses less deep, for a stack of its own within the instance comes to its end before.
-            RuntimeKind::Javascript => Self { stack: ByteSize::mib(8), ..defaults },
+            RuntimeKind::Javascript => Self { stack: ByteSize::mib(32), ..defaults },
             RuntimeKind::Docker => Self { call_timeout: Duration::from_secs(120), ..defaults },
             RuntimeKind::Wasm | RuntimeKind::Native => defaults,
         }

@@ -14,9 +14,6 @@ use wasmtime::{Config, EngineWeak, InstanceAllocationStrategy};
 /// What a guest's call may use of its stack on top of its own, for what the host does on its behalf.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
-/// More than twice what the deepest recursion that QuickJS allows takes of its engine's stack.
-const JAVASCRIPT_STACK: ByteSize = ByteSize::mib(8);
-
 /// How an engine differs from another.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EngineConfig {
@@ -37,14 +34,10 @@ impl EngineConfig {
         Self { stack: ByteSize::mib(1), form: Form::Component, portable: false, tick }
     }
 
-    /// For the runner of one kind of source plugins. An interpreter recurses as deep as the source that it reads, and CPython deeper
-    /// than QuickJS, which looks at another stack besides.
+    /// For the runner of one kind of source plugins. An interpreter recurses as deep as the source that it reads.
     pub(crate) fn of_runner(kind: RuntimeKind, tick: Duration) -> Self {
-        let (form, stack) = match kind {
-            RuntimeKind::Javascript => (Form::Module, JAVASCRIPT_STACK),
-            _ => (Form::Component, ByteSize::mib(32)),
-        };
-        Self { stack, form, portable: true, tick }
+        let form = if kind == RuntimeKind::Javascript { Form::Module } else { Form::Component };
+        Self { stack: ByteSize::mib(32), form, portable: true, tick }
     }
 }
 

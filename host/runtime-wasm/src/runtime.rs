@@ -121,7 +121,7 @@ impl WasmError {
 /// Runs components of the world `mortise:plugin/plugin@0.1.0`: those that plugins bring, or a runner's.
 ///
 /// Each instance has one task, and a generation one instance, unless its `limits.instances` say otherwise. Its `limits.stack` is
-/// that of the engine, 1 MiB for components, 32 MiB for CPython and 8 MiB for QuickJS: a plugin that asks for another is refused, because one
+/// that of the engine, 1 MiB for components and 32 MiB for runners: a plugin that asks for another is refused, because one
 /// engine has one stack size.
 pub struct WasmRuntime {
     /// None: the plugin's entry point is the code.

@@ -54,7 +54,6 @@ pub(crate) struct Abi {
     throw: TypedFunc<u32, u32>,
     eval: TypedFunc<(u32, u32, u32, u32), u32>,
     call: TypedFunc<(u32, u32, u32, u32), u32>,
-    is_job_pending: TypedFunc<(), i32>,
     execute_job: TypedFunc<(), i32>,
     scratch: u32,
     arguments: u32,
@@ -100,7 +99,6 @@ impl Abi {
             throw: function(cx, instance, "qjs_throw")?,
             eval: function(cx, instance, "qjs_eval")?,
             call: function(cx, instance, "qjs_call")?,
-            is_job_pending: function(cx, instance, "qjs_is_job_pending")?,
             execute_job: function(cx, instance, "qjs_execute_pending_job")?,
             scratch,
             arguments,
@@ -251,11 +249,9 @@ impl Abi {
 
     /// Runs the next of the jobs that promises have left behind. Whether there was one.
     pub(super) async fn execute_job(&self, cx: &mut Cx<'_>) -> Result<bool> {
-        if self.is_job_pending.call_async(&mut *cx, ()).await? == 0 {
-            return Ok(false);
-        }
         match self.execute_job.call_async(&mut *cx, ()).await? {
-            0.. => Ok(true),
+            0 => Ok(false),
+            1.. => Ok(true),
             _ => Err(self.thrown(cx).await?),
         }
     }
