@@ -1,12 +1,15 @@
 // `structuredClone` and `crypto`.
 
 /** A copy of plain values, arrays, objects, maps, sets, dates, regular expressions, errors, buffers and views, cycles included. */
-function structuredClone(value) {
+function structuredClone(value, options = undefined) {
+  if (options?.transfer !== undefined && options.transfer.length !== 0) {
+    throw new DOMException("nothing can be transferred: there is nobody to transfer it to", "DataCloneError");
+  }
   return cloned(value, new Map());
 }
 
+const ERROR_KEYS = ["message", "stack", "cause"];
 const ERRORS = { __proto__: null, Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
-const [GivenDate, GivenMap, GivenSet, GivenView] = [Date, Map, Set, DataView];
 const PLAIN_WRAPPERS = [[Number, Number.prototype.valueOf], [String, String.prototype.valueOf], [Boolean, Boolean.prototype.valueOf]];
 for (let at = 0; at < PLAIN_WRAPPERS.length; at++) PLAIN_WRAPPERS[at][1] = uncurried(PLAIN_WRAPPERS[at][1]);
 
@@ -34,24 +37,25 @@ function clonedSpecial(value, seen, keep) {
   if (isView(value)) {
     const kind = kindOfArray(value);
     const buffer = cloned(kind === undefined ? viewBuffer(value) : bufferOf(value), seen);
-    if (kind === undefined) return keep(new GivenView(buffer, viewOffset(value), viewLength(value)));
+    if (kind === undefined) return keep(new DataView(buffer, viewOffset(value), viewLength(value)));
     return keep(new VIEWS[kind](buffer, offsetOf(value), lengthOf(value) / VIEWS[kind].BYTES_PER_ELEMENT));
   }
   const size = sizeOf(value);
   if (size !== null && size.isMap) {
-    const copy = keep(new GivenMap());
+    const copy = keep(new Map());
     mapForEach(value, (item, key) => mapSet(copy, cloned(key, seen), cloned(item, seen)));
     return copy;
   }
   if (size !== null) {
-    const copy = keep(new GivenSet());
+    const copy = keep(new Set());
     setForEach(value, (item) => setAdd(copy, cloned(item, seen)));
     return copy;
   }
   if (isError(value)) {
     const name = typeof value.name === "string" && value.name in ERRORS ? value.name : "Error";
     const copy = keep(objectCreate(ERRORS[name].prototype));
-    for (const key of ["message", "stack", "cause"]) {
+    for (let at = 0; at < ERROR_KEYS.length; at++) {
+      const key = ERROR_KEYS[at];
       if (!objectHas(value, key) && key !== "stack") continue;
       objectDefine(copy, key, { __proto__: null, value: cloned(value[key], seen), writable: true, configurable: true });
     }
@@ -59,9 +63,9 @@ function clonedSpecial(value, seen, keep) {
   }
   switch (objectText(value)) {
     case "[object Date]":
-      return keep(new GivenDate(dateNumber(value)));
+      return keep(new Date(dateNumber(value)));
     case "[object RegExp]":
-      return keep(new Expression(regexpSource(value), regexpFlags(value)));
+      return keep(new RegExp(regexpSource(value), regexpFlags(value)));
     case "[object ArrayBuffer]":
       return keep(bufferSlice(value, 0));
     case "[object Promise]":

@@ -254,7 +254,20 @@ function textsOf(values, what, place) {
   return kept;
 }
 
-/** What is wrong with the plugin's source, and where: `place` is a file in backticks, with the line where it is known. */
+/** A place in a module, as text: the line is counted when somebody wants to know. */
+class Place {
+  constructor(path, source, at) {
+    this.path = path;
+    this.source = source;
+    this.at = at;
+  }
+
+  toString() {
+    return `\`${this.path}\`, line ${parts(stringSlice(this.source, 0, this.at), "\n").length}`;
+  }
+}
+
+/** What is wrong with the plugin's source, and where: `place` is a file in backticks, or a `Place`. */
 function wrong(place, message) {
   return new Failure(`${place}: ${message}`, "plugin_source");
 }
@@ -263,6 +276,7 @@ function wrong(place, message) {
 class Sources {
   #entry;
   #texts = new Map();
+  #imports = new Map();
 
   constructor(entry) {
     this.#entry = entry;
@@ -282,17 +296,26 @@ class Sources {
       for (let each = 0; each < names.length; each++) {
         const found = matched(/^[\w$]+$/, names[each]) ? declarationOf(source, names[each], action) : null;
         if (found === null) continue;
-        const declared = { comment: found.comment, place: `\`${modules[at]}\`, line ${found.line}` };
+        const declared = { comment: found.comment, place: new Place(modules[at], source, found.at) };
         if (found.isExact) return declared;
         likely ??= declared;
       }
-      const imports = /\b(?:from|import)\s*["'](\.[^"'\n]+)["']/g;
-      for (let found; (found = regexpExec(imports, source)) !== null; ) {
-        const path = resolvePath(modules[at], found[1]);
-        if (!arrayIncludes(modules, path)) arrayPush(modules, path);
+      const imported = this.#importsOf(modules[at], source);
+      for (let each = 0; each < imported.length; each++) {
+        if (!arrayIncludes(modules, imported[each])) arrayPush(modules, imported[each]);
       }
     }
     return likely ?? { comment: null, place: this.here };
+  }
+
+  #importsOf(path, source) {
+    if (!mapHas(this.#imports, path)) {
+      const paths = [];
+      const pattern = /\b(?:from|import)\s*["'](\.[^"'\n]+)["']/g;
+      for (let found; (found = regexpExec(pattern, source)) !== null; ) arrayPush(paths, resolvePath(path, found[1]));
+      mapSet(this.#imports, path, paths);
+    }
+    return mapGet(this.#imports, path);
   }
 
   #text(path) {

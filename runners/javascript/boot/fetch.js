@@ -31,7 +31,7 @@ class Headers {
     if (typeof init !== "object") throw new TypeError(`headers are an object or pairs, not ${kindOf(init)}`);
     if (#list in init) {
       this.#list = arraySlice(init.#list);
-    } else if (init[Symbol.iterator] !== undefined) {
+    } else if (init[iterator] !== undefined) {
       for (const pair of init) {
         const items = [...pair];
         if (items.length !== 2) throw new TypeError("each of the headers must be a name and a value");
@@ -121,7 +121,7 @@ class Headers {
     return sorted;
   }
 }
-objectDefine(Headers.prototype, Symbol.iterator, {
+objectDefine(Headers.prototype, iterator, {
   __proto__: null, value: Headers.prototype.entries, writable: true, configurable: true,
 });
 
@@ -417,7 +417,7 @@ async function send(method, url, headers, bytes, signal) {
   try {
     return await promise;
   } catch (error) {
-    if (isFailure(error) && error.code !== "cancelled" && error.code !== "not_loaded") throw new TypeError(error.message, { cause: error });
+    if (isFailure(error) && error.code !== "not_loaded") throw new TypeError(error.message, { cause: error });
     throw error;
   } finally {
     release();

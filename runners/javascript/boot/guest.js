@@ -4,6 +4,8 @@
 let plugin = null;
 let entryPoint = "";
 let loadFailure = null;
+/** What it brings, once that was asked. */
+let description = null;
 
 /** Evaluates the plugin's modules, with `tenon` before them, whose exports it takes from `__tenon`. */
 function load(entry) {
@@ -51,7 +53,8 @@ function describeText() {
     return `-${failureText(`\`${entryPoint}\`: it waits for something while it is loaded: do what takes time in \`start\``, "plugin_source")}`;
   }
   try {
-    return `+${jsonOf(describe(plugin, entryPoint), "what the plugin brings", "description_too_large")}`;
+    description ??= jsonOf(describe(plugin, entryPoint), "what the plugin brings", "description_too_large");
+    return `+${description}`;
   } catch (error) {
     if (!isFailure(error)) logError("the plugin could not be described", error);
     return `-${isFailure(error) ? failureText(errorWords(error), error.code) : sourceFailure(error)}`;
@@ -135,7 +138,7 @@ async function handleEvent(name, payload) {
     }
   }
   if (errors.length === 1) throw errors[0];
-  if (errors.length > 1) throw new Aggregate(errors, `handlers of \`${name}\` failed`);
+  if (errors.length > 1) throw new AggregateError(errors, `handlers of \`${name}\` failed`);
 }
 
 /** Whether a text is of a pattern in which `*` stands for any run of characters. */

@@ -1,8 +1,11 @@
 // What the comment `/** … */` before a function says of it, and JSON Schema of its types.
 
+/** Where a line of a comment ends besides: before a tag of the comment. */
+const BEFORE_TAG = /\s+(?=@(?:param|arg|argument|returns?|desc|description)\s)/g;
+
 /** `{ description, parameters: { name: { type, description, isOptional } } }` of a comment. */
 function readComment(comment) {
-  const lines = parts(stringSlice(comment, 3, -2), "\n");
+  const lines = parts(replaced(BEFORE_TAG, stringSlice(comment, 3, -2), () => "\n"), "\n");
   const texts = [];
   for (let at = 0; at < lines.length; at++) arrayPush(texts, stringTrim(matched(/^\s*\*?(.*)$/, stringTrim(lines[at]))?.[1] ?? ""));
   const found = { description: "", parameters: { __proto__: null } };
@@ -185,39 +188,38 @@ function take(reader, token) {
   return true;
 }
 
+/** What stands before the name of a function that is declared, at the end of a text. */
+const BEFORE_NAME = /(?:^|[^\w$.])((?:export\s+)?(?:default\s+)?)(?:((?:async\s+)?function\s*\*?\s*)|(?:const|let|var)\s+)$/;
+/** The most characters that this has. */
+const BEFORE_NAME_MAX = 80;
+
 /**
- * The declaration of a function in a module: `{ comment, line, isExact }`, comment null where there is none; null where it is not
+ * The declaration of a function in a module: `{ comment, at, isExact }`, comment null where there is none; null where it is not
  * found. `isExact` says that the function's very text stands there; one that another function made has the name alone.
  */
 function declarationOf(source, name, action) {
-  const escaped = replaced(/\$/g, name, () => "\\$");
-  const pattern = new Expression(
-    `(export\\s+)?(default\\s+)?(?:((?:async\\s+)?function\\s*\\*?\\s*${escaped}(?![\\w$]))|(?:const|let|var)\\s+${escaped}\\s*=\\s*)`, "g");
   const own = functionText(action);
-  let best = null;
-  let isExact = false;
-  for (let found; (found = regexpExec(pattern, source)) !== null; ) {
-    const end = found.index + found[0].length;
-    const at = found[3] === undefined ? end : end - found[3].length;
-    if (stringStartsWith(source, own, at)) {
-      best = found;
-      isExact = true;
-      break;
-    }
-    if (best === null || (found[1] !== undefined && best[1] === undefined)) best = found;
+  let likely = null;
+  for (let at = stringIndexOf(source, name); at >= 0; at = stringIndexOf(source, name, at + 1)) {
+    const before = matched(BEFORE_NAME, stringSlice(source, max(0, at - BEFORE_NAME_MAX), at));
+    if (before === null) continue;
+    const end = at + name.length;
+    const assigned = matched(/^\s*=\s*/, stringSlice(source, end, end + BEFORE_NAME_MAX));
+    if (before[2] === undefined ? assigned === null : matched(/^[\w$]/, source[end] ?? "") !== null) continue;
+    const text = before[2] === undefined ? end + assigned[0].length : at - before[2].length;
+    const start = before[2] === undefined ? at - matched(/\S+\s+$/, before[0])[0].length : text;
+    const isExact = stringStartsWith(source, own, text);
+    if (isExact || likely === null) likely = { at: start - before[1].length, isExact };
+    if (isExact) break;
   }
-  if (best === null) return null;
-  return { comment: commentBefore(source, best.index), line: lineAt(source, best.index), isExact };
+  if (likely === null) return null;
+  return { comment: commentBefore(source, likely.at), at: likely.at, isExact: likely.isExact };
 }
 
 /** The comment that ends right before a place. */
 function commentBefore(source, at) {
-  const before = stringTrim(stringSlice(source, 0, at));
-  const begun = stringEndsWith(before, "*/") ? stringLastIndexOf(before, "/**") : -1;
-  if (begun < 0 || stringIndexOf(before, "*/", begun) !== before.length - 2) return null;
-  return stringSlice(before, begun);
-}
-
-function lineAt(source, at) {
-  return parts(stringSlice(source, 0, at), "\n").length;
+  let end = at;
+  while (end > 0 && stringTrim(source[end - 1]) === "") end--;
+  const begun = stringSlice(source, max(0, end - 2), end) === "*/" ? stringLastIndexOf(source, "/**", end - 2) : -1;
+  return begun < 0 || stringIndexOf(source, "*/", begun) !== end - 2 ? null : stringSlice(source, begun, end);
 }

@@ -1,5 +1,12 @@
-// What the boot set uses of the language, taken before any plugin runs: a plugin that replaces `JSON.stringify` or a
-// method of a prototype changes what it itself gets from then on, and nothing here.
+// What the boot set uses of the language, taken before any plugin runs: a plugin that replaces `Map`, `JSON.stringify` or a method
+// of a prototype changes what it itself gets from then on, and nothing here.
+
+const {
+  AggregateError, Array, ArrayBuffer, BigInt64Array, BigUint64Array, DataView, Date, DOMException, Error, EvalError, Float16Array,
+  Float32Array, Float64Array, Function, Int16Array, Int32Array, Int8Array, JSON, Map, Math, Number, Boolean, Object, Promise, RangeError,
+  ReferenceError, Reflect, RegExp, Set, String, Symbol, SyntaxError, TypeError, Uint16Array, Uint32Array, Uint8Array, Uint8ClampedArray,
+  URIError,
+} = globalThis;
 
 /** `uncurried(Array.prototype.push)(list, value)` for `list.push(value)`. */
 const uncurried = Function.prototype.bind.bind(Function.prototype.call);
@@ -20,8 +27,7 @@ const { isFinite: numberIsFinite, isInteger: numberIsInteger } = Number;
 const { abs, ceil, floor, max, min, round, trunc } = Math;
 const { fromCharCode, fromCodePoint } = String;
 const { apply, ownKeys } = Reflect;
-const Expression = RegExp;
-const Aggregate = AggregateError;
+const { iterator } = Symbol;
 const { isView } = ArrayBuffer;
 
 const arrayIncludes = uncurried(Array.prototype.includes);
@@ -92,7 +98,7 @@ const bufferSlice = uncurried(ArrayBuffer.prototype.slice);
 const bytesToBase64 = uncurried(Uint8Array.prototype.toBase64);
 const bytesFromBase64 = Uint8Array.fromBase64.bind(Uint8Array);
 const { atob: binaryOfBase64, btoa: base64OfBinary, decodeURIComponent: uriDecode, encodeURIComponent: uriEncode } = globalThis;
-const { escape: latin1Escape, unescape: latin1Unescape, DOMException } = globalThis;
+const { escape: latin1Escape, unescape: latin1Unescape } = globalThis;
 const evaluate = globalThis.eval;
 
 // The engine makes template literals by asking for this method, the boot set's own too: it is the one that stays as it is.

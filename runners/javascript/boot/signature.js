@@ -124,13 +124,8 @@ function endOf(source, from, stops) {
   let isValue = false;
   for (let at = afterSpace(source, from); at < source.length; at = afterSpace(source, at)) {
     const sign = source[at];
-    // `=>`, `==` and `<=` are no `=`.
-    const isOperator = sign === "=" && (source[at + 1] === ">" || source[at + 1] === "=");
-    if (depth === 0 && !isOperator && stringIncludes(stops, sign)) return at;
-    if (isOperator) {
-      at += 2;
-      isValue = false;
-    } else if (sign === '"' || sign === "'") {
+    if (depth === 0 && stringIncludes(stops, sign)) return at;
+    if (sign === '"' || sign === "'") {
       at = afterString(source, at);
       isValue = true;
     } else if (sign === "`") {

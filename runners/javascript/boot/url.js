@@ -211,7 +211,7 @@ class URLSearchParams {
     if (given !== null) {
       this.#list = parseForm(given);
     } else if ((typeof init === "object" && init !== null) || typeof init === "function") {
-      if (init[Symbol.iterator] !== undefined && init[Symbol.iterator] !== null) {
+      if (init[iterator] !== undefined && init[iterator] !== null) {
         for (const pair of init) {
           const items = [...pair];
           if (items.length !== 2) throw new TypeError("each of the pairs must be a name and a value");
@@ -315,7 +315,7 @@ class URLSearchParams {
     this.#changed?.(this.#text());
   }
 }
-objectDefine(URLSearchParams.prototype, Symbol.iterator, {
+objectDefine(URLSearchParams.prototype, iterator, {
   __proto__: null, value: URLSearchParams.prototype.entries, writable: true, configurable: true,
 });
 

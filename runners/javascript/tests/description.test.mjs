@@ -72,7 +72,7 @@ export async function read(name = "inside", limit, unit, deep = { a: [1, -2.5, '
 export const arrow = async x => x;
 // no comment
 export function bare(a, b = -1, c = [], d = null) {}
-/** @description By its tag. */
+/** @description By its tag.  @param {string} a With me@param here. @returns {string} */
 export const made = function named(a) {};
 `);
   const found = Object.fromEntries(host.description.functions.map((each) => [each.name, each]));
@@ -94,6 +94,7 @@ export const made = function named(a) {};
   assert.deepEqual([found.arrow.description, found.arrow.parameters.required], ["Kept.", ["x"]]);
   assert.deepEqual([found.bare.description, found.bare.parameters], ["", { type: "object", properties: { a: {}, b: { type: "number", default: -1 }, c: { type: "array", default: [] }, d: { default: null } }, required: ["a"] }]);
   assert.equal(found.made.description, "By its tag.");
+  assert.deepEqual(found.made.parameters.properties.a, { type: "string", description: "With me@param here." });
   assert.deepEqual(Object.keys(found), ["arrow", "bare", "made", "read"]);
 });
 
@@ -135,10 +136,10 @@ test("comments are found in the module where a function is declared", async () =
   const host = await FakeHost.plugin({
     "plugin.js": 'export { far, near as close } from "./lib/a.js";\nexport * from "./lib/deep/b.js";\n/** Here. */\nexport function here() { "/** Not this. */ function far() {}"; }',
     "lib/a.js": 'import "./deep/b.js";\n/** Far away. */\nexport function far(a) {}\n/** Near. */ export const near = () => 1;',
-    "lib/deep/b.js": '/** Deep. */\nexport async function deep() {}\n/** A stray comment. */\n\nconst x = 1;\nexport function without() {}',
+    "lib/deep/b.js": '/** Deep. */\nexport async function deep() {}\n/** A stray comment. */\n\nconst x = 1;\nexport function without() {}\n/** Not right before. */ /* but this */\nexport function plain() {}',
   });
   const told = Object.fromEntries(host.description.functions.map((each) => [each.name, each.description]));
-  assert.deepEqual(told, { close: "Near.", deep: "Deep.", far: "Far away.", here: "Here.", without: "" });
+  assert.deepEqual(told, { close: "Near.", deep: "Deep.", far: "Far away.", here: "Here.", plain: "", without: "" });
 });
 
 test("declarations of the entry module", async () => {

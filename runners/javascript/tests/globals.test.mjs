@@ -162,7 +162,7 @@ test("structuredClone copies", async () => {
     [true, true, 3, false, 5, 1, true, "/x/g", [2, 3], true, "r", "1", 6, true],
   );
   assert.deepEqual(run(`const buffer = new ArrayBuffer(4); const [a, b] = structuredClone([new Uint8Array(buffer), new DataView(buffer, 1, 2)]); return [a.buffer === b.buffer, b.byteOffset, b.byteLength];`), [true, 1, 2]);
-  for (const source of ["structuredClone(() => 1)", "structuredClone({ a: Symbol() })", "structuredClone(Promise.resolve())"]) {
+  for (const source of ["structuredClone(() => 1)", "structuredClone({ a: Symbol() })", "structuredClone(Promise.resolve())", "structuredClone(1, { transfer: [new ArrayBuffer(1)] })"]) {
     assert.equal(run(`try { ${source}; } catch (e) { return e.name; }`), "DataCloneError", source);
   }
 });

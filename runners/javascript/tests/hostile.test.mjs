@@ -5,11 +5,13 @@ import { test } from "node:test";
 import { FakeHost } from "./fake_host.mjs";
 
 const HOSTILE = `
+  const kept = { URL: 1, TextDecoder: 1, TextEncoder: 1, structuredClone: 1, crypto: 1, fetch: 1, setTimeout: 1, console: 1, Error: 1 };
   const broken = () => { throw new Error("patched"); };
   const { ownKeys } = Reflect;
   const { defineProperty, getPrototypeOf } = Object;
   const prototypes = [Array, String, Map, Set, Promise, RegExp, Function, Number, Date, Uint8Array, getPrototypeOf(Uint8Array)];
   const methods = [getPrototypeOf([][Symbol.iterator]()), getPrototypeOf(new Map().entries()), JSON, Math, Reflect, Promise, Array, Number, String, ArrayBuffer];
+  const names = ownKeys(globalThis);
   for (let at = prototypes.length - 1; at >= 0; at--) methods[methods.length] = prototypes[at].prototype;
   for (let at = methods.length - 1; at >= 0; at--) {
     const keys = ownKeys(methods[at]);
@@ -20,9 +22,13 @@ const HOSTILE = `
       try { defineProperty(methods[at], keys[each], { value: broken, configurable: true, writable: true }); } catch {}
     }
   }
+  for (let at = 0; at < names.length; at++) {
+    // What the plugin's own code below asks for.
+    if (names[at] !== "globalThis" && !kept[names[at]]) try { globalThis[names[at]] = broken; } catch {}
+  }
 `;
 
-test("a plugin that breaks every prototype is loaded, described, called and answered all the same", async () => {
+test("a plugin that breaks every prototype and global is loaded, described, called and answered all the same", async () => {
   const host = await FakeHost.plugin(`
 import { emit, log, state, sleep, invoke, caller, device, Failure, config } from "tenon";
 /**
@@ -60,6 +66,7 @@ ${HOSTILE}
   assert.deepEqual(host.call("take"), ["https://xn--4ca.example/x?a=1#b", "1", "é", 1, 36]);
   host.call("later");
   host.pass(5);
+  assert.equal(host.described().functions.length, host.description.functions.length);
   assert.deepEqual(host.events.map((each) => each.name), ["e", "late"]);
   assert.ok(host.lines("info").includes("said so { a: [ 1 ] } Error: shown"), host.lines("info").join("\n"));
   host.enter("cancel", 12345);

@@ -51,7 +51,7 @@ test("URLs are taken apart as by Node", () => {
 });
 
 test("parts are set as by Node", () => {
-  const urls = ["https://u:p@host:8080/a/b?c=d#e", "http://host/", "file:///a/b", "foo://h/x", "mailto:x@y?z"];
+  const urls = ["https://u:p@host:8080/a/b?c=d#e", "http://host/", "https://host:80/", "file:///a/b", "foo://h/x", "mailto:x@y?z"];
   const values = {
     href: ["https://other/"],
     protocol: ["http", "https:", "foo", "file", "ws:x", "1x", ""],
