@@ -4,10 +4,10 @@
 // happens (a call, an op's outcome, a timer) and has all jobs run before the next: what runs then follows from that one thing. So
 // `current`, set at each entry, is the call on whose behalf code runs, except where calls wait for one promise that they share.
 
-/** The call on whose behalf code runs: `{ id, caller }`, kept by what the call leaves behind; null while the plugin is loaded. */
+/** The call on whose behalf code runs: `{ id, caller, isAnswered }`, kept by what the call leaves behind; null while the plugin is loaded. */
 let current = null;
 
-/** Calls that are not answered, by id. */
+/** Calls that have not ended, by id. */
 const openCalls = new Map();
 
 /** What waits for an op's outcome, by the op's id: `{ call, resolve, reject }`. */
@@ -19,7 +19,7 @@ let isLoading = false;
 
 /** The running call's id for the host, which knows calls until they are answered. */
 function onBehalfOf() {
-  return current !== null && mapHas(openCalls, current.id) ? current.id : null;
+  return current !== null && !current.isAnswered ? current.id : null;
 }
 
 /** Starts an op. Gives its id, to cancel it, and the promise of its value. */
@@ -58,7 +58,7 @@ function deliver(id, ok, kind, json, body) {
 
 /** Begins a call. Its outcome comes by `complete`, in the same turn where it need not wait. */
 function beginCall(id, kind, name, parameters, context) {
-  const call = { __proto__: null, id, caller: jsonParse(context).caller ?? null };
+  const call = { __proto__: null, id, caller: jsonParse(context).caller ?? null, isAnswered: false };
   mapSet(openCalls, id, call);
   current = call;
   serve(call, kind, name, parameters);
@@ -72,16 +72,17 @@ async function serve(call, kind, name, parameters) {
   try {
     outcome = resultText(await dispatch(kind, name, parameters));
   } catch (error) {
-    if (!mapHas(openCalls, call.id)) return;
     ok = 0;
     try {
-      outcome = failureOfError(error, kind, name);
+      if (!call.isAnswered) outcome = failureOfError(error, kind, name);
     } catch {
       // There is no memory or stack left to look at it.
       outcome = UNKNOWN;
     }
   }
-  if (mapDelete(openCalls, call.id)) host("complete", call.id, ok, outcome);
+  mapDelete(openCalls, call.id);
+  if (!call.isAnswered) host("complete", call.id, ok, outcome);
+  call.isAnswered = true;
 }
 
 /** The result as JSON; nothing is `null`. */
@@ -103,22 +104,13 @@ function failureOfError(error, kind, name) {
   return failureText(errorWords(error), code, failed && error.retryable === true);
 }
 
-/** The caller of this call has been answered: what the call waits for is given up, and its outcome dropped. */
+/**
+ * The caller of this call has been answered: its outcome is dropped. What it began goes on, since other calls may wait for the
+ * same promises; the host bounds each op.
+ */
 function cancelCall(id) {
   const call = mapGet(openCalls, id);
-  if (call === undefined) return;
-  mapDelete(openCalls, id);
-  current = call;
-  const given = [];
-  mapForEach(waiting, (op, opId) => op.call === call && arrayPush(given, opId));
-  const cancelled = () => new Failure("the caller has been answered", "cancelled");
-  for (let at = 0; at < given.length; at++) cancelOp(given[at], cancelled());
-  for (let at = timers.length - 1; at >= 0; at--) {
-    const { call: owner, reject, id: timer } = timers[at];
-    if (owner !== call || reject === null) continue;
-    clearTimer(timer);
-    reject(cancelled());
-  }
+  if (call !== undefined) call.isAnswered = true;
 }
 
 // Timers, in the order in which they are due. One op of the host's sleeps until the first; each that fires is an entry of its own.
@@ -132,8 +124,8 @@ let lastTimer = 0;
 let armedOp = 0;
 let armedUntil = Infinity;
 
-/** Adds a timer. `period` is null for one that fires once; `reject` is what ends a sleep when its call is cancelled. */
-function addTimer(id, delay, period, action, reject, call) {
+/** Adds a timer. `period` is null for one that fires once. */
+function addTimer(id, delay, period, action, call) {
   const due = host("monotonic") + delay;
   let low = 0;
   let high = timers.length;
@@ -142,7 +134,7 @@ function addTimer(id, delay, period, action, reject, call) {
     if (timers[middle].due <= due) low = middle + 1;
     else high = middle;
   }
-  arraySplice(timers, low, 0, { __proto__: null, id, due, period, action, reject, call });
+  arraySplice(timers, low, 0, { __proto__: null, id, due, period, action, call });
   arm();
   return id;
 }
@@ -179,7 +171,7 @@ function fireTimer() {
   const timer = timers.length > 0 && timers[0].due <= host("monotonic") ? arrayShift(timers) : null;
   if (timer !== null) {
     current = timer.call;
-    if (timer.period !== null) addTimer(timer.id, timer.period, timer.period, timer.action, null, timer.call);
+    if (timer.period !== null) addTimer(timer.id, timer.period, timer.period, timer.action, timer.call);
   }
   arm();
   if (timer === null) return;
@@ -195,14 +187,14 @@ function timerOf(action, delay, values, isRepeated) {
   // At least one millisecond, as everywhere.
   const wait = +delay >= 1 ? +delay : 1;
   const run = () => apply(action, undefined, values);
-  return addTimer(++lastTimer, wait, isRepeated ? wait : null, run, null, current);
+  return addTimer(++lastTimer, wait, isRepeated ? wait : null, run, current);
 }
 
-/** A promise that is kept after this time, and fails when the running call is cancelled. */
+/** A promise that is kept after this time. */
 function sleep(duration) {
   const wait = milliseconds(duration, "the time to sleep");
-  return new Promise((resolve, reject) => {
-    addTimer(++lastTimer, wait, null, resolve, reject, current);
+  return new Promise((resolve) => {
+    addTimer(++lastTimer, wait, null, resolve, current);
   });
 }
 

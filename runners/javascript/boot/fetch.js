@@ -417,7 +417,7 @@ async function send(method, url, headers, bytes, signal) {
   try {
     return await promise;
   } catch (error) {
-    if (isFailure(error) && error.code !== "cancelled" && error.code !== "not_loaded") throw new TypeError(error.message, { cause: error });
+    if (isFailure(error) && error.code !== "not_loaded") throw new TypeError(error.message, { cause: error });
     throw error;
   } finally {
     release();

@@ -99,26 +99,28 @@ test("calls overlap where they wait", async () => {
   assert.equal(host.ops.size, 0);
 });
 
-test("a cancelled call ends where it waits, and others go on", async () => {
+test("a cancelled call is not answered, and what it began goes on for others that wait for it", async () => {
   const host = await FakeHost.plugin(`
     import { sleep, invoke, log } from "tenon";
-    export async function wait() { try { await sleep("1s"); } finally { log.info("left"); } }
-    export async function ask() { try { return await invoke("other"); } catch (error) { log.info(error.code, error.message); await sleep(5); log.info("tidied"); } }
-    export function alive() { return true; }
+    let slow, two;
+    export async function ask() { slow ??= invoke("slow"); return await slow; }
+    export async function steps() { two ??= (async () => { await sleep(10); return await invoke("last"); })(); return await two; }
+    export async function wait() { await sleep("1s"); log.info("left"); throw new Error("unheard"); }
   `);
-  const [first, second, third] = [host.begin("wait"), host.begin("ask"), host.begin("wait")];
-  const [op] = host.under("invoke");
-  host.enter("cancel", first);
-  host.enter("cancel", second);
-  assert.deepEqual(host.lines("info"), ["left", "cancelled the caller has been answered"]);
-  assert.ok(host.cancelled.includes(op.id));
+  const calls = ["ask", "ask", "steps", "steps", "wait"].map((name) => host.begin(name));
+  for (const id of [calls[0], calls[2], calls[4]]) host.enter("cancel", id);
+  assert.deepEqual(host.cancelled, []);
+  host.done(host.under("invoke")[0], "shared");
+  host.pass(10);
+  const [last] = host.under("invoke");
+  assert.deepEqual([last.json.function, last.json.on_behalf_of], ["last", null], "the host knows the cancelled call no more");
+  host.done(last, "both");
   host.pass(1000);
-  assert.deepEqual([host.outcome(first), host.outcome(second)], [undefined, undefined]);
-  assert.deepEqual(host.outcome(third), { result: null });
-  assert.deepEqual(host.lines("info"), ["left", "cancelled the caller has been answered", "tidied", "left"]);
-  assert.deepEqual(host.lines("error"), [], "a cancelled call is no error");
+  assert.deepEqual(calls.map((id) => host.outcome(id)), [undefined, { result: "shared" }, undefined, { result: "both" }, undefined]);
+  assert.equal(host.call("ask"), "shared");
+  assert.deepEqual([host.lines("info"), host.lines("error")], [["left"], []], "a cancelled call is no error");
   host.enter("cancel", 999);
-  assert.equal(host.call("alive"), true);
+  host.enter("cancel", calls[1]);
 });
 
 test("what runs for a call says so, across waits, and no longer once it is answered", async () => {

@@ -98,14 +98,6 @@ test("a signal ends a request", async () => {
   assert.deepEqual(host.under("http"), []);
 });
 
-test("a call that is cancelled gives its request up", async () => {
-  const host = await FakeHost.plugin(SOURCE);
-  const id = host.begin("get", { url: "https://a/" });
-  host.enter("cancel", id);
-  assert.deepEqual(host.under("http"), []);
-  assert.deepEqual(host.lines("error"), []);
-});
-
 test("Headers, Request and Response as by Node", async () => {
   const host = await FakeHost.plugin(SOURCE);
   const sources = [

@@ -391,7 +391,9 @@ async fn figures() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn debugging() {
-    let plugin = load("export function spin() { for (;;) {} } export function add() { return 1; }", json!({"turn": "150ms"})).await;
+    let plugin =
+        load("export function spin() { for (;;) {} } export function add() { return 1; }", json!({"turn": "150ms"}))
+            .await;
     let error = plugin.err("spin", json!({})).await;
     eprintln!("{error:?}");
     for _ in 0..10 {
