@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const MANIFEST: &str = "manifest.json";
 
 /// What a runtime alone can say of source.
-const UNJUDGED: &str = "syntax, imports and class were not checked: `mortise deploy install --plan` has a host check them \
+const UNJUDGED: &str = "syntax, imports and what it brings were not checked: `mortise deploy install --plan` has a host check them \
     in its sandbox, and changes nothing";
 
 /// Packages that a plugin in Python brings.
@@ -130,7 +130,7 @@ pub(super) fn check(path: &Path) -> Report {
 pub(super) fn check_alone(path: &Path) -> Report {
     check_with(path, &|folder, manifest| {
         let mut inspected = inspect(folder, manifest);
-        if manifest.runtime == RuntimeKind::Python {
+        if matches!(manifest.runtime, RuntimeKind::Python | RuntimeKind::Javascript) {
             inspected.warnings.push(UNJUDGED.to_owned());
         }
         inspected

@@ -328,7 +328,11 @@ fn a_new_plugin_is_source_or_a_crate_and_never_overwrites() {
     assert_eq!(manifest["class_name"], "GarageDoorCapability");
     let validated = run(mortise().arg("validate").arg(folder.path().join("garage-door")));
     assert_eq!(validated.code, 0, "{}", validated.out);
-    assert!(validated.out.contains("warning: syntax, imports and class were not checked: "), "{}", validated.out);
+    assert!(
+        validated.out.contains("warning: syntax, imports and what it brings were not checked: "),
+        "{}",
+        validated.out
+    );
     let ended = new(&["--json", "--language", "rust", "--dir", "crate"]);
     assert_eq!(json_of(&ended.out)["files"].as_array().unwrap().len(), 4);
     for (arguments, message) in [

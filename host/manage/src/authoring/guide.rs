@@ -4,6 +4,7 @@
 use crate::template::Language;
 use mortise_model::{Limits, MANIFEST_KEYS, RuntimeKind};
 use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
 
 /// The example that an agent can install as it stands.
 const EXAMPLE_MANIFEST: &str = include_str!("../../../../examples/garage-door/manifest.json");
@@ -182,15 +183,21 @@ fn permissions() -> Value {
 
 /// `<default>: <meaning>` for each.
 fn limits() -> Value {
-    let (defaults, python) = (Limits::default().to_json(), Limits::for_runtime(RuntimeKind::Python).to_json());
+    let of = |kind| Limits::for_runtime(kind).to_json();
+    let (defaults, python, javascript) = (of(RuntimeKind::Wasm), of(RuntimeKind::Python), of(RuntimeKind::Javascript));
     let shown = |limits: &Value, name: &str| match limits.get(name) {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => "none".to_owned(),
         Some(number) => number.to_string(),
     };
     let line = |(name, meaning): (&str, &str)| {
-        let (default, of_python) = (shown(&defaults, name), shown(&python, name));
-        let default = if default == of_python { default } else { format!("{default} (Python {of_python})") };
+        let mut default = shown(&defaults, name);
+        for (language, limits) in [("Python", &python), ("JavaScript", &javascript)] {
+            let own = shown(limits, name);
+            if own != shown(&defaults, name) {
+                let _ = write!(default, " ({language} {own})");
+            }
+        }
         (name.to_owned(), Value::from(format!("{default}: {meaning}")))
     };
     LIMITS.into_iter().map(line).collect::<Map<String, Value>>().into()
@@ -255,6 +262,7 @@ fn javascript() -> Value {
         "cannot": {
             "npm, Node, require, Intl": "bundle packages into one file (esbuild); no crypto.subtle, streams, Blob, FormData",
             "long computing": "as in Python",
+            "files": "none but its own modules, whatever the permission; what lasts goes into state",
         },
     })
 }

@@ -179,7 +179,8 @@ impl Abi {
         self.number.call_async(&mut *cx, value.0).await
     }
 
-    /// As text, or how many bytes it has where those are more than `bytes_max`. What is no Unicode in it is replaced.
+    /// As text, or how many bytes it has where those are more than `bytes_max`. What is no Unicode in it is replaced, by
+    /// more bytes than it had.
     pub(super) async fn text(&self, cx: &mut Cx<'_>, value: Value, bytes_max: usize) -> Result<Result<String, usize>> {
         let at = self.text.call_async(&mut *cx, (value.0, self.scratch)).await?;
         if at == 0 {
@@ -187,7 +188,8 @@ impl Abi {
         }
         let size = usize::try_from(self.word(cx, self.scratch)?)?;
         let text = if size <= bytes_max {
-            Ok(String::from_utf8_lossy(self.slice(cx, at, size)?).into_owned())
+            let text = String::from_utf8_lossy(self.slice(cx, at, size)?);
+            if text.len() <= bytes_max { Ok(text.into_owned()) } else { Err(text.len()) }
         } else {
             Err(size)
         };
@@ -277,12 +279,12 @@ impl Abi {
         words.chunks_exact(WORD_BYTES).map(|word| Value::new(le_word(word)?)).collect()
     }
 
-    /// Text that ends with a zero byte, up to a length that no name has.
+    /// Text that ends with a zero byte; of what is longer than any name, as much as shows that.
     pub(super) fn name(&self, cx: &mut Cx<'_>, at: u32) -> Result<String> {
         const NAME_BYTES_MAX: usize = 4096;
         let memory = self.memory.data(&*cx).get(usize::try_from(at)?..).ok_or_else(astray)?;
-        let name = memory.iter().take(NAME_BYTES_MAX + 1).position(|byte| *byte == 0);
-        let name = name.and_then(|size| memory.get(..size)).ok_or_else(|| Error::msg("a module's name has no end"))?;
+        let name = memory.iter().take(NAME_BYTES_MAX).take_while(|byte| **byte != 0).count();
+        let name = memory.get(..name).ok_or_else(astray)?;
         Ok(String::from_utf8_lossy(name).into_owned())
     }
 

@@ -2,7 +2,7 @@
 //! that promises have left behind.
 
 use super::abi::{Abi, Cx, Value, function};
-use super::{BOOT, BOOT_NAME, Session, words};
+use super::{BOOT, BOOT_NAME, Rejection, Session, words};
 use crate::bindings::mortise::plugin::types as wit;
 use crate::guest::{CROSSING_BYTES_MAX, GuestCall};
 use crate::ops::OpOutcome;
@@ -163,9 +163,10 @@ impl Interpreter {
                 return Ok(());
             }
             // To put a reason into words may run the plugin's own code.
-            for (_, reason) in rejections {
+            for Rejection { promise, reason, .. } in rejections {
                 let value = self.abi.call(cx, self.rejected, &[reason]).await?;
                 self.abi.free(cx, value).await?;
+                self.abi.free(cx, promise).await?;
             }
         }
     }

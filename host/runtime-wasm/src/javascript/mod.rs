@@ -61,8 +61,15 @@ const REJECTIONS_MAX: usize = 100;
 /// What the host's functions know of the interpreter that calls them.
 pub(crate) struct Session {
     abi: Arc<Abi>,
-    /// Promises that were rejected in this turn and that nobody handles yet, with the reason of each.
-    rejections: Vec<(u32, Value)>,
+    rejections: Vec<Rejection>,
+}
+
+/// A promise that was rejected in this turn and that nobody handles yet.
+struct Rejection {
+    /// Kept until the turn ends: what was freed lends its identity to the next.
+    promise: Value,
+    identity: u32,
+    reason: Value,
 }
 
 /// Everything that the module imports.
@@ -150,16 +157,16 @@ async fn note_rejection(mut caller: Caller<'_, State>, promise: u32, reason: u32
     let identity = abi.identity(cx, promise).await?;
     let unneeded = match &mut cx.data_mut().javascript {
         Some(Session { rejections, .. }) if is_handled => {
-            let known = rejections.iter().position(|(rejected, _)| *rejected == identity);
-            known.map(|index| rejections.swap_remove(index).1).into_iter().chain([reason]).collect()
+            let known = rejections.iter().position(|rejection| rejection.identity == identity);
+            let known = known.map(|index| rejections.swap_remove(index));
+            known.into_iter().flat_map(|known| [known.promise, known.reason]).chain([promise, reason]).collect()
         }
         Some(Session { rejections, .. }) if rejections.len() < REJECTIONS_MAX => {
-            rejections.push((identity, reason));
+            rejections.push(Rejection { promise, identity, reason });
             Vec::new()
         }
-        _ => vec![reason],
+        _ => vec![promise, reason],
     };
-    abi.free(cx, promise).await?;
     for value in unneeded {
         abi.free(cx, value).await?;
     }

@@ -26,6 +26,9 @@ pub(super) fn resolve(base: Option<&str>, specifier: &str) -> Result<String, Str
         return Ok(TENON.to_owned());
     }
     let importer = base.unwrap_or("the host");
+    if specifier.len() > PATH_BYTES_MAX {
+        return Err(format!("`{importer}` imports a module whose name has more than {PATH_BYTES_MAX} bytes"));
+    }
     let refused = |reason: &str| Err(format!("`{importer}` imports `{specifier}`: {reason}"));
     let folder = match base {
         // What the manifest names.

@@ -277,6 +277,30 @@ async fn a_link_out_of_the_plugins_folder_leads_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_text_or_no_name_is_an_error_and_costs_nothing() {
+    let plugin = load(
+        r#"
+        import { state } from "tenon";
+        let count = 0;
+        export function add() { return ++count; }
+        export async function far() { await import("./" + "a".repeat(5000)); }
+        export async function lone(count) { await state.get("\ud800".repeat(count)); }
+        "#,
+        json!({}),
+    )
+    .await;
+    assert_eq!(plugin.ok("add", json!({})).await, json!(1));
+    let error = plugin.err("far", json!({})).await;
+    assert!(error.message.contains("whose name has more than 1024 bytes"), "{error:?}");
+    let error = plugin.err("lone", json!({"count": 200})).await;
+    assert_eq!(error.code, "invalid_key", "{error:?}");
+    assert_eq!(plugin.ok("add", json!({})).await, json!(2), "it is the same instance");
+    // Six megabytes in the guest, and eighteen once each surrogate is replaced: more than crosses at once.
+    plugin.err("lone", json!({"count": 2_000_000})).await;
+    assert_eq!(plugin.ok("add", json!({})).await, json!(1), "the instance is another");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_loaded_for_ever_is_refused_within_its_time() {
     let manifest = json!({"limits": {"start_timeout": "300ms"}});
     match prepare(&[("main.js", "for (;;) {}")], manifest).await {
@@ -308,6 +332,11 @@ async fn a_rejection_that_nobody_handles_is_logged_and_costs_nothing() {
     let plugin = load(
         r#"
         export function reject() { Promise.reject(new Error("forgotten")); Promise.reject(Symbol("odd")); return 1; }
+        export function both() {
+            Promise.reject(new Error("dropped"));
+            const later = Promise.reject(new Error("kept"));
+            later.catch(() => {});
+        }
         export async function handled() { const p = Promise.reject(new Error("seen")); await null; p.catch(() => {}); return 2; }
         "#,
         json!({}),
@@ -315,8 +344,10 @@ async fn a_rejection_that_nobody_handles_is_logged_and_costs_nothing() {
     .await;
     assert_eq!(plugin.ok("reject", json!({})).await, json!(1));
     assert_eq!(plugin.ok("handled", json!({})).await, json!(2));
-    assert_eq!(log::lines_with("nobody handled that").len(), 2);
+    plugin.ok("both", json!({})).await;
+    assert_eq!(log::lines_with("nobody handled that").len(), 3);
     let lines = |word: &str| log::lines_with(word).len();
+    assert_eq!((lines("Error: dropped"), lines("Error: kept")), (1, 0));
     assert_eq!((lines("Error: forgotten"), lines("Symbol(odd)"), lines("Error: seen")), (1, 1, 0));
     assert!(lines("main.js:2") > 0, "the place is told");
     assert_eq!(plugin.instance.health().traps, 0);
