@@ -4,6 +4,7 @@ use crate::binary::{Binary, Form};
 use crate::bindings::PluginPre;
 use crate::cache::CodeCache;
 use crate::engine::{CompilePool, Engine};
+use crate::javascript::Program;
 use crate::view::State;
 use crate::{host, javascript};
 use mortise_model::{ByteSize, Digest, one_line};
@@ -12,7 +13,6 @@ use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use wasmtime::InstancePre;
 use wasmtime::component::{Component, Linker};
 
 /// The largest component that is read.
@@ -30,7 +30,7 @@ const HINT_COMPONENT: &str = "build the crate with `mortise pack`, which makes a
 pub(crate) enum Code {
     Component(PluginPre<State>),
     /// What [`crate::javascript`] drives.
-    Interpreter(InstancePre<State>),
+    Interpreter(Program),
 }
 
 /// Where all code of one engine comes from: memory, the cache on disk, or the compiler.
@@ -147,7 +147,7 @@ impl CodeStore {
             (Binary::Module(module), Linkers::Module(linker)) => {
                 let linked = linker.instantiate_pre(module);
                 let linked = linked.map_err(|error| Unusable::plain(format!("it is not QuickJS: {}", said(&error))))?;
-                Code::Interpreter(linked)
+                Code::Interpreter(Program::new(linked))
             }
             _ => return Err(Unusable::plain(format!("it is no {}", self.engine.form()))),
         };

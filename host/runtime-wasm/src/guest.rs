@@ -71,7 +71,7 @@ impl Guest {
                 let plugin = plugin.instantiate_async(&mut store).await;
                 plugin.map(|plugin| Entries::Component { plugin, parameters: String::new() })
             }
-            Code::Interpreter(module) => Interpreter::new(&mut store, module).await.map(Entries::Interpreter),
+            Code::Interpreter(program) => Interpreter::new(&mut store, program).await.map(Entries::Interpreter),
         };
         match entries {
             Ok(entries) => Ok(Self { entries, store }),

@@ -52,7 +52,8 @@ pub(crate) struct Abi {
     set_property: TypedFunc<(u32, u32, u32), i32>,
     exception: TypedFunc<(), u32>,
     throw: TypedFunc<u32, u32>,
-    eval: TypedFunc<(u32, u32, u32, u32), u32>,
+    compile: TypedFunc<(u32, u32, u32, u32, u32, u32), u32>,
+    eval_bytecode: TypedFunc<(u32, u32), u32>,
     call: TypedFunc<(u32, u32, u32, u32), u32>,
     execute_job: TypedFunc<(), i32>,
     scratch: u32,
@@ -97,7 +98,8 @@ impl Abi {
             set_property: function(cx, instance, "qjs_set_prop_string")?,
             exception: function(cx, instance, "qjs_get_exception")?,
             throw: function(cx, instance, "qjs_throw")?,
-            eval: function(cx, instance, "qjs_eval")?,
+            compile: function(cx, instance, "qjs_compile")?,
+            eval_bytecode: function(cx, instance, "qjs_eval_bytecode")?,
             call: function(cx, instance, "qjs_call")?,
             execute_job: function(cx, instance, "qjs_execute_pending_job")?,
             scratch,
@@ -221,15 +223,31 @@ impl Abi {
         self.identity.call_async(&mut *cx, value.0).await
     }
 
-    /// Runs a script that throws nothing.
-    pub(super) async fn eval(&self, cx: &mut Cx<'_>, name: &str, script: &str) -> Result<()> {
+    /// Compiles a script, without its text.
+    pub(super) async fn compile(&self, cx: &mut Cx<'_>, name: &str, script: &str) -> Result<Vec<u8>> {
+        const GLOBAL: u32 = 0;
+        const STRIP_SOURCE: u32 = 1 << 4;
         let source = self.keep(cx, script.as_bytes()).await?;
         let name = self.keep(cx, name.as_bytes()).await?;
-        let value = self.eval.call_async(&mut *cx, (source, length(script.len())?, name, 0)).await?;
-        let value = self.sound(cx, value).await?;
-        self.free(cx, value).await?;
-        self.free.call_async(&mut *cx, source).await?;
-        self.free.call_async(&mut *cx, name).await
+        let script = (source, length(script.len())?, name, GLOBAL, STRIP_SOURCE, self.scratch);
+        let at = self.compile.call_async(&mut *cx, script).await?;
+        if at == 0 {
+            return Err(self.thrown(cx).await?);
+        }
+        let size = usize::try_from(self.word(cx, self.scratch)?)?;
+        let bytecode = self.slice(cx, at, size)?.to_vec();
+        for memory in [at, source, name] {
+            self.free.call_async(&mut *cx, memory).await?;
+        }
+        Ok(bytecode)
+    }
+
+    /// Runs what [`Abi::compile`] gave, which throws nothing.
+    pub(super) async fn run(&self, cx: &mut Cx<'_>, bytecode: &[u8]) -> Result<Value> {
+        let at = self.keep(cx, bytecode).await?;
+        let value = self.eval_bytecode.call_async(&mut *cx, (at, length(bytecode.len())?)).await?;
+        self.free.call_async(&mut *cx, at).await?;
+        self.sound(cx, value).await
     }
 
     /// Calls a function that throws nothing, and frees what it was given.

@@ -8,13 +8,26 @@ use crate::guest::{CROSSING_BYTES_MAX, GuestCall};
 use crate::ops::OpOutcome;
 use crate::outcome;
 use crate::view::{Source, State};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use wasmtime::{AsContextMut as _, Error, InstancePre, Result, Store, Trap};
 
 /// How deep JavaScript may recurse, by the stack in the interpreter's own memory: half of what there is, so that the
 /// interpreter's own functions, which do not look, have the other half.
 const STACK_BYTES: u32 = 512 << 10;
+
+/// What interpreters are made of.
+pub(crate) struct Program {
+    module: InstancePre<State>,
+    /// The boot script as the first of them compiled it.
+    boot: OnceLock<Vec<u8>>,
+}
+
+impl Program {
+    pub(crate) fn new(module: InstancePre<State>) -> Self {
+        Self { module, boot: OnceLock::new() }
+    }
+}
 
 /// The boot script's functions.
 pub(crate) struct Interpreter {
@@ -29,8 +42,8 @@ pub(crate) struct Interpreter {
 
 impl Interpreter {
     /// A fresh interpreter that has read nothing of the plugin yet.
-    pub(crate) async fn new(store: &mut Store<State>, module: &InstancePre<State>) -> Result<Self> {
-        let instance = module.instantiate_async(&mut *store).await?;
+    pub(crate) async fn new(store: &mut Store<State>, program: &Program) -> Result<Self> {
+        let instance = program.module.instantiate_async(&mut *store).await?;
         let cx = &mut store.as_context_mut();
         function::<(), ()>(cx, &instance, "_initialize")?.call_async(&mut *cx, ()).await?;
         if function::<(), i32>(cx, &instance, "qjs_init")?.call_async(&mut *cx, ()).await? != 0 {
@@ -49,9 +62,14 @@ impl Interpreter {
         let (global, host) = (abi.global(cx).await?, abi.new_function(cx, "__host").await?);
         abi.set_property(cx, global, "__host", host).await?;
         abi.free(cx, host).await?;
-        abi.eval(cx, BOOT_NAME, BOOT).await?;
-        let guest = abi.property(cx, global, "__guest").await?;
-        abi.eval(cx, BOOT_NAME, "delete globalThis.__guest").await?;
+        let guest = match program.boot.get() {
+            Some(boot) => abi.run(cx, boot).await?,
+            // By an interpreter that knows nothing of any plugin.
+            None => {
+                let boot = abi.compile(cx, BOOT_NAME, BOOT).await?;
+                abi.run(cx, program.boot.get_or_init(|| boot)).await?
+            }
+        };
         let interpreter = Self {
             load: abi.property(cx, guest, "load").await?,
             describe: abi.property(cx, guest, "describe").await?,

@@ -28,14 +28,29 @@ fn quickjs() -> PathBuf {
     path
 }
 
-async fn prepare(modules: &[(&str, &str)], manifest: Value) -> Result<Plugin, PrepareError> {
-    let plugin = Folder::of_modules(modules, manifest).prepare(&JAVASCRIPT).await?;
+/// A plugin at work, and its folder, which further instances read.
+struct Loaded {
+    plugin: Plugin,
+    _folder: Folder,
+}
+
+impl std::ops::Deref for Loaded {
+    type Target = Plugin;
+
+    fn deref(&self) -> &Plugin {
+        &self.plugin
+    }
+}
+
+async fn prepare(modules: &[(&str, &str)], manifest: Value) -> Result<Loaded, PrepareError> {
+    let folder = Folder::of_modules(modules, manifest);
+    let plugin = folder.prepare(&JAVASCRIPT).await?;
     plugin.services.activate();
-    Ok(plugin)
+    Ok(Loaded { plugin, _folder: folder })
 }
 
 /// A plugin of one module.
-async fn load(source: &str, limits: Value) -> Plugin {
+async fn load(source: &str, limits: Value) -> Loaded {
     prepare(&[("main.js", source)], json!({"limits": limits})).await.unwrap()
 }
 
@@ -140,10 +155,8 @@ async fn deep_recursion_is_an_error_and_no_loss() {
         export function parse() { return caught(() => JSON.parse(nested(1e5))); }
         export function source() { return caught(() => (0, eval)(nested(1e5))); }
         export function flat() { let a = []; for (let i = 0; i < 1e5; i++) a = [a]; return caught(() => String(a)); }
-        export function stringify() { let a = []; for (let i = 0; i < 1e5; i++) a = [a]; return caught(() => JSON.stringify(a)); }
         export function sorting() { const deep = () => [2, 1].sort(() => deep()); return caught(deep); }
         export function replacing() { const deep = () => "aa".replace(/a/g, deep); return caught(deep); }
-        export function bound() { let f = () => 1; for (let i = 0; i < 1e5; i++) f = f.bind(null); return caught(f); }
         export function classes() { const deep = () => new (class { constructor() { deep(); } })(); return caught(deep); }
         export function generators() { function* deep() { yield* deep(); } return caught(() => [...deep()]); }
         export function regexps() { return caught(() => new RegExp("(".repeat(1e5) + ")".repeat(1e5))); }
@@ -160,10 +173,8 @@ async fn deep_recursion_is_an_error_and_no_loss() {
         "parse",
         "source",
         "flat",
-        "stringify",
         "sorting",
         "replacing",
-        "bound",
         "classes",
         "generators",
         "regexps",
@@ -171,7 +182,6 @@ async fn deep_recursion_is_an_error_and_no_loss() {
         let outcome = plugin.begin(name, json!({})).outcome().await;
         let outcome = outcome.map(|json| json.to_value());
         assert!(outcome.as_ref().is_ok_and(|name| name != "it came back"), "{name}: {outcome:?}");
-        eprintln!("{name}: {outcome:?}");
     }
     assert_eq!(plugin.instance.health().traps, 0);
 }
@@ -193,7 +203,6 @@ async fn memory_ends_at_its_limit_with_an_error_or_a_loss_and_the_plugin_goes_on
     .await;
     for name in ["array", "text", "buffer", "promises", "keep"] {
         let error = plugin.err(name, json!({})).await;
-        eprintln!("{name}: {error:?}");
         assert!(["error", "trap"].contains(&error.code.as_ref()), "{name}: {error:?}");
         // Either the next call finds an instance with room, or it is the one that tells that there is none.
         let _ = plugin.begin("add", json!({})).outcome().await;
@@ -401,34 +410,5 @@ async fn what_a_plugin_in_javascript_cannot_have_is_refused() {
     match prepare(&[("main.js", GREETER)], files).await {
         Err(PrepareError::Unsupported { what }) => assert!(what.contains("files"), "{what}"),
         other => panic!("{:?}", other.map(|_| ())),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn figures() {
-    let plugin = load(GREETER, json!({})).await;
-    for _ in 0..3 {
-        let began = std::time::Instant::now();
-        for _ in 0..1000 {
-            plugin.ok("add", json!({})).await;
-        }
-        eprintln!("warm call {:?}", began.elapsed() / 1000);
-    }
-    eprintln!("{:?}", plugin.instance.health());
-    let began = std::time::Instant::now();
-    let _plugin = load(GREETER, json!({})).await;
-    eprintln!("prepared in {:?}", began.elapsed());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn debugging() {
-    let plugin =
-        load("export function spin() { for (;;) {} } export function add() { return 1; }", json!({"turn": "150ms"}))
-            .await;
-    let error = plugin.err("spin", json!({})).await;
-    eprintln!("{error:?}");
-    for _ in 0..10 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        eprintln!("{:?}", plugin.instance.health());
     }
 }
