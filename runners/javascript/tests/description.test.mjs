@@ -227,3 +227,31 @@ test("while it is loaded, a plugin may set timers and wait for what is there", a
   host.pass(30);
   assert.equal(host.call("count"), 8);
 });
+
+test("a large module is looked through once, however many functions it has", async () => {
+  const lines = Array.from({ length: 4000 }, (_, at) => `function inner${at}(a, b) { let sum = a + b; const all = [sum, ${at}]; return all; }`);
+  for (let at = 0; at < 1000; at++) lines.push(`/** Does ${at}. */\nexport async function f${at}(a, b = ${at}) { return a; }`, `/* No. */ export const g${at} = (a) => a + ${at};`);
+  const host = await FakeHost.open(lines.join("\n"));
+  const started = process.cpuUsage().user;
+  host.enter("load", "plugin.js");
+  const loaded = process.cpuUsage().user;
+  const { functions } = host.described();
+  const ratio = (process.cpuUsage().user - loaded) / (loaded - started);
+  assert.deepEqual([functions.length, functions[999].description, functions[1000].description], [2000, "Does 999.", ""]);
+  // The engine's own reading of it is the measure: the machine's speed is none.
+  assert.ok(ratio < 15, `describing it took ${ratio} times what loading it took`);
+});
+
+test("the comment is the one that ends right before the function, whatever is in it", async () => {
+  const host = await FakeHost.plugin(`
+    /** A. /* b */ export function a() {}
+    /** Not this. */ /* but */ export function b() {}
+    /**/ export function c() {}
+    /** D. */ export const d = async (x) => x;
+    const text = "function d() {}", refunction = 1; /** E. */ export function e() {}
+    /* no /** no */ export function f() {}
+    /* one */ /** G /** g. */ export async   function g() {}
+  `);
+  const told = Object.fromEntries(host.description.functions.map((each) => [each.name, each.description]));
+  assert.deepEqual(told, { a: "A. /* b", b: "", c: "", d: "D.", e: "E.", f: "", g: "G /** g." });
+});
