@@ -255,3 +255,9 @@ test("the comment is the one that ends right before the function, whatever is in
   const told = Object.fromEntries(host.description.functions.map((each) => [each.name, each.description]));
   assert.deepEqual(told, { a: "A. /* b", b: "", c: "", d: "D.", e: "E.", f: "", g: "G /** g." });
 });
+
+test("defaults that count, and signatures that cannot be read for certain", async () => {
+  const found = await schemas("let i = 4; export function f(a = i++ / 2, b, c = (i-- / 2), d = ++i, e = /[/]/.source) {}");
+  assert.deepEqual([Object.keys(found.f.properties), found.f.required], [["a", "b", "c", "d", "e"], ["b"]]);
+  assert.match(await refusal("let i = 4; export function f(x, a = 1) {} Object.defineProperty(f, 'length', { value: 2 });"), /^`plugin.js`, line 1: function `f`: its parameters cannot be read for certain/);
+});
