@@ -45,10 +45,16 @@ function cancelOp(id, reason) {
 
 /** The outcome of an op. One that nobody waits for any more is dropped. */
 function deliver(id, ok, kind, json, body) {
-  if (id === armedOp) return fireTimer();
+  if (id === armedOp) {
+    if (ok === 1) return fireTimer();
+    // The host cannot sleep now, as where it has too many ops: the next that ends has it asked again.
+    armedOp = 0;
+    return;
+  }
   const op = mapGet(waiting, id);
   if (op === undefined) return;
   mapDelete(waiting, id);
+  if (armedOp === 0) arm();
   current = op.call;
   if (ok !== 1) op.reject(failureOf(json));
   else if (kind === "done") op.resolve(undefined);
@@ -60,6 +66,7 @@ function deliver(id, ok, kind, json, body) {
 function beginCall(id, kind, name, parameters, context) {
   const call = { __proto__: null, id, caller: jsonParse(context).caller ?? null, isAnswered: false };
   mapSet(openCalls, id, call);
+  if (armedOp === 0) arm();
   current = call;
   serve(call, kind, name, parameters);
 }

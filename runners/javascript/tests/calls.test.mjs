@@ -201,3 +201,26 @@ test("rejections that nobody handles go to the log", async () => {
   assert.deepEqual(host.lines("error").slice(0, 2), ["a promise was rejected, and nobody handled that", "Error: lost"]);
   assert.ok(!host.lines("error").some((line) => /caught|awaited/.test(line)), host.lines("error").join("\n"));
 });
+
+test("a sleep that the host refuses is asked for again at the next entry, and not at once", async () => {
+  const host = await FakeHost.plugin("let fired = 0; export function begin() { setTimeout(() => fired++, 50); } export const count = () => fired;");
+  host.call("begin");
+  host.fail(host.under("sleep")[0], "too_many_operations", "too many");
+  assert.deepEqual(host.under("sleep"), []);
+  assert.equal(host.call("count"), 0);
+  host.pass(50);
+  assert.equal(host.call("count"), 1);
+});
+
+test("what crosses is measured in bytes", async () => {
+  const host = await FakeHost.plugin(`
+    import { emit, invoke } from "tenon";
+    export function result(count) { return "€".repeat(count); }
+    export function event(count) { emit("e", { text: "€".repeat(count) }); }
+    export async function ask(count) { await invoke("f", { text: "€".repeat(count) }); }
+  `);
+  assert.equal(host.failing("result", { count: 3e6 }).code, "result_too_large");
+  assert.equal(host.failing("event", { count: 3e6 }).code, "event_too_large");
+  assert.equal(host.failing("ask", { count: 3e6 }).code, "params_too_large");
+  assert.equal(host.call("result", { count: 2.7e6 }).length, 2.7e6);
+});
