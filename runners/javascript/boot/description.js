@@ -200,7 +200,7 @@ function describeSubscriptions(declared, exported, sources) {
     const { device = "*", event = "*" } = known(declared[name], ["device", "event"], sources.here, what);
     const action = taken(exported, name, "subscriptions", sources.here);
     if (typeof device !== "string" || typeof event !== "string") throw wrong(sources.here, `\`device\` and \`event\` of ${what} are texts`);
-    arrayPush(handlers, { __proto__: null, action, device, event });
+    arrayPush(handlers, { __proto__: null, action, device, event: stringStartsWith(event, "event/") ? stringSlice(event, 6) : event });
     arrayPush(described, { name, device, event });
   }
   return described;

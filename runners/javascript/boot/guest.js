@@ -126,13 +126,16 @@ function enumerated(names) {
 
 /** An event of another device: every handler that asked for it is called, and fails together with others once all were. */
 async function handleEvent(name, payload) {
+  const call = runningCall();
   const from = caller() ?? "";
+  // What precedes the first `/` is no part of the event's own name.
+  const own = stringSlice(name, stringIndexOf(name, "/") + 1);
   const errors = [];
   for (let at = 0; at < handlers.length; at++) {
     const { action, device, event } = handlers[at];
-    if (!isMatched(event, name) || !isMatched(device, from)) continue;
+    if (!isMatched(event, own) || !isMatched(device, from)) continue;
     try {
-      await apply(action, undefined, [{ device: from, event: name, payload }]);
+      await runFor(call, () => apply(action, undefined, [{ device: from, event: name, payload }]));
     } catch (error) {
       arrayPush(errors, error);
     }

@@ -127,9 +127,9 @@ async function secret(name) {
   return await startOp("secret", { __proto__: null, name: text(name, "a secret's name") }).promise;
 }
 
-/** The device that says it makes the running call, or null. A claim: nothing vouches for it. */
+/** The device that says it makes the running call; null where it says none, or where the call is not certain. A claim: nothing vouches for it. */
 function caller() {
-  return current === null ? null : current.caller;
+  return runningCall()?.caller ?? null;
 }
 
 const tenon = objectFreeze({
