@@ -15,6 +15,7 @@ function signatureOf(action) {
   if (matched(/\{\s*\[native code\]\s*\}$/, source)) {
     throw new TypeError("its parameters cannot be read, as those of a bound or built-in function: write a function that calls it");
   }
+  if (matched(/^(?:async\s*)?(?:function\s*)?\*/, source)) throw new TypeError("it is a generator, which gives no result: return an array");
   let word = "";
   for (let at = afterSpace(source, 0); at < source.length; at = afterSpace(source, at)) {
     const sign = source[at];

@@ -106,13 +106,13 @@ test("an optional parameter of the comment may be left out", async () => {
 
 test("signatures of every form are read", async () => {
   const found = await schemas(`
-    export function* generator(a, b) {}
-    export async function* both(a) {}
+    export function generator(a, b) {}
+    export async function both(a) {}
     export const one = a => a, two = async (a, b = (1, 2)) => ({ a }), none = () => {};
     export const text = (a = ")", b = '}, c', d = \`\${"}"}\`, e = /[)/]\\)/.source, f = 4 / 2 / 1, g = { h: [1, (2)] }, i = (x, y) => x / y) => a;
     export function commented(/* a, */ b // c, d
       , e = 1 /* = 2 */, ) {}
-    const object = { method(a, b) {}, async *"quoted"(a) {}, ["com" + "puted"](a) {}, get got() { return (a) => a; } };
+    const object = { method(a, b) {}, async "quoted"(a) {}, ["com" + "puted"](a) {}, get got() { return (a) => a; } };
     export const { method, quoted, computed, got } = object;
     export function pattern({ a, b = [1, 2], c: { deep } = {}, "d-e": e, ...rest } = {}, ) {}
     export const unicode = (größe, $a, _b) => größe;
@@ -193,6 +193,8 @@ test("what is wrong with the source is told with file and line", async () => {
     ["export const f = ({ a }, b) => a;", "`plugin.js`, line 1: function `f`: it takes an object apart beside other parameters: name each, or take just one object, as `({ city, unit })`"],
     ["export const f = (b, { a }) => a;", "`plugin.js`, line 1: function `f`: it takes an object apart beside other parameters: name each, or take just one object, as `({ city, unit })`"],
     ["export const f = ({ ['a' + 1]: b }) => b;", "`plugin.js`, line 1: function `f`: it takes an object apart by computed names, which callers cannot know"],
+    ["export function* f(a) {}", "`plugin.js`, line 1: function `f`: it is a generator, which gives no result: return an array"],
+    ["export const { f } = { async *f() {} };", /function `f`: it is a generator/],
     ["export const f = Math.max;", "`plugin.js`, line 1: function `f`: its parameters cannot be read, as those of a bound or built-in function: write a function that calls it"],
     ["export const f = ((a) => a).bind(null);", /its parameters cannot be read, as those of a bound/],
     ["export const labels = { g: {} };", "`plugin.js`: `labels` names `g`, which is no exported function"],
