@@ -188,7 +188,7 @@ test("routines and handlers of events are entered, and are no functions", async 
     export function on_moved({ event }) { log.info("moved of", event); }
     export function on_bad() { throw new Error("second"); }
     export const routines = { poll: { every: "10s" } };
-    export const subscriptions = { on_motion: { device: "camera-*", event: "motion" }, on_all: {}, on_moved: { event: "event/moved" }, on_bad: { event: "b*d" } };
+    export const subscriptions = { on_motion: { device: "camera-*", event: "motion" }, on_all: {}, on_moved: { event: "moved" }, on_bad: { event: "b*d" } };
   `);
   assert.deepEqual(host.description.functions, []);
   assert.deepEqual(host.described(), host.description, "asked twice, it is the same, and nothing is called twice");
