@@ -201,7 +201,7 @@ function arm() {
   if (timers.length === 0) return;
   const rest = min(max(until - host("monotonic"), 0), SLEEP_MAX);
   armedOp = ++lastOp;
-  host("start-op", armedOp, "sleep", jsonStringify({ ns: ceil(rest * 1e6) }));
+  host("start-op", armedOp, "sleep", jsonStringify({ __proto__: null, ns: ceil(rest * 1e6) }));
 }
 
 /** The host has woken: the first timer fires, if it is due. */
