@@ -726,6 +726,6 @@ mod tests {
         assert!(names.iter().all(|name| FunctionName::new(name).is_ok()));
         let (theirs, ours) = names.split_at(15);
         assert!(theirs.is_sorted() && ours.is_sorted(), "the reference's in its order, then ours");
-        assert_eq!(events().unwrap().len(), 2);
+        assert_eq!(events().unwrap().len(), 3);
     }
 }

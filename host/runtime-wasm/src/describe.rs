@@ -320,7 +320,7 @@ mod tests {
         assert!(description.events.is_empty());
         assert_eq!(description.routines.len(), 1);
         assert_eq!(description.subscriptions.len(), 1);
-        assert_eq!(description.warnings.len(), 5, "{:?}", description.warnings);
+        assert_eq!(description.warnings.len(), 9, "{:?}", description.warnings);
     }
 
     #[test]
