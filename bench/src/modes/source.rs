@@ -122,10 +122,8 @@ fn plugin(folder: &Path, id: &str, language: Language) -> anyhow::Result<std::pa
         Language::Python => ("capability.py", SOURCE),
         Language::Javascript => ("plugin.js", JAVASCRIPT),
     };
-    let manifest = match language {
-        Language::Python => json!({"id": id, "version": "1", "entry_point": entry_point, "class_name": "Bench"}),
-        Language::Javascript => json!({"id": id, "version": "1", "entry_point": entry_point}),
-    };
+    // Python needs the name of its class; elsewhere it has no effect.
+    let manifest = json!({"id": id, "version": "1", "entry_point": entry_point, "class_name": "Bench"});
     fs::write(plugin.join("manifest.json"), manifest.to_string())?;
     fs::write(plugin.join(entry_point), source)?;
     Ok(plugin)

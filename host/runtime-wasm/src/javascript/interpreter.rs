@@ -167,7 +167,8 @@ impl Interpreter {
         Ok(text)
     }
 
-    /// Runs jobs until there are none, within the turn's limit: an endless chain of promises never ends by itself.
+    /// Runs jobs until there are none, within the turn's limit: an endless chain of promises never ends by itself. An instance that
+    /// was refused memory meanwhile is given up; what it has answered stays answered.
     async fn settle(&self, cx: &mut Cx<'_>) -> Result<()> {
         loop {
             while self.abi.execute_job(cx).await? {
@@ -178,7 +179,7 @@ impl Interpreter {
             let Some(session) = &mut cx.data_mut().javascript else { return Ok(()) };
             let rejections = std::mem::take(&mut session.rejections);
             if rejections.is_empty() {
-                return Ok(());
+                break;
             }
             // To put a reason into words may run the plugin's own code.
             for Rejection { promise, reason, .. } in rejections {
@@ -186,6 +187,11 @@ impl Interpreter {
                 self.abi.free(cx, value).await?;
                 self.abi.free(cx, promise).await?;
             }
+        }
+        // Without memory a promise may have been left unsettled, and a call that waits for it would never be answered.
+        match cx.data().limiter.refusal() {
+            Some(_) => Err(Error::msg("the interpreter was left without memory")),
+            None => Ok(()),
         }
     }
 }
