@@ -1,11 +1,13 @@
 // Calls of the host, and what they wait for: ops and timers.
 //
 // There is no way to see which call a promise's continuation belongs to. But the host enters the guest once for each thing that
-// happens (a call, an op's outcome, a timer) and has all jobs run before the next: what runs then follows from that one thing. So
-// `current`, set at each entry, is the call on whose behalf code runs, except where calls wait for one promise that they share.
+// happens (a call, an op's outcome, a timer) and has all jobs run before the next: what runs then follows from that one thing, except
+// where calls wait for one promise that they share. So `current`, set at each entry, is certain in what the entry itself calls and in
+// what `then` is given; behind an `await` only while there is no other call.
 
 /** The call on whose behalf code runs: `{ id, caller, isAnswered }`, kept by what the call leaves behind; null while the plugin is loaded. */
 let current = null;
+let isCertain = false;
 
 /** Calls that have not ended, by id. */
 const openCalls = new Map();
@@ -17,9 +19,39 @@ let lastOp = 0;
 /** Whether the plugin's modules are being evaluated. */
 let isLoading = false;
 
+/** The call on whose behalf code runs, or null where that is not certain. */
+function runningCall() {
+  return isCertain || (current !== null && mapSize(openCalls) === 1 && mapHas(openCalls, current.id)) ? current : null;
+}
+
+/** Runs what is done for a call, or for none that is known. */
+function runFor(call, action) {
+  const before = current;
+  const wasCertain = isCertain;
+  current = call;
+  isCertain = true;
+  try {
+    return action();
+  } finally {
+    current = before;
+    isCertain = wasCertain;
+  }
+}
+
+// What `then` is given runs for the call that gave it. `await` of a promise does not come this way.
+const { then } = {
+  then(kept, failed) {
+    const call = runningCall();
+    const bound = (action) => (typeof action === "function" ? (value) => runFor(call, () => apply(action, undefined, [value])) : action);
+    return promiseThen(this, bound(kept), bound(failed));
+  },
+};
+objectDefine(Promise.prototype, "then", { __proto__: null, value: then });
+
 /** The running call's id for the host, which knows calls until they are answered. */
 function onBehalfOf() {
-  return current !== null && !current.isAnswered ? current.id : null;
+  const call = runningCall();
+  return call !== null && !call.isAnswered ? call.id : null;
 }
 
 /** Starts an op. Gives its id, to cancel it, and the promise of its value. */
@@ -29,7 +61,7 @@ function startOp(kind, parameters, body) {
     return { id: 0, promise: promiseReject(failure) };
   }
   const id = ++lastOp;
-  const promise = new Promise((resolve, reject) => mapSet(waiting, id, { __proto__: null, call: current, resolve, reject }));
+  const promise = new Promise((resolve, reject) => mapSet(waiting, id, { __proto__: null, call: runningCall(), resolve, reject }));
   host("start-op", id, kind, jsonStringify(parameters), body);
   return { id, promise };
 }
@@ -45,10 +77,16 @@ function cancelOp(id, reason) {
 
 /** The outcome of an op. One that nobody waits for any more is dropped. */
 function deliver(id, ok, kind, json, body) {
-  if (id === armedOp) return fireTimer();
+  if (id === armedOp) {
+    if (ok === 1) return fireTimer();
+    // The host cannot sleep now, as where it has too many ops: the next that ends has it asked again.
+    armedOp = 0;
+    return;
+  }
   const op = mapGet(waiting, id);
   if (op === undefined) return;
   mapDelete(waiting, id);
+  if (armedOp === 0) arm();
   current = op.call;
   if (ok !== 1) op.reject(failureOf(json));
   else if (kind === "done") op.resolve(undefined);
@@ -60,8 +98,9 @@ function deliver(id, ok, kind, json, body) {
 function beginCall(id, kind, name, parameters, context) {
   const call = { __proto__: null, id, caller: jsonParse(context).caller ?? null, isAnswered: false };
   mapSet(openCalls, id, call);
+  if (armedOp === 0) arm();
+  runFor(call, () => serve(call, kind, name, parameters));
   current = call;
-  serve(call, kind, name, parameters);
 }
 
 const UNKNOWN = failureText("the call failed, and its error cannot be told", "error");
@@ -162,7 +201,7 @@ function arm() {
   if (timers.length === 0) return;
   const rest = min(max(until - host("monotonic"), 0), SLEEP_MAX);
   armedOp = ++lastOp;
-  host("start-op", armedOp, "sleep", jsonStringify({ ns: ceil(rest * 1e6) }));
+  host("start-op", armedOp, "sleep", jsonStringify({ __proto__: null, ns: ceil(rest * 1e6) }));
 }
 
 /** The host has woken: the first timer fires, if it is due. */
@@ -176,7 +215,7 @@ function fireTimer() {
   arm();
   if (timer === null) return;
   try {
-    timer.action();
+    runFor(timer.call, timer.action);
   } catch (error) {
     logError("a timer's function failed", error);
   }
@@ -187,14 +226,14 @@ function timerOf(action, delay, values, isRepeated) {
   // At least one millisecond, as everywhere.
   const wait = +delay >= 1 ? +delay : 1;
   const run = () => apply(action, undefined, values);
-  return addTimer(++lastTimer, wait, isRepeated ? wait : null, run, current);
+  return addTimer(++lastTimer, wait, isRepeated ? wait : null, run, runningCall());
 }
 
 /** A promise that is kept after this time. */
 function sleep(duration) {
   const wait = milliseconds(duration, "the time to sleep");
   return new Promise((resolve) => {
-    addTimer(++lastTimer, wait, null, resolve, current);
+    addTimer(++lastTimer, wait, null, resolve, runningCall());
   });
 }
 

@@ -6,6 +6,14 @@ const stopwatches = new Map();
 
 /** The arguments as one text, with the directives (`%s`, `%d`, …) of the first, if it is a text. */
 function formatted(values) {
+  try {
+    return format(values);
+  } catch (error) {
+    return `what was to be logged cannot be shown: ${errorWords(error)}`;
+  }
+}
+
+function format(values) {
   const first = values[0];
   let at = 0;
   let out = "";
@@ -20,9 +28,9 @@ function formatted(values) {
         case "%s":
           return typeof value === "string" ? value : inspect(value, 0);
         case "%d":
-          return typeof value === "object" ? "NaN" : typeof value === "bigint" ? `${value}n` : `${+value}`;
+          return typeof value === "object" || typeof value === "symbol" ? "NaN" : typeof value === "bigint" ? `${value}n` : `${+value}`;
         case "%i":
-          return typeof value === "object" ? "NaN" : typeof value === "bigint" ? `${value}n` : `${trunc(+value)}`;
+          return typeof value === "object" || typeof value === "symbol" ? "NaN" : typeof value === "bigint" ? `${value}n` : `${trunc(+value)}`;
         case "%f":
           return typeof value === "symbol" ? "NaN" : `${+value}`;
         case "%j":
@@ -46,12 +54,7 @@ function formatted(values) {
 }
 
 function print(level, values) {
-  let said;
-  try {
-    said = formatted(values);
-  } catch (error) {
-    said = `what was to be logged cannot be shown: ${errorWords(error)}`;
-  }
+  const said = formatted(values);
   writeLog(level, "console", indent === "" ? said : indent + arrayJoin(parts(said, "\n"), `\n${indent}`));
 }
 

@@ -3,7 +3,7 @@
 const host = globalThis.__host;
 delete globalThis.__host;
 
-/** The most characters of a result, payload or parameters, and bytes of a body or a kept value. */
+/** The most bytes of a result, payload or parameters, as of a body or a kept value. */
 const CROSSING_MAX = 8 << 20;
 /** The most characters of a name, an address or a header. */
 const TEXT_MAX = 1 << 20;
@@ -77,8 +77,10 @@ function jsonOf(value, what, tooLarge) {
     throw new TypeError(`${what} is no JSON: ${errorWords(error)}`, { cause: error });
   }
   if (encoded === undefined) throw new TypeError(`${what} is no JSON: it is ${kindOf(value)}`);
-  if (encoded.length > CROSSING_MAX) {
-    throw new Failure(`${what} has ${encoded.length} characters as JSON, more than ${CROSSING_MAX}`, tooLarge);
+  // No character has more than three bytes for each of its units.
+  const isShort = encoded.length * 3 <= CROSSING_MAX;
+  if (!isShort && (encoded.length > CROSSING_MAX || lengthOf(encodeText(encoded)) > CROSSING_MAX)) {
+    throw new Failure(`${what} has more than ${CROSSING_MAX} bytes as JSON`, tooLarge);
   }
   return encoded;
 }

@@ -200,7 +200,7 @@ function describeSubscriptions(declared, exported, sources) {
     const { device = "*", event = "*" } = known(declared[name], ["device", "event"], sources.here, what);
     const action = taken(exported, name, "subscriptions", sources.here);
     if (typeof device !== "string" || typeof event !== "string") throw wrong(sources.here, `\`device\` and \`event\` of ${what} are texts`);
-    arrayPush(handlers, { __proto__: null, action, device, event });
+    arrayPush(handlers, { __proto__: null, action, device, event: stringStartsWith(event, "event/") ? stringSlice(event, 6) : event });
     arrayPush(described, { name, device, event });
   }
   return described;
@@ -254,16 +254,74 @@ function textsOf(values, what, place) {
   return kept;
 }
 
+const IMPORTING = ["from", "import"];
+const IMPORTED = /(?:from|import)\s*["'](\.[^"'\n]+)["']/y;
+
+/** One of the plugin's modules. What is looked for in it is found in one pass, once somebody asks. */
+class Source {
+  #declarations = null;
+  #lines = null;
+  #imports = null;
+
+  constructor(path, text) {
+    this.path = path;
+    this.text = text;
+  }
+
+  /** Where it declares a function, as `declarationAt` tells it; null where it does not. */
+  find(name, own) {
+    this.#declarations ??= declarationsOf(this.text);
+    const places = mapGet(this.#declarations, name) ?? [];
+    let likely = null;
+    for (let at = 0; at < places.length; at++) {
+      const found = declarationAt(this.text, places[at], own);
+      if (found.isExact) return found;
+      likely ??= found;
+    }
+    return likely;
+  }
+
+  /** The number of the line at a place. */
+  line(at) {
+    if (this.#lines === null) {
+      this.#lines = [];
+      for (let end = -1; (end = stringIndexOf(this.text, "\n", end + 1)) >= 0; ) arrayPush(this.#lines, end);
+    }
+    let low = 0;
+    let high = this.#lines.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#lines[middle] < at) low = middle + 1;
+      else high = middle;
+    }
+    return low + 1;
+  }
+
+  /** The paths of the plugin's modules that it imports. */
+  imports() {
+    if (this.#imports !== null) return this.#imports;
+    this.#imports = [];
+    for (let each = 0; each < IMPORTING.length; each++) {
+      for (let at = stringIndexOf(this.text, IMPORTING[each]); at >= 0; at = stringIndexOf(this.text, IMPORTING[each], at + 1)) {
+        if (isWithinWord(this.text, at)) continue;
+        IMPORTED.lastIndex = at;
+        const path = regexpExec(IMPORTED, this.text)?.[1];
+        if (path !== undefined) arrayPush(this.#imports, resolvePath(this.path, path));
+      }
+    }
+    return this.#imports;
+  }
+}
+
 /** A place in a module, as text: the line is counted when somebody wants to know. */
 class Place {
-  constructor(path, source, at) {
-    this.path = path;
+  constructor(source, at) {
     this.source = source;
     this.at = at;
   }
 
   toString() {
-    return `\`${this.path}\`, line ${parts(stringSlice(this.source, 0, this.at), "\n").length}`;
+    return `\`${this.source.path}\`, line ${this.source.line(this.at)}`;
   }
 }
 
@@ -275,8 +333,7 @@ function wrong(place, message) {
 /** The plugin's modules, as they are looked through for comments. */
 class Sources {
   #entry;
-  #texts = new Map();
-  #imports = new Map();
+  #modules = new Map();
 
   constructor(entry) {
     this.#entry = entry;
@@ -287,40 +344,30 @@ class Sources {
   find(name, action) {
     const names = [name];
     const own = objectDescriptor(action, "name")?.value;
-    if (typeof own === "string" && own !== name && matched(/^[\w$]+$/, own)) arrayPush(names, own);
-    const modules = [this.#entry];
+    if (typeof own === "string" && own !== name) arrayPush(names, own);
+    const text = functionText(action);
+    const paths = [this.#entry];
     let likely = null;
-    for (let at = 0; at < modules.length; at++) {
-      const source = this.#text(modules[at]);
+    for (let at = 0; at < paths.length && !likely?.isExact; at++) {
+      const source = this.#module(paths[at]);
       if (source === null) continue;
-      for (let each = 0; each < names.length; each++) {
-        const found = matched(/^[\w$]+$/, names[each]) ? declarationOf(source, names[each], action) : null;
-        if (found === null) continue;
-        const declared = { comment: found.comment, place: new Place(modules[at], source, found.at) };
-        if (found.isExact) return declared;
-        likely ??= declared;
+      for (let each = 0; each < names.length && !likely?.isExact; each++) {
+        const found = source.find(names[each], text);
+        if (found !== null && (found.isExact || likely === null)) likely = { source, at: found.at, isExact: found.isExact };
       }
-      const imported = this.#importsOf(modules[at], source);
-      for (let each = 0; each < imported.length; each++) {
-        if (!arrayIncludes(modules, imported[each])) arrayPush(modules, imported[each]);
-      }
+      const imported = source.imports();
+      for (let each = 0; each < imported.length; each++) if (!arrayIncludes(paths, imported[each])) arrayPush(paths, imported[each]);
     }
-    return likely ?? { comment: null, place: this.here };
+    if (likely === null) return { comment: null, place: this.here };
+    return { comment: commentBefore(likely.source.text, likely.at), place: new Place(likely.source, likely.at) };
   }
 
-  #importsOf(path, source) {
-    if (!mapHas(this.#imports, path)) {
-      const paths = [];
-      const pattern = /\b(?:from|import)\s*["'](\.[^"'\n]+)["']/g;
-      for (let found; (found = regexpExec(pattern, source)) !== null; ) arrayPush(paths, resolvePath(path, found[1]));
-      mapSet(this.#imports, path, paths);
+  #module(path) {
+    if (!mapHas(this.#modules, path)) {
+      const text = host("source", path);
+      mapSet(this.#modules, path, text === null ? null : new Source(path, text));
     }
-    return mapGet(this.#imports, path);
-  }
-
-  #text(path) {
-    if (!mapHas(this.#texts, path)) mapSet(this.#texts, path, host("source", path));
-    return mapGet(this.#texts, path);
+    return mapGet(this.#modules, path);
   }
 }
 

@@ -137,7 +137,7 @@ class AbortSignal extends EventTarget {
   static timeout(delay) {
     const signal = new AbortSignal(MAKING);
     const wait = milliseconds(delay, "a timeout");
-    addTimer(++lastTimer, wait, null, () => abort(signal, new DOMException("The operation was aborted due to timeout", "TimeoutError")), current);
+    addTimer(++lastTimer, wait, null, () => abort(signal, new DOMException("The operation was aborted due to timeout", "TimeoutError")), runningCall());
     return signal;
   }
 

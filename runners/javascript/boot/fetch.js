@@ -374,10 +374,11 @@ async function fetch(input, init = undefined) {
     const { head, body } = await send(method, url, headers, bytes, signal);
     const location = isRedirect(head.status) && redirect !== "manual" ? headersOfList(head.headers).get("location") : null;
     if (location === null) return responseOf(url, head.status, head.headers, body, count > 0);
-    if (redirect === "error") throw new TypeError(`${urlText(url, false)} redirects to ${location}, and the request forbids that`);
-    if (count >= REDIRECTS_MAX) throw new TypeError(`more than ${REDIRECTS_MAX} redirects, the last to ${location}`);
+    if (redirect === "error") throw new TypeError(`${shownUrl(url)} redirects, and the request forbids that`);
+    if (count >= REDIRECTS_MAX) throw new TypeError(`more than ${REDIRECTS_MAX} redirects, the last by ${shownUrl(url)}`);
     const next = parseUrl(location, url);
-    if (next === null) throw new TypeError(`${urlText(url, false)} redirects to what is no URL: ${location}`);
+    if (next === null) throw new TypeError(`${shownUrl(url)} redirects to what is no URL`);
+    if (next.username !== "" || next.password !== "") throw new TypeError(`${shownUrl(url)} redirects to a URL with a user or a password in it`);
     next.fragment ??= url.fragment;
     const isChanged = (head.status <= 302 && method === "POST") || (head.status === 303 && method !== "GET" && method !== "HEAD");
     if (isChanged) {
@@ -388,6 +389,11 @@ async function fetch(input, init = undefined) {
     if (originOf(next) !== originOf(url)) headers = without(headers, ["authorization", "proxy-authorization", "cookie", "host"]);
     url = next;
   }
+}
+
+/** A URL for an error's text: what is in its query may be secret. */
+function shownUrl(url) {
+  return parts(urlText(url, false), "?")[0];
 }
 
 function addMissing(headers, name, value) {

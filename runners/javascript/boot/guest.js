@@ -18,6 +18,10 @@ function load(entry) {
 async function loadModules() {
   try {
     await import("tenon");
+    // An import whose module exports `then` calls it.
+    if (exportsThen(host("source", entryPoint) ?? "")) {
+      throw wrong(`\`${entryPoint}\``, "`then` is no name for an export, since whoever imports the module would call it: name it otherwise");
+    }
     plugin = await import(`./${entryPoint}`);
   } catch (error) {
     logError("the plugin could not be loaded", error);
@@ -25,6 +29,14 @@ async function loadModules() {
   } finally {
     isLoading = false;
   }
+}
+
+function exportsThen(source) {
+  for (let at = stringIndexOf(source, "then"); at >= 0; at = stringIndexOf(source, "then", at + 1)) {
+    const around = stringSlice(source, max(0, at - 40), at + 40);
+    if (matched(/\bexport\s+(?:async\s+)?(?:function\b\s*\*?|const\b|let\b|var\b|class\b)\s*then(?![\w$])|\bas\s+then\s*[,}]/, around) !== null) return true;
+  }
+  return false;
 }
 
 /** Where the error is in the plugin's source, and its words. */
@@ -126,13 +138,16 @@ function enumerated(names) {
 
 /** An event of another device: every handler that asked for it is called, and fails together with others once all were. */
 async function handleEvent(name, payload) {
+  const call = runningCall();
   const from = caller() ?? "";
+  // What precedes the first `/` is no part of the event's own name.
+  const own = stringSlice(name, stringIndexOf(name, "/") + 1);
   const errors = [];
   for (let at = 0; at < handlers.length; at++) {
     const { action, device, event } = handlers[at];
-    if (!isMatched(event, name) || !isMatched(device, from)) continue;
+    if (!isMatched(event, own) || !isMatched(device, from)) continue;
     try {
-      await apply(action, undefined, [{ device: from, event: name, payload }]);
+      await runFor(call, () => apply(action, undefined, [{ device: from, event: name, payload }]));
     } catch (error) {
       arrayPush(errors, error);
     }

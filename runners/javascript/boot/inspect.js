@@ -223,7 +223,8 @@ function placeOf(error) {
     return null;
   }
   const found = matched(/at (?:.*\()?([^\s()]+?):(\d+)(?::\d+)?\)?$/m, stack);
-  return found === null || host("source", found[1]) === null ? null : { file: found[1], line: +found[2] };
+  // Stacks are the plugin's to write.
+  return found === null || found[1].length > 1024 || !stringIsWellFormed(found[1]) || host("source", found[1]) === null ? null : { file: found[1], line: +found[2] };
 }
 
 /** Writes to the plugin's log, a line for each line of the text. */

@@ -188,38 +188,62 @@ function take(reader, token) {
   return true;
 }
 
-/** What stands before the name of a function that is declared, at the end of a text. */
-const BEFORE_NAME = /(?:^|[^\w$.])((?:export\s+)?(?:default\s+)?)(?:((?:async\s+)?function\s*\*?\s*)|(?:const|let|var)\s+)$/;
+const DECLARING = ["function", "const", "let", "var"];
+/** A word of `DECLARING` and the name after it; for a function `*` may stand between. */
+const DECLARED = /(?:function(?:\s*\*\s*|\s+)|(?:const|let|var)\s+)([\w$]+)/y;
+const ASSIGNED = /\s*=\s*/y;
+/** What may stand before a declaration, at the end of a text. */
+const BEFORE_DECLARED = /(export\s+)?(default\s+)?(async\s+)?$/;
 /** The most characters that this has. */
-const BEFORE_NAME_MAX = 80;
+const BEFORE_DECLARED_MAX = 80;
 
-/**
- * The declaration of a function in a module: `{ comment, at, isExact }`, comment null where there is none; null where it is not
- * found. `isExact` says that the function's very text stands there; one that another function made has the name alone.
- */
-function declarationOf(source, name, action) {
-  const own = functionText(action);
-  let likely = null;
-  for (let at = stringIndexOf(source, name); at >= 0; at = stringIndexOf(source, name, at + 1)) {
-    const before = matched(BEFORE_NAME, stringSlice(source, max(0, at - BEFORE_NAME_MAX), at));
-    if (before === null) continue;
-    const end = at + name.length;
-    const assigned = matched(/^\s*=\s*/, stringSlice(source, end, end + BEFORE_NAME_MAX));
-    if (before[2] === undefined ? assigned === null : matched(/^[\w$]/, source[end] ?? "") !== null) continue;
-    const text = before[2] === undefined ? end + assigned[0].length : at - before[2].length;
-    const start = before[2] === undefined ? at - matched(/\S+\s+$/, before[0])[0].length : text;
-    const isExact = stringStartsWith(source, own, text);
-    if (isExact || likely === null) likely = { at: start - before[1].length, isExact };
-    if (isExact) break;
+/** Where a module declares what may be functions: `[{ at, value }]` by name, `value` the place behind `=`, and null of a `function`. */
+function declarationsOf(source) {
+  const found = new Map();
+  for (let each = 0; each < DECLARING.length; each++) {
+    for (let at = stringIndexOf(source, DECLARING[each]); at >= 0; at = stringIndexOf(source, DECLARING[each], at + 1)) {
+      if (isWithinWord(source, at)) continue;
+      DECLARED.lastIndex = at;
+      const name = regexpExec(DECLARED, source)?.[1];
+      if (name === undefined) continue;
+      ASSIGNED.lastIndex = DECLARED.lastIndex;
+      if (each > 0 && regexpExec(ASSIGNED, source) === null) continue;
+      const places = mapGet(found, name) ?? [];
+      arrayPush(places, { __proto__: null, at, value: each > 0 ? ASSIGNED.lastIndex : null });
+      mapSet(found, name, places);
+    }
   }
-  if (likely === null) return null;
-  return { comment: commentBefore(source, likely.at), at: likely.at, isExact: likely.isExact };
+  return found;
 }
 
-/** The comment that ends right before a place. */
+/** Whether a name, or what belongs to one, stands right before a place. */
+function isWithinWord(source, at) {
+  if (at === 0) return false;
+  const code = stringAt(source, at - 1) | 32;
+  return (code >= 97 && code <= 122) || matched(/[\w$.]/, source[at - 1]) !== null;
+}
+
+/**
+ * What begins at one of these places, and whether it is the very text of a function. One that another function made has the name
+ * alone.
+ */
+function declarationAt(source, { at, value }, own) {
+  const before = matched(BEFORE_DECLARED, stringSlice(source, max(0, at - BEFORE_DECLARED_MAX), at));
+  const text = value ?? at - (before[3] ?? "").length;
+  return { at: at - before[0].length, isExact: stringStartsWith(source, own, text) };
+}
+
+/** The comment that ends right before a place, or null. */
 function commentBefore(source, at) {
   let end = at;
   while (end > 0 && stringTrim(source[end - 1]) === "") end--;
-  const begun = stringSlice(source, max(0, end - 2), end) === "*/" ? stringLastIndexOf(source, "/**", end - 2) : -1;
-  return begun < 0 || stringIndexOf(source, "*/", begun) !== end - 2 ? null : stringSlice(source, begun, end);
+  if (end < 4 || stringSlice(source, end - 2, end) !== "*/") return null;
+  // A comment may have `/*` in it: it begins with the first after the end of the one before.
+  let start = -1;
+  for (let at = end; at > 0; ) {
+    at = stringLastIndexOf(source, "/*", at - 1);
+    if (at < 0 || stringIndexOf(source, "*/", at + 2) !== end - 2) break;
+    start = at;
+  }
+  return start >= 0 && source[start + 2] === "*" ? stringSlice(source, start, end) : null;
 }

@@ -15,10 +15,11 @@ function signatureOf(action) {
   if (matched(/\{\s*\[native code\]\s*\}$/, source)) {
     throw new TypeError("its parameters cannot be read, as those of a bound or built-in function: write a function that calls it");
   }
+  if (matched(/^(?:async\s*)?(?:function\s*)?\*/, source)) throw new TypeError("it is a generator, which gives no result: return an array");
   let word = "";
   for (let at = afterSpace(source, 0); at < source.length; at = afterSpace(source, at)) {
     const sign = source[at];
-    if (sign === "(") return listOf(source, at + 1);
+    if (sign === "(") return counted(listOf(source, at + 1), action);
     if (sign === "=" && source[at + 1] === ">") return { parameters: [named(word)], isObject: false, isOpen: false };
     if (sign === "[") at = endOf(source, at + 1, "]") + 1;
     else if (sign === '"' || sign === "'") at = afterString(source, at);
@@ -28,6 +29,19 @@ function signatureOf(action) {
     }
   }
   throw new TypeError("its parameters cannot be read");
+}
+
+/** What was read, if it agrees with what the engine has counted: the parameters before the first with a default. */
+function counted(signature, action) {
+  const { parameters, isObject } = signature;
+  const length = objectDescriptor(action, "length");
+  let before = 0;
+  while (before < parameters.length && !parameters[before].isOptional) before++;
+  // It may have been set to something else since; an object that is taken apart is one parameter.
+  if (!isObject && length?.writable === false && numberIsInteger(length.value) && length.value !== before) {
+    throw new TypeError("its parameters cannot be read for certain: put what its defaults are computed of into the function's body");
+  }
+  return signature;
 }
 
 function named(name, literal = undefined) {
@@ -142,6 +156,9 @@ function endOf(source, from, stops) {
       depth -= 1;
       at += 1;
       isValue = true;
+    } else if ((sign === "+" || sign === "-") && source[at + 1] === sign) {
+      // Behind a value or before one, it leaves what it stands by a value or none.
+      at += 2;
     } else {
       const word = wordAt(source, at);
       at += word.length || 1;

@@ -69,7 +69,7 @@ const state = objectFreeze({
   },
   /** Waits until what was kept before is on disk. */
   async flush() {
-    await startOp("state-flush", {}).promise;
+    await startOp("state-flush", { __proto__: null }).promise;
   },
 });
 
@@ -114,7 +114,7 @@ async function invokeRemote(device, name, parameters = {}, options = undefined) 
 
 /** The presence records of the devices that this host sees now. */
 async function discover() {
-  return await startOp("discover", {}).promise;
+  return await startOp("discover", { __proto__: null }).promise;
 }
 
 /** One of the host's environment variables; null where it is not set. */
@@ -127,9 +127,9 @@ async function secret(name) {
   return await startOp("secret", { __proto__: null, name: text(name, "a secret's name") }).promise;
 }
 
-/** The device that says it makes the running call, or null. A claim: nothing vouches for it. */
+/** The device that says it makes the running call; null where it says none, or where the call is not certain. A claim: nothing vouches for it. */
 function caller() {
-  return current === null ? null : current.caller;
+  return runningCall()?.caller ?? null;
 }
 
 const tenon = objectFreeze({

@@ -123,23 +123,34 @@ test("a cancelled call is not answered, and what it began goes on for others tha
   host.enter("cancel", calls[1]);
 });
 
-test("what runs for a call says so, across waits, and no longer once it is answered", async () => {
+test("what runs for a call says so where that is certain, and never names another", async () => {
   const host = await FakeHost.plugin(`
     import { caller, invoke, sleep } from "tenon";
-    export async function ask() { await sleep(10); await invoke("a"); return invoke("b").then(() => caller()); }
+    let tail = Promise.resolve(), shared;
+    export async function ask() { await sleep(10); await invoke("a"); return caller(); }
+    export function locked() { const before = caller(); tail = tail.then(async () => { const own = caller(); await sleep(10); return [before, own]; }); return tail; }
+    export async function same() { shared ??= sleep(10); await shared; return caller(); }
     export function leave() { setTimeout(() => invoke("late").catch(() => {}), 10); }
   `);
-  const [first, second] = [host.begin("ask", {}, { caller: "one" }), host.begin("ask", {}, { caller: "two" })];
+  const alone = host.begin("ask", {}, { caller: "one" });
   host.pass(10);
-  const a = host.under("invoke");
-  assert.deepEqual(a.map((op) => [op.json.function, op.json.on_behalf_of]), [["a", first], ["a", second]]);
-  host.done(a[1], 1);
-  host.done(a[0], 1);
-  const b = host.under("invoke");
-  assert.deepEqual(b.map((op) => op.json.on_behalf_of), [second, first]);
-  host.done(b[0], 1);
-  host.done(b[1], 1);
-  assert.deepEqual([host.outcome(first).result, host.outcome(second).result], ["one", "two"]);
+  assert.equal(host.under("invoke")[0].json.on_behalf_of, alone);
+  host.done(host.under("invoke")[0], 1);
+  assert.equal(host.outcome(alone).result, "one");
+  const both = (name) => ["one", "two"].map((caller) => host.begin(name, {}, { caller }));
+  const ask = both("ask");
+  host.pass(10);
+  const asked = host.under("invoke");
+  assert.deepEqual(asked.map((op) => op.json.on_behalf_of), [null, null]);
+  for (const op of asked) host.done(op, 1);
+  assert.deepEqual(ask.map((id) => host.outcome(id).result), [null, null]);
+  const locked = both("locked");
+  host.pass(20);
+  assert.deepEqual(locked.map((id) => host.outcome(id).result), [["one", "one"], ["two", "two"]]);
+  const same = both("same");
+  host.enter("cancel", same[0]);
+  host.pass(10);
+  assert.equal(host.outcome(same[1]).result, null);
   host.call("leave");
   host.pass(10);
   assert.equal(host.under("invoke")[0].json.on_behalf_of, null);
@@ -174,15 +185,19 @@ test("routines and handlers of events are entered, and are no functions", async 
     export function poll() { log.info("tick"); }
     export function on_motion(event) { log.info(JSON.stringify(event)); }
     export function on_all({ event }) { if (event === "bad") throw new Error("first"); }
+    export function on_moved({ event }) { log.info("moved of", event); }
     export function on_bad() { throw new Error("second"); }
     export const routines = { poll: { every: "10s" } };
-    export const subscriptions = { on_motion: { device: "camera-*", event: "motion" }, on_all: {}, on_bad: { event: "b*d" } };
+    export const subscriptions = { on_motion: { device: "camera-*", event: "motion" }, on_all: {}, on_moved: { event: "moved" }, on_bad: { event: "b*d" } };
   `);
   assert.deepEqual(host.description.functions, []);
   assert.deepEqual(host.described(), host.description, "asked twice, it is the same, and nothing is called twice");
   assert.equal(host.call("poll", {}, { kind: "routine" }), null);
   assert.equal(host.call("motion", { zone: 1 }, { kind: "event", caller: "camera-7" }), null);
   assert.equal(host.call("motion", { zone: 2 }, { kind: "event", caller: "door" }), null);
+  assert.equal(host.call("event/moved", {}, { kind: "event", caller: "camera-7" }), null);
+  assert.ok(host.lines("info").includes("moved of event/moved"));
+  host.logs = host.logs.filter((each) => !each.message.startsWith("moved"));
   assert.deepEqual(host.lines("info"), ["tick", '{"device":"camera-7","event":"motion","payload":{"zone":1}}']);
   assert.equal(host.failing("bad", {}, { kind: "event", caller: "door" }).message, "handlers of `bad` failed");
   for (const name of ["bat", "ad", "d", "motions"]) assert.equal(host.call(name, {}, { kind: "event", caller: "camera-7" }), null, name);
@@ -200,4 +215,27 @@ test("rejections that nobody handles go to the log", async () => {
   host.call("late");
   assert.deepEqual(host.lines("error").slice(0, 2), ["a promise was rejected, and nobody handled that", "Error: lost"]);
   assert.ok(!host.lines("error").some((line) => /caught|awaited/.test(line)), host.lines("error").join("\n"));
+});
+
+test("a sleep that the host refuses is asked for again at the next entry, and not at once", async () => {
+  const host = await FakeHost.plugin("let fired = 0; export function begin() { setTimeout(() => fired++, 50); } export const count = () => fired;");
+  host.call("begin");
+  host.fail(host.under("sleep")[0], "too_many_operations", "too many");
+  assert.deepEqual(host.under("sleep"), []);
+  assert.equal(host.call("count"), 0);
+  host.pass(50);
+  assert.equal(host.call("count"), 1);
+});
+
+test("what crosses is measured in bytes", async () => {
+  const host = await FakeHost.plugin(`
+    import { emit, invoke } from "tenon";
+    export function result(count) { return "€".repeat(count); }
+    export function event(count) { emit("e", { text: "€".repeat(count) }); }
+    export async function ask(count) { await invoke("f", { text: "€".repeat(count) }); }
+  `);
+  assert.equal(host.failing("result", { count: 3e6 }).code, "result_too_large");
+  assert.equal(host.failing("event", { count: 3e6 }).code, "event_too_large");
+  assert.equal(host.failing("ask", { count: 3e6 }).code, "params_too_large");
+  assert.equal(host.call("result", { count: 2.7e6 }).length, 2.7e6);
 });

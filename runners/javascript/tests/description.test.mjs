@@ -106,13 +106,13 @@ test("an optional parameter of the comment may be left out", async () => {
 
 test("signatures of every form are read", async () => {
   const found = await schemas(`
-    export function* generator(a, b) {}
-    export async function* both(a) {}
+    export function generator(a, b) {}
+    export async function both(a) {}
     export const one = a => a, two = async (a, b = (1, 2)) => ({ a }), none = () => {};
     export const text = (a = ")", b = '}, c', d = \`\${"}"}\`, e = /[)/]\\)/.source, f = 4 / 2 / 1, g = { h: [1, (2)] }, i = (x, y) => x / y) => a;
     export function commented(/* a, */ b // c, d
       , e = 1 /* = 2 */, ) {}
-    const object = { method(a, b) {}, async *"quoted"(a) {}, ["com" + "puted"](a) {}, get got() { return (a) => a; } };
+    const object = { method(a, b) {}, async "quoted"(a) {}, ["com" + "puted"](a) {}, get got() { return (a) => a; } };
     export const { method, quoted, computed, got } = object;
     export function pattern({ a, b = [1, 2], c: { deep } = {}, "d-e": e, ...rest } = {}, ) {}
     export const unicode = (größe, $a, _b) => größe;
@@ -193,6 +193,10 @@ test("what is wrong with the source is told with file and line", async () => {
     ["export const f = ({ a }, b) => a;", "`plugin.js`, line 1: function `f`: it takes an object apart beside other parameters: name each, or take just one object, as `({ city, unit })`"],
     ["export const f = (b, { a }) => a;", "`plugin.js`, line 1: function `f`: it takes an object apart beside other parameters: name each, or take just one object, as `({ city, unit })`"],
     ["export const f = ({ ['a' + 1]: b }) => b;", "`plugin.js`, line 1: function `f`: it takes an object apart by computed names, which callers cannot know"],
+    ["export function* f(a) {}", "`plugin.js`, line 1: function `f`: it is a generator, which gives no result: return an array"],
+    ["export const { f } = { async *f() {} };", /function `f`: it is a generator/],
+    ["export function then(a) { a(5); }", /^`plugin.js`: `then` is no name for an export/],
+    ["const a = (b) => b(5); export { a as then };", /^`plugin.js`: `then` is no name for an export/],
     ["export const f = Math.max;", "`plugin.js`, line 1: function `f`: its parameters cannot be read, as those of a bound or built-in function: write a function that calls it"],
     ["export const f = ((a) => a).bind(null);", /its parameters cannot be read, as those of a bound/],
     ["export const labels = { g: {} };", "`plugin.js`: `labels` names `g`, which is no exported function"],
@@ -226,4 +230,38 @@ test("while it is loaded, a plugin may set timers and wait for what is there", a
   const host = await FakeHost.plugin('let ticks = await Promise.resolve(5); setInterval(() => ticks++, 10); export function count() { return ticks; }');
   host.pass(30);
   assert.equal(host.call("count"), 8);
+});
+
+test("a large module is looked through once, however many functions it has", async () => {
+  const lines = Array.from({ length: 4000 }, (_, at) => `function inner${at}(a, b) { let sum = a + b; const all = [sum, ${at}]; return all; }`);
+  for (let at = 0; at < 1000; at++) lines.push(`/** Does ${at}. */\nexport async function f${at}(a, b = ${at}) { return a; }`, `/* No. */ export const g${at} = (a) => a + ${at};`);
+  const host = await FakeHost.open(lines.join("\n"));
+  const started = process.cpuUsage().user;
+  host.enter("load", "plugin.js");
+  const loaded = process.cpuUsage().user;
+  const { functions } = host.described();
+  const ratio = (process.cpuUsage().user - loaded) / (loaded - started);
+  assert.deepEqual([functions.length, functions[999].description, functions[1000].description], [2000, "Does 999.", ""]);
+  // The engine's own reading of it is the measure: the machine's speed is none.
+  assert.ok(ratio < 15, `describing it took ${ratio} times what loading it took`);
+});
+
+test("the comment is the one that ends right before the function, whatever is in it", async () => {
+  const host = await FakeHost.plugin(`
+    /** A. /* b */ export function a() {}
+    /** Not this. */ /* but */ export function b() {}
+    /**/ export function c() {}
+    /** D. */ export const d = async (x) => x;
+    const text = "function d() {}", refunction = 1; /** E. */ export function e() {}
+    /* no /** no */ export function f() {}
+    /* one */ /** G /** g. */ export async   function g() {}
+  `);
+  const told = Object.fromEntries(host.description.functions.map((each) => [each.name, each.description]));
+  assert.deepEqual(told, { a: "A. /* b", b: "", c: "", d: "D.", e: "E.", f: "", g: "G /** g." });
+});
+
+test("defaults that count, and signatures that cannot be read for certain", async () => {
+  const found = await schemas("let i = 4; export function f(a = i++ / 2, b, c = (i-- / 2), d = ++i, e = /[/]/.source) {}");
+  assert.deepEqual([Object.keys(found.f.properties), found.f.required], [["a", "b", "c", "d", "e"], ["b"]]);
+  assert.match(await refusal("let i = 4; export function f(x, a = 1) {} Object.defineProperty(f, 'length', { value: 2 });"), /^`plugin.js`, line 1: function `f`: its parameters cannot be read for certain/);
 });

@@ -182,3 +182,11 @@ test("the clock of performance is the host's", async () => {
   host.now += 12.5;
   assert.deepEqual(host.call("now"), [12.5, "number"]);
 });
+
+test("what cannot be formatted is no failure of what logs it", async () => {
+  const host = await evaluating();
+  const run = (source) => host.call("run", { source });
+  run('console.trace("%i", Symbol("y")); console.log("%i %d %f", Symbol("y"), Symbol("y"), Symbol("y"))');
+  run('console.assert(false, "%d", Object.assign(() => 1, { valueOf() { throw new Error("no"); } })); console.time(); console.timeLog("default", "%f", Object.create(null))');
+  assert.ok(host.lines("info").includes("NaN NaN NaN"));
+});

@@ -74,8 +74,9 @@ ${HOSTILE}
 
 test("own accessors on the prototypes of objects and arrays do not reach what crosses", async () => {
   const host = await FakeHost.plugin(`
-    import { invoke } from "tenon";
+    import { discover, invoke, sleep } from "tenon";
     export async function ask() { return invoke("f", { a: 1 }); }
+    export async function wait() { await Promise.all([discover(), sleep(5)]); }
     export function fail() { throw new Error("as it is"); }
     Object.prototype.toJSON = () => "stolen";
     Object.prototype.timeout_ns = 5;
@@ -89,6 +90,8 @@ test("own accessors on the prototypes of objects and arrays do not reach what cr
   assert.equal(op.json.parameters, '"stolen"', "its own parameters are its own affair");
   host.done(op, 1);
   assert.deepEqual(host.outcome(id), { result: 1 });
+  host.begin("wait");
+  assert.deepEqual([host.under("discover")[0].json, host.under("sleep")[0].json], [{}, { ns: 5e6 }]);
   assert.equal(host.failing("fail").message, "as it is");
 });
 
