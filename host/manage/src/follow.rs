@@ -41,7 +41,7 @@ pub(crate) struct Followed {
 
 struct Follow {
     wish: Arc<Mutex<Wish>>,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 /// Until when, and how much.
@@ -72,7 +72,7 @@ impl Followed {
     ) -> Result<(), Refusal> {
         let until = Instant::now() + time;
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.retain(|_, follow| lock(&follow.wish).until > Instant::now());
+        logs.retain(|_, follow| !follow.task.is_finished() && lock(&follow.wish).until > Instant::now());
         if let Some(follow) = logs.get(id) {
             let mut wish = lock(&follow.wish);
             *wish = Wish { until: wish.until.max(until), level: wish.level.max(level) };
@@ -86,7 +86,7 @@ impl Followed {
         }
         let wish = Arc::new(Mutex::new(Wish { until, level }));
         let task = TaskTracker::new().spawn(tell(telling, id.clone(), after, Arc::clone(&wish)));
-        logs.insert(id.clone(), Follow { wish, _task: AbortOnDropHandle::new(task) });
+        logs.insert(id.clone(), Follow { wish, task: AbortOnDropHandle::new(task) });
         Ok(())
     }
 }

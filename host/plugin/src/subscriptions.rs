@@ -104,6 +104,10 @@ impl Listener for Mailbox {
         let bytes = bytes_of(&heard);
         let mut waiting = self.waiting();
         let queue = waiting.generation.services.limits().queue;
+        if bytes > WAITING_BYTES_MAX {
+            self.account.unheard.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         while waiting.events.len() >= queue || waiting.bytes + bytes > WAITING_BYTES_MAX {
             // The newest tell most of how things are.
             if waiting.pop().is_none() {

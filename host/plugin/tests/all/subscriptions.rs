@@ -84,6 +84,11 @@ async fn what_waits_is_bounded_and_the_oldest_go() {
     host.events.hear("camera-1", "motion", &large);
     host.events.hear("camera-1", "motion", &large);
     assert_eq!(stats(&host).unheard, 8);
+    // One that is too large alone pushes out nothing.
+    host.events.hear("camera-1", "motion", &format!(r#"{{"x":"{}"}}"#, "x".repeat(9 << 20)));
+    assert_eq!(stats(&host).unheard, 9);
+    instance.release();
+    until(&instance.submitted, |count| *count == 6).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ const BUCKETS_MAX: usize = 1000;
 /// Listings that may be gone on with; of more, those begun last.
 const CURSORS_MAX: usize = 16;
 
-/// Keys in one answer.
+/// Keys in one answer, and entries of one batch: nothing ends a batch halfway, and no other plugin runs meanwhile.
 const PAGE: usize = 1000;
 
 /// What an instance has open.
@@ -100,6 +100,7 @@ impl batch::Host for HostView {
         _: Resource<Bucket>,
         keys: Vec<String>,
     ) -> Result<Vec<Option<(String, Vec<u8>)>>, Error> {
+        check_batch(keys.len())?;
         let bytes_max = self.shared.entry_bytes_max();
         let (mut found, mut bytes) = (Vec::new(), 0);
         for key in keys {
@@ -116,6 +117,7 @@ impl batch::Host for HostView {
     }
 
     async fn set_many(&mut self, _: Resource<Bucket>, entries: Vec<(String, Vec<u8>)>) -> Result<(), Error> {
+        check_batch(entries.len())?;
         for (key, value) in entries {
             self.put(key, value).await?;
         }
@@ -123,12 +125,20 @@ impl batch::Host for HostView {
     }
 
     async fn delete_many(&mut self, _: Resource<Bucket>, keys: Vec<String>) -> Result<(), Error> {
+        check_batch(keys.len())?;
         for key in keys {
             let deleted = self.shared.services.state_delete(&key).await;
             deleted.map_err(|failure| self.error(failure))?;
         }
         Ok(())
     }
+}
+
+fn check_batch(entries: usize) -> Result<(), Error> {
+    if entries > PAGE {
+        return Err(Error::Other(format!("the batch has {entries} entries, more than {PAGE}: make several of it")));
+    }
+    Ok(())
 }
 
 impl HostView {

@@ -280,6 +280,8 @@ async fn wasi_keyvalue_has_the_permission_and_the_limits_of_the_plugins_state() 
     assert_eq!(large.ok("read_often", json!({"key": "large", "times": 10})).await, json!(10));
     let error = large.err("read_often", json!({"key": "large", "times": 100})).await;
     assert!(error.message.contains("this plugin can be given at once"), "{error}");
+    let error = large.err("read_often", json!({"key": "none", "times": 1001})).await;
+    assert!(error.message.contains("the batch has 1001 entries"), "{error}");
     let error = large.err("open_often", json!({"times": 1001})).await;
     assert!(error.message.contains("the bucket is open 1000 times"), "{error}");
     large.ok("open_often", json!({"times": 1000})).await;
