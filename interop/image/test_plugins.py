@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from peers.agent import Agent
-from peers.bundle import bundle_of
+from peers.bundle import Bundle, bundle_of, tar_gz
 from peers.waiting import wait_for
 
 DEVICE = "image-host"
@@ -86,6 +86,19 @@ def test_the_plugin_survives_the_container(project, agent, bundle):
     project.up("--force-recreate", "--no-deps", "host")
     assert project.inspect("host")["Id"] != before
     assert_it_is_there_again(project, agent)
+
+
+@pytest.mark.parametrize("language", ["python", "javascript"])
+def test_plugins_in_source_form_run(agent, language):
+    template = agent.call(DEVICE, "get_plugin_template", {"plugin_id": "source", "language": language})
+    assert template["runtime_available"] is True
+    files = {name: text.encode() for name, text in template["files"].items()}
+    result = agent.call(DEVICE, "install_plugin_from_bundle", Bundle(tar_gz(files)).params())
+    assert result["load_result"]["status"] == "success", result
+    called = agent.invoke(DEVICE, "source.run_action", {"action": "open"})
+    assert called["success"], called
+    assert called["result"] == {"action": "open", "params": {}, "done": True}
+    assert agent.call(DEVICE, "uninstall_plugin", {"plugin_id": "source"})["status"] == "success"
 
 
 def test_published_plugins_are_served_outside_the_container(project, agent, bundle):

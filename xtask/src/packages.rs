@@ -59,8 +59,12 @@ fn list(workspace: &Workspace) -> Result<()> {
     for package in APT {
         println!("apt  {:<28} {:<8} {}", package.name, state(package.is_installed()), package.purpose);
     }
-    let python = format!("python{} with venv", python::VERSION);
-    println!("sys  {python:<28} {:<8} runs interop; from wherever you like", state(python::interpreter().is_ok()));
+    let versions = python::INTEROP.versions;
+    let python = format!("python{} with venv", versions.join(" or python"));
+    println!(
+        "sys  {python:<28} {:<8} runs interop; from wherever you like",
+        state(python::interpreter(versions).is_ok())
+    );
     println!(
         "sys  {:<28} {:<8} fetches QuickJS, and tests what runs in it",
         "Node 20 with npm",
@@ -78,7 +82,7 @@ fn list(workspace: &Workspace) -> Result<()> {
     for (requirements, purpose) in
         [(python::INTEROP, "interop and tests in Python"), (runners::REQUIREMENTS, "makes the Python runner")]
     {
-        let text = folder::read(&workspace.root.join(requirements))?;
+        let text = folder::read(&workspace.root.join(requirements.file))?;
         // A line of its own for each package; hashes are indented.
         for line in text.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_alphanumeric())) {
             let package = line.trim_end_matches(['\\', ' ']);
@@ -101,7 +105,7 @@ impl SystemPackage {
 /// Makes sure that everything is there that any command needs, so that nothing is found missing half an hour later.
 pub(crate) fn ensure_all() -> Result<()> {
     ensure(APT)?;
-    python::interpreter()?;
+    python::interpreter(python::INTEROP.versions)?;
     quickjs::ensure()?;
     network_namespace()
 }

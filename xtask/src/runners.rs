@@ -9,11 +9,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::python::Requirements;
 use crate::workspace::Workspace;
 use crate::{command, environment, folder, python, quickjs};
 
-/// What the runner of Python plugins is made with, relative to the repository.
-pub(crate) const REQUIREMENTS: &str = "runners/python/requirements.txt";
+/// What the runner of Python plugins is made with: a program, which the version of Python makes no difference to.
+pub(crate) const REQUIREMENTS: Requirements =
+    Requirements { file: "runners/python/requirements.txt", versions: &["3.12", "3.13", "3.11"] };
 
 /// What lies in it, relative to the repository.
 const APP: &str = "runners/python/app";
@@ -94,7 +96,9 @@ fn componentize(workspace: &Workspace, to: &Path) -> Result<()> {
     // componentize-py takes along every package that it finds in the environment in use, and looks for one in many places.
     let empty = to.with_extension("environment");
     folder::remove(&empty)?;
-    folder::create(&empty.join(format!("lib/python{}/site-packages", python::VERSION)))?;
+    for version in REQUIREMENTS.versions {
+        folder::create(&empty.join(format!("lib/python{version}/site-packages")))?;
+    }
     let mut componentize = builder(workspace)?;
     componentize
         .args(["componentize", "--python-path"])
@@ -154,7 +158,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
 /// Of everything that makes the runner what it is.
 fn fingerprint(workspace: &Workspace) -> Result<String> {
     let mut inputs = format!("{RECIPE}\n").into_bytes();
-    let mut files = vec![workspace.root.join(REQUIREMENTS)];
+    let mut files = vec![workspace.root.join(REQUIREMENTS.file)];
     for input in [APP, WIT] {
         files.extend(folder::files(&workspace.root.join(input))?.into_iter().filter(|file| !is_bytecode(file)));
     }
@@ -202,7 +206,7 @@ mod tests {
             folder::write(&file, content.as_bytes()).unwrap();
         };
         let workspace = Workspace { root: root.path().to_owned(), target: root.path().join("target") };
-        write(REQUIREMENTS, "componentize-py==1");
+        write(REQUIREMENTS.file, "componentize-py==1");
         write("runners/python/app/runner.py", "pass");
         write("wit/0.1.0/guest.wit", "world");
         let first = fingerprint(&workspace).unwrap();
@@ -210,7 +214,7 @@ mod tests {
         write("runners/python/tests/test_runner.py", "x");
         assert_eq!(fingerprint(&workspace).unwrap(), first);
         let mut seen = vec![first];
-        for changed in [REQUIREMENTS, "runners/python/app/loop.py", "wit/0.1.0/guest.wit"] {
+        for changed in [REQUIREMENTS.file, "runners/python/app/loop.py", "wit/0.1.0/guest.wit"] {
             write(changed, "changed");
             let next = fingerprint(&workspace).unwrap();
             assert!(!seen.contains(&next), "`{changed}` makes no difference");

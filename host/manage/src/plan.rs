@@ -149,10 +149,6 @@ impl Manager {
         }
         insert(&mut changes, "security", security(asker.wanted));
         let mut warnings: Vec<String> = plugin.manifest.warnings.iter().map(ToString::to_string).collect();
-        if brings_nothing(&outlook.description) {
-            warnings
-                .push("it brings no functions, events, routines or subscriptions: is a decorator missing?".to_owned());
-        }
         warnings.extend(outlook.description.warnings);
         if before.is_some_and(|before| before.description.is_none()) {
             warnings.push("what the installed version brings is not known, because it never ran here".to_owned());
@@ -190,13 +186,6 @@ impl Manager {
             }
         }))
     }
-}
-
-fn brings_nothing(description: &Description) -> bool {
-    description.functions.is_empty()
-        && description.events.is_empty()
-        && description.routines.is_empty()
-        && description.subscriptions.is_empty()
 }
 
 fn changes(plugin: &StagedPlugin, outlook: &Outlook, before: Option<&Before>) -> Value {

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod alone;
 mod authority;
 mod generation;
 mod job;
@@ -23,6 +24,7 @@ mod subscriptions;
 mod waiting;
 
 pub use account::{Account, Latency, Metering, StateStats, Stats};
+pub use alone::describe_alone;
 pub use authority::{Asker, Authority, Denied, Leave};
 pub use generation::Outcomes;
 pub use job::{Job, JobKind, Ticket};

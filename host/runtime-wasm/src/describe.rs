@@ -22,6 +22,9 @@ const LIFECYCLE: [&str; 4] = ["device.online", "device.offline", "peer_present",
 /// How many bytes of text a description may have: it is advertised as a whole.
 const TEXT_BYTES_MAX: usize = 512 << 10;
 
+/// Legal, and seldom meant.
+const BRINGS_NOTHING: &str = "it brings no functions, events, routines or subscriptions: is a decorator missing?";
+
 /// The shortest interval of a routine.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 
@@ -52,7 +55,18 @@ pub(crate) fn check(description: wit::Description) -> Result<Description, String
     let routines = routines.into_iter().filter_map(|r| routine(&r, &mut names, &mut warnings)).collect();
     names.clear();
     let subscriptions = subscriptions.into_iter().filter_map(|s| subscription(s, &mut names, &mut warnings)).collect();
-    Ok(Description { functions, events, routines, subscriptions, warnings: warnings.0 })
+    let mut description = Description { functions, events, routines, subscriptions, warnings: warnings.0 };
+    if brings_nothing(&description) {
+        description.warnings.push(BRINGS_NOTHING.to_owned());
+    }
+    Ok(description)
+}
+
+fn brings_nothing(description: &Description) -> bool {
+    description.functions.is_empty()
+        && description.events.is_empty()
+        && description.routines.is_empty()
+        && description.subscriptions.is_empty()
 }
 
 /// How much text it all has. Empty labels and tags count as well.

@@ -29,7 +29,7 @@ enum DriverCommand {
     /// Install, load, call and remove plugins of a running host.
     #[command(after_help = TARGETS)]
     Deploy(Box<DeployArgs>),
-    /// Check a plugin folder without running anything of it.
+    /// Check a plugin, and ask it in the sandbox what it brings.
     Validate(ValidateArgs),
     /// Publish plugins for hosts to fetch, and serve them.
     Artifact(ArtifactArgs),

@@ -8,6 +8,7 @@ mod guest;
 mod output;
 mod package;
 mod progress;
+mod sandbox;
 mod settings;
 
 pub use output::{CommandError, ExitStatus, OutputFormat, Printer};

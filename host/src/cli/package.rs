@@ -3,6 +3,7 @@
 use super::guest;
 use super::output::CommandError;
 use super::progress::Progress;
+use super::sandbox;
 use crate::config::ARCHIVE_BYTES_MAX;
 use crate::config::env::Environment;
 use anyhow::{Context as _, anyhow};
@@ -13,12 +14,8 @@ use std::path::{Path, PathBuf};
 
 const MANIFEST: &str = "manifest.json";
 
-/// What a runtime alone can say of source.
-const UNJUDGED: &str = "syntax, imports and what it brings were not checked: `mortise deploy install --plan` has a host check them \
-    in its sandbox, and changes nothing";
-
 /// Packages that a plugin in Python brings.
-const SITE_PACKAGES: &str = "site-packages";
+pub(super) const SITE_PACKAGES: &str = "site-packages";
 
 /// Of extension modules and shared libraries.
 const NATIVE_EXTENSIONS: [&str; 3] = ["so", "pyd", "dylib"];
@@ -126,14 +123,11 @@ pub(super) fn check(path: &Path) -> Report {
     check_with(path, &inspect)
 }
 
-/// The same where nobody else is about to judge it: with a warning of what was left out.
-pub(super) fn check_alone(path: &Path) -> Report {
+/// The same where no host is about to judge it: the plugin is asked in the sandbox what it brings.
+pub(super) fn check_alone(path: &Path, runners_dir: &Path) -> Report {
     check_with(path, &|folder, manifest| {
-        let mut inspected = inspect(folder, manifest);
-        if matches!(manifest.runtime, RuntimeKind::Python | RuntimeKind::Javascript) {
-            inspected.warnings.push(UNJUDGED.to_owned());
-        }
-        inspected
+        let inspected = inspect(folder, manifest);
+        if inspected.errors.is_empty() { sandbox::ask(folder, manifest, runners_dir) } else { inspected }
     })
 }
 

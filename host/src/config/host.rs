@@ -103,11 +103,7 @@ impl HostConfig {
     /// Where the runners of source plugins lie: as configured, else beside the program.
     #[must_use]
     pub fn runners_dir(&self) -> PathBuf {
-        self.runners_dir.clone().unwrap_or_else(|| {
-            // A program that cannot tell where it lies has none; then the folder is one that is not there.
-            let program = std::env::current_exe().unwrap_or_default();
-            program.parent().unwrap_or(&program).join("runners")
-        })
+        self.runners_dir.clone().unwrap_or_else(runners_beside_program)
     }
 
     /// Files and folders of the host itself, of which no plugin is given anything.
@@ -245,6 +241,13 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
         log: log?,
         warnings: Vec::new(),
     })
+}
+
+/// Where runners lie unless somebody says otherwise.
+pub(crate) fn runners_beside_program() -> PathBuf {
+    // A program that cannot tell where it lies has none; then the folder is one that is not there.
+    let program = std::env::current_exe().unwrap_or_default();
+    program.parent().unwrap_or(&program).join("runners")
 }
 
 /// A switch with its default, shown. A value that does not parse is an error, and the default goes on.

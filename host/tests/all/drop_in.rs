@@ -1,7 +1,7 @@
 //! The program under the reference's names: a host, and deployments to it (wire contract 10.11, 10.12).
 
 use crate::broker::Broker;
-use crate::bundle::Plugin;
+use crate::bundle::{Plugin, guest};
 use crate::cli::{json_of, plugin_folder};
 use crate::host::Site;
 use crate::peer::Peer;
@@ -150,7 +150,9 @@ fn what_cannot_be_deployed_is_said_without_a_stack_trace() {
 #[test]
 fn a_driver_has_the_references_other_commands() {
     let folder = tempfile::tempdir().unwrap();
-    let plugin = plugin_folder(folder.path()).display().to_string();
+    let plugin = plugin_folder(folder.path());
+    std::fs::write(plugin.join("plugin.wasm"), guest("hello-world")).unwrap();
+    let plugin = plugin.display().to_string();
     let capabilities = folder.path().join("c").display().to_string();
     for (line, code, out, err) in [
         ("artifact".to_owned(), 0, "Publish plugins", ""),

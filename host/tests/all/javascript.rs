@@ -1,6 +1,7 @@
 //! Plugins in JavaScript on the built binary, with QuickJS as `cargo xtask runners` leaves it in `target/runners`.
 
 use crate::bundle::{Plugin, bundle};
+use crate::cli::json_of;
 use crate::host::Site;
 use crate::program::{mortise, run};
 use serde_json::json;
@@ -76,6 +77,36 @@ async fn a_plugin_in_javascript_is_planned_installed_called_changed_and_rolled_b
     host.succeed("rollback_plugin", json!({"plugin_id": "greeter"})).await;
     assert_eq!(host.call("hello", json!({})).await, json!({"message": "Hello, world!"}));
     host.stop().await;
+}
+
+#[test]
+fn validate_asks_in_the_sandbox_what_a_plugin_in_javascript_brings() {
+    let site = Site::on_nats();
+    let runners = runners(&site);
+    let folder = site.path().join("greeter");
+    plugin(SOURCE).put_into(site.path());
+    let validate = || run(mortise().args(["validate", "--json"]).arg(&folder).arg("--runners-dir").arg(&runners));
+    let good = validate();
+    let report = json_of(&good.out);
+    assert_eq!(
+        (good.code, &report["rpc_methods"], &report["warnings"]),
+        (0, &json!(["hello"]), &json!([])),
+        "{report}"
+    );
+    for (source, errors) in [
+        ("export function hello() {\n  return 1 +;\n}", ["`plugin.js`, line 2", "SyntaxError"]),
+        ("import { gone } from \"./words.js\";", ["gone", "words.js"]),
+        ("while (true) {}", ["describe failed", "limits.turn"]),
+    ] {
+        std::fs::write(folder.join("plugin.js"), source).unwrap();
+        let bad = validate();
+        let report = json_of(&bad.out);
+        let told = report["errors"][0].as_str().unwrap_or_default();
+        assert!(bad.code == 1 && errors.iter().all(|error| told.contains(error)), "{source}: {report}");
+    }
+    std::fs::write(folder.join("plugin.js"), "const nothing = 1;").unwrap();
+    let report = json_of(&validate().out);
+    assert!(report["warnings"][0].as_str().unwrap().starts_with("it brings no functions"), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,10 @@ pub struct ValidateArgs {
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
 
+    /// Folder of the runners of plugins in Python and JavaScript [env: MORTISE_RUNNERS_DIR] [default: `runners` beside the program]
+    #[arg(long, value_name = "DIR")]
+    pub runners_dir: Option<PathBuf>,
+
     /// Print JSON: ok, plugin_id, path, errors, hints, warnings, rpc_methods, manifest
     #[arg(long)]
     pub json: bool,

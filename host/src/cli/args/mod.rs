@@ -48,7 +48,7 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Install, load, call and remove plugins of a running host.
     Deploy(Box<DeployArgs>),
-    /// Check a plugin folder without running anything of it.
+    /// Check a plugin, and ask it in the sandbox what it brings.
     Validate(ValidateArgs),
     /// Create a plugin from a template.
     New(NewArgs),

@@ -1,11 +1,24 @@
-//! `mortise validate` (wire contract 10.12): static, nothing of the plugin runs.
+//! `mortise validate` (wire contract 10.12). What of the plugin runs runs in the sandbox.
 
 use crate::cli::args::ValidateArgs;
 use crate::cli::output::{CommandError, ExitStatus, OutputFormat, Printer};
 use crate::cli::package;
+use crate::cli::progress::Progress;
+use crate::config::env::{self, Environment as _, ProcessEnvironment};
+use crate::config::runners_beside_program;
 
 pub(in crate::cli) fn run(args: &ValidateArgs, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
-    let report = package::check_alone(&args.path);
+    let runners_dir = match &args.runners_dir {
+        Some(folder) => folder.clone(),
+        None => ProcessEnvironment
+            .read(env::MORTISE_RUNNERS_DIR.name)?
+            .map_or_else(runners_beside_program, std::path::PathBuf::from),
+    };
+    let report = {
+        let progress = Progress::new(printer);
+        progress.stage("asking it in the sandbox what it brings".to_owned());
+        package::check_alone(&args.path, &runners_dir)
+    };
     match printer.format() {
         OutputFormat::Json => printer.document(&serde_json::to_value(&report)?),
         OutputFormat::Text => {

@@ -1,0 +1,93 @@
+//! What a plugin brings, asked in the sandbox as a host asks it for a plan.
+
+use mortise_delivery::Inspected;
+use mortise_model::{Description, DeviceId, Digest, Limits, Manifest, Provenance, RuntimeKind, Tenant, chain};
+use mortise_plugin::{Package, PrepareError, describe_alone};
+use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::runtime::Builder;
+
+/// The device and the tenant that the plugin is told of.
+const NOWHERE: &str = "nowhere";
+
+const UNJUDGED: &str = "what it brings was not checked";
+
+/// Runs the plugin in `folder`, which is sound so far, as far as it describes itself: a component is instantiated, source is
+/// read and its module imported. It is granted nothing, and none of its hooks runs. Blocks.
+pub(super) fn ask(folder: &Path, manifest: &Manifest, runners_dir: &Path) -> Inspected {
+    let mut inspected = Inspected::default();
+    if lacks_packages(folder, manifest) {
+        inspected.warnings.push(format!(
+            "{UNJUDGED}: it needs packages that a host installs; `mortise deploy install --plan` has a host judge it"
+        ));
+        return inspected;
+    }
+    match described(folder, manifest, runners_dir) {
+        Ok(description) => {
+            inspected.functions = description.functions.iter().map(|function| function.name.to_string()).collect();
+            inspected.warnings = description.warnings;
+        }
+        Err(Unasked::Here(reason)) => inspected.warnings.push(format!("{UNJUDGED}: {reason}")),
+        Err(Unasked::Plugin(error)) => {
+            inspected.errors.push(chain(&error));
+            if let PrepareError::Code { hint: Some(hint), .. } = error {
+                inspected.hints.push(hint);
+            }
+        }
+    }
+    inspected
+}
+
+/// Whether the plugin declares packages and brings none: then it cannot be imported here.
+fn lacks_packages(folder: &Path, manifest: &Manifest) -> bool {
+    !manifest.python_dependencies.is_empty() && !folder.join(super::package::SITE_PACKAGES).is_dir()
+}
+
+/// Why a plugin said nothing.
+enum Unasked {
+    /// It could not be asked here, which is not its fault.
+    Here(String),
+    Plugin(PrepareError),
+}
+
+impl From<PrepareError> for Unasked {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Runner { ref hint, .. } => Self::Here(format!("{error}; {hint}")),
+            PrepareError::NoRuntime(_) => Self::Here(chain(&error)),
+            error => Self::Plugin(error),
+        }
+    }
+}
+
+fn described(folder: &Path, manifest: &Manifest, runners_dir: &Path) -> Result<Description, Unasked> {
+    let here = |error: &dyn std::error::Error| Unasked::Here(chain(error));
+    let package = Package {
+        id: manifest.id.clone(),
+        manifest: Arc::new(manifest.clone()),
+        root: folder.to_owned(),
+        // Nobody judges by it here.
+        tree: Digest::of(&[]),
+        provenance: Arc::new(Provenance::default()),
+        // What more it asks for than a policy may give the check of its manifest has told.
+        limits: manifest.limits_within(&Limits::MOST).map_err(|error| here(&error))?,
+        generation: 0,
+    };
+    let device = DeviceId::new(NOWHERE).map_err(|error| here(&error))?;
+    let tenant = Tenant::new(NOWHERE).map_err(|error| here(&error))?;
+    let threads = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| here(&error))?;
+    let result = threads.block_on(async {
+        let components = WasmRuntime::new(WasmConfig::default()).map_err(|error| here(&error))?;
+        let runtime = match manifest.runtime {
+            RuntimeKind::Wasm => components,
+            kind @ (RuntimeKind::Python | RuntimeKind::Javascript) => {
+                components.with_runner(kind, runners_dir.to_owned()).map_err(|error| here(&error))?
+            }
+            kind => return Err(PrepareError::NoRuntime(kind).into()),
+        };
+        Ok(describe_alone(&*runtime, &package, device, tenant).await?)
+    });
+    threads.shutdown_background();
+    result
+}
