@@ -29,7 +29,10 @@ def test_validate_finds_without_a_host_what_would_not_load(tmp_path):
         source.write_text(text)
         report = validate()
         assert not report["ok"] and told in report["errors"][0], report
-    source.write_text(sound)
+    source.write_text(sound + "\nimport os\nTOKEN = os.environ['TOKEN']\n")
+    (warning,) = validate()["warnings"]
+    assert "not checked: it was denied `env:TOKEN`" in warning and "KeyError" in warning
+    source.write_text("import requests\n" + sound)
     manifest = tmp_path / "door/manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"dependencies": {"python": ["requests"]}}))
     (warning,) = [warning for warning in validate()["warnings"] if "not checked" in warning]

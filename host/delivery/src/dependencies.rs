@@ -8,6 +8,7 @@ mod requirement;
 pub use lock::{Lock, Package};
 
 use crate::disk::{DiskError, failed};
+use crate::native::SITE_PACKAGES;
 use crate::{StageError, StagedPlugin, TreeLimits};
 use mortise_model::{RuntimeKind, cut, one_line};
 use requirement::normalised;
@@ -18,9 +19,6 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// Where a plugin has what it imports of other people's.
-const SITE_PACKAGES: &str = "site-packages";
 
 /// The Python that the runner is.
 const PYTHON_VERSION: &str = "3.14";

@@ -11,11 +11,12 @@ use crate::disk::{DiskError, failed};
 use crate::tree::{Selection, TreeError};
 use crate::{FolderError, StagedPlugin, Staging, TreeLimits, folder, own_folder};
 use mortise_model::{Digest, Manifest, PluginId, Provenance};
+use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tempfile::TempDir;
 
 /// The folder of generations. Clones share it; everything blocks.
@@ -30,7 +31,11 @@ pub struct Generations {
     staging: Staging,
     /// Held while names change: the folder of a plugin comes with its first generation and goes with its last.
     names: Arc<Mutex<()>>,
+    /// The folders that somebody has been told of. The std mutex is held for a look.
+    told: Arc<Mutex<Told>>,
 }
+
+type Told = HashMap<(PluginId, u64), Weak<Path>>;
 
 /// A generation in its place.
 #[derive(Debug, Clone)]
@@ -43,8 +48,8 @@ pub struct GenerationFolder {
     pub manifest: Arc<Manifest>,
     /// Tree digest: over path, mode and content of every file.
     pub tree: Digest,
-    /// Where its files are.
-    pub path: PathBuf,
+    /// Where its files are. As long as somebody has it or a clone of it, the generation is [in use](Generations::in_use).
+    pub path: Arc<Path>,
     /// Where they came from: with one that was read from the disk, as far as whoever has its record says so.
     pub provenance: Arc<Provenance>,
 }
@@ -76,7 +81,7 @@ impl Generations {
     pub fn open(state_dir: &Path, staging: Staging) -> Result<Self, DiskError> {
         let dir = state_dir.join("generations");
         own_folder::make_private(&dir)?;
-        Ok(Self { dir, staging, names: Arc::default() })
+        Ok(Self { dir, staging, names: Arc::default(), told: Arc::default() })
     }
 
     /// Where a generation is, or would be.
@@ -101,6 +106,7 @@ impl Generations {
         }
         place(&root, &path)?;
         drop((names, guard));
+        let path = self.tell(&id, sequence, &path);
         let folder = GenerationFolder { id, sequence, manifest, tree, path, provenance };
         let guard = GenerationGuard { folder, generations: Some(self.clone()) };
         sync_parent(&guard.folder.path)?;
@@ -132,7 +138,31 @@ impl Generations {
         }
         let manifest = Arc::new(folder::check(&found, &parse)?);
         let provenance = Arc::default();
+        let path = self.tell(id, sequence, &path);
         Ok(GenerationFolder { id: id.clone(), sequence, manifest, tree: *tree, path, provenance })
+    }
+
+    /// Whether something may still read the generation's files: it serves, or drains and has calls left that open them.
+    #[must_use]
+    pub fn in_use(&self, id: &PluginId, sequence: u64) -> bool {
+        self.told().get(&(id.clone(), sequence)).is_some_and(|path| path.strong_count() > 0)
+    }
+
+    /// The one path of a generation that everybody has who reads it.
+    fn tell(&self, id: &PluginId, sequence: u64, path: &Path) -> Arc<Path> {
+        let mut told = self.told();
+        told.retain(|_, path| path.strong_count() > 0);
+        let key = (id.clone(), sequence);
+        if let Some(path) = told.get(&key).and_then(Weak::upgrade) {
+            return path;
+        }
+        let path = Arc::from(path);
+        told.insert(key, Arc::downgrade(&path));
+        path
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes a generation and returns whether there was one. Callers see to it that nothing runs from it.

@@ -245,7 +245,9 @@ impl Authority {
         blocking(move || shared.use_up(&plugin, &tree, &access)).await
     }
 
-    fn note_denied(&self, plugin: &PluginId, access: &Permission) {
+    /// Remembers what a plugin that is on record was denied. There is room for so much of each.
+    pub(crate) fn note_denied(&self, asker: Asker<'_>, access: &Permission) {
+        let (plugin, access) = (asker.plugin, &self.wish(asker, access));
         let mut book = self.0.book();
         let denied = book.denied.entry(plugin.clone()).or_default();
         let now = Timestamp::now();
@@ -402,8 +404,12 @@ impl mortise_plugin::Authority for Authority {
             },
             None => {}
         }
-        self.note_denied(asker.plugin, &self.wish(asker, access));
+        self.note_denied(asker, access);
         Err(Denied { cure: self.cure(asker, access) })
+    }
+
+    fn note_denied(&self, asker: Asker<'_>, access: &Permission) {
+        Self::note_denied(self, asker, access);
     }
 
     fn leaves_something(&self, asker: Asker<'_>, access: &Permission) -> bool {

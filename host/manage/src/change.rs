@@ -4,7 +4,7 @@
 //! Until the record is written nothing has changed, and whatever fails leaves nothing behind. From the record on the new
 //! generation is the plugin: a host that ends before the swap comes back with it, proven already.
 
-use crate::authority::NotAdmitted;
+use crate::authority::{NotAdmitted, grant_command};
 use crate::blocking::blocking;
 use crate::depot::{Depot, DepotError, Recorded, asker_of, package_of};
 use crate::exclusive::Restart;
@@ -12,7 +12,7 @@ use crate::install::not_tidied;
 use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
 use mortise_delivery::{DeliveryError, FolderError, GenerationFolder, GenerationGuard, StageError, TreeError};
-use mortise_model::PluginId;
+use mortise_model::{Permission, PluginId};
 use mortise_plugin::{ActivateError, Activated, Busy, Operation, Package, PrepareError, Prepared};
 use std::path::PathBuf;
 use tracing::warn;
@@ -157,10 +157,22 @@ impl Manager {
         match prepared.await {
             Ok(prepared) => Ok(Proven { next, prepared }),
             Err(error) => {
+                if let ChangeError::Prepare(PrepareError::Denied { denied, .. }) = &error {
+                    self.note_denied(next.folder(), denied).await?;
+                }
                 self.drop_files(next).await?;
                 Err(error)
             }
         }
+    }
+
+    /// Remembers what a plugin that is on record was denied before it served.
+    async fn note_denied(&self, folder: &GenerationFolder, denied: &[Permission]) -> Result<(), DepotError> {
+        let id = folder.id.clone();
+        if self.on_disk(move |depot| Ok(depot.store().plugin(&id)?.is_some())).await? {
+            denied.iter().for_each(|denied| self.authority.note_denied(asker_of(folder), denied));
+        }
+        Ok(())
     }
 
     /// What the registry is given of a generation.
@@ -219,8 +231,7 @@ impl Manager {
     /// Has the working copy show a generation, and forgets what is kept no longer.
     pub(crate) async fn settle(&self, recorded: Recorded) -> Result<Option<PathBuf>, DepotError> {
         let registry = self.registry.clone();
-        let serving = self.running(&recorded.folder.id).map(|running| running.generation());
-        self.on_disk(move |depot| depot.settle(&recorded, serving, || registry.names().as_ref().clone())).await
+        self.on_disk(move |depot| depot.settle(&recorded, || registry.names().as_ref().clone())).await
     }
 
     /// Runs what blocks on a thread that may.
@@ -285,6 +296,13 @@ fn prepare_refusal(id: &PluginId, error: &PrepareError, verb: Verb) -> Refusal {
     match error {
         PrepareError::Code { hint: Some(hint), .. } | PrepareError::Runner { hint, .. } => refusal.hint(hint.clone()),
         PrepareError::Refused(error) => refusal.hint(activate_hint(error)),
+        PrepareError::Denied { denied, .. } => {
+            let commands = denied.iter().map(|denied| format!("`{}`", grant_command(id, denied))).collect::<Vec<_>>();
+            refusal.with("denied", denied.iter().map(ToString::to_string).collect::<Vec<_>>()).hint(format!(
+                "if it cannot do without, install it with `load` false, grant it that with {}, and load it",
+                commands.join(" and ")
+            ))
+        }
         _ => refusal.hint(prepare_hint(error)),
     }
 }
@@ -316,6 +334,7 @@ fn prepare_code(error: &PrepareError) -> &'static str {
         PrepareError::Unsupported { .. } => "unsupported",
         PrepareError::Refused(error) => activate_code(error),
         PrepareError::Limit { .. } => "limit_reached",
+        PrepareError::Denied { error, .. } => prepare_code(error),
     }
 }
 
@@ -333,6 +352,7 @@ fn prepare_hint(error: &PrepareError) -> &'static str {
         PrepareError::Unsupported { .. } => "leave it out of the plugin",
         PrepareError::Refused(error) => activate_hint(error),
         PrepareError::Limit { .. } => "unload a plugin, or raise the limit",
+        PrepareError::Denied { error, .. } => prepare_hint(error),
     }
 }
 

@@ -313,12 +313,11 @@ impl Depot {
     /// What follows once the generation serves: the working copy shows it, who owns which name is remembered, and what
     /// is kept no longer goes. Returns where edits were set aside that were in the way.
     ///
-    /// None of it is needed for the plugin to be whole: a failure is a warning, and the next start does it again. The
-    /// generation that is `serving` is kept whatever else is.
+    /// None of it is needed for the plugin to be whole: a failure is a warning, and the next start does it again. What is
+    /// in use is kept whatever else is: what serves, and what drains.
     pub(crate) fn settle(
         &self,
         recorded: &Recorded,
-        serving: Option<u64>,
         names: impl FnOnce() -> NameClaims,
     ) -> Result<Option<PathBuf>, DepotError> {
         let (id, number) = (&recorded.folder.id, recorded.folder.sequence);
@@ -338,12 +337,11 @@ impl Depot {
             let kept: BTreeSet<u64> = (record.current.into_iter())
                 .chain(record.previous.iter().copied())
                 .chain(record.working_copy)
-                .chain(serving)
                 .collect();
             let mut dropped = Vec::new();
             let mut archives = Vec::new();
             for (candidate, generation) in tx.generations(id)? {
-                if !kept.contains(&candidate) {
+                if !kept.contains(&candidate) && !self.generations.in_use(id, candidate) {
                     tx.remove_generation(id, candidate)?;
                     dropped.push(candidate);
                     archives.extend(generation.archive);
@@ -448,7 +446,7 @@ pub(crate) fn package_of_staged(staged: &StagedPlugin, limits: Limits) -> Packag
     Package {
         id: staged.id.clone(),
         manifest: Arc::clone(&staged.manifest),
-        root: staged.root().to_owned(),
+        root: staged.root().into(),
         tree: staged.tree,
         provenance: Arc::clone(&staged.provenance),
         limits,
@@ -461,7 +459,7 @@ pub(crate) fn package_of(folder: &GenerationFolder, limits: Limits) -> Package {
     Package {
         id: folder.id.clone(),
         manifest: Arc::clone(&folder.manifest),
-        root: folder.path.clone(),
+        root: Arc::clone(&folder.path),
         tree: folder.tree,
         provenance: Arc::clone(&folder.provenance),
         limits,

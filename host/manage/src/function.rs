@@ -512,10 +512,16 @@ struct HostFunction {
 impl Handler for HostFunction {
     fn handle(&self, _: &Arc<str>, call: Call) -> Admission {
         let (function, manager) = (self.function, Arc::clone(&self.manager));
-        // What the host is doing can be asked at any time.
-        let place = match function {
-            Function::GetStatus => None,
-            _ => match Arc::clone(&manager.call_places).try_acquire_owned() {
+        // What the host is doing can be asked at any time, and nobody keeps the operator out.
+        let places = match call.origin {
+            _ if function == Function::GetStatus => None,
+            Origin::Control => None,
+            Origin::Mesh => Some(&manager.mesh_places),
+            Origin::Plugin => Some(&manager.plugin_places),
+        };
+        let place = match places {
+            None => None,
+            Some(places) => match Arc::clone(places).try_acquire_owned() {
                 Ok(place) => Some(place),
                 Err(_) => {
                     let refusal = Refusal::new("busy", "too many calls of host functions are under way")

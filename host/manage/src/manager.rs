@@ -73,8 +73,10 @@ pub struct Manager {
     pub(crate) staging_places: Semaphore,
     /// Objects that are read at once: each is in memory.
     pub(crate) object_reads: Semaphore,
-    /// Calls of the host's functions that may be under way at once.
-    pub(crate) call_places: Arc<Semaphore>,
+    /// Calls of the host's functions that may be under way at once, for callers on the mesh.
+    pub(crate) mesh_places: Arc<Semaphore>,
+    /// The same for plugins: they keep nobody else out.
+    pub(crate) plugin_places: Arc<Semaphore>,
     repeats: Repeats,
     /// Whose paths are nobody's business elsewhere.
     pub(crate) folders: OwnFolders,
@@ -111,7 +113,10 @@ const STAGING_MAX: usize = 4;
 
 /// Objects of an object store that are read at once.
 const OBJECT_READS_MAX: usize = 2;
-const CALLS_MAX: usize = 256;
+
+/// Calls of the host's functions that may be under way at once, for callers on the mesh and for plugins.
+const MESH_CALLS_MAX: usize = 256;
+const PLUGIN_CALLS_MAX: usize = 64;
 
 impl Manager {
     /// A manager, whose functions become routes.
@@ -149,7 +154,8 @@ impl Manager {
             own: Weak::clone(own),
             staging_places: Semaphore::new(STAGING_MAX),
             object_reads: Semaphore::new(OBJECT_READS_MAX),
-            call_places: Arc::new(Semaphore::new(CALLS_MAX)),
+            mesh_places: Arc::new(Semaphore::new(MESH_CALLS_MAX)),
+            plugin_places: Arc::new(Semaphore::new(PLUGIN_CALLS_MAX)),
             repeats: Repeats::default(),
             folders,
             tasks: TaskTracker::new(),

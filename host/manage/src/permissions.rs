@@ -96,8 +96,15 @@ impl Manager {
             _ => refusal,
         })?;
         let id = &asking.id;
+        let asks_for = |asking: &Asking| asking.asker().wanted.iter().any(|wanted| permission.meets(wanted));
         let waiting =
             asking.waiting.clone().map(|(tree, provenance)| Asking { tree: Some(tree), provenance, ..asking.clone() });
+        if matches!(permission, Permission::Files(_)) && !asks_for(&asking) && !waiting.as_ref().is_some_and(asks_for) {
+            let message = format!("plugin '{id}' does not ask for `{permission}`, and would never see it");
+            return Err(Refusal::new("not_asked_for", message)
+                .with("plugin_id", id.as_str())
+                .hint("its manifest says in `permissions.files` which folder it sees, and where"));
+        }
         let bears = |asking: &Asking| self.authority.may_bear(asking.asker(), &permission);
         if !bears(&asking) && !waiting.as_ref().is_some_and(bears) {
             let message = format!("the policy does not let plugin '{id}' be granted `{permission}`");

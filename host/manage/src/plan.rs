@@ -4,8 +4,9 @@
 mod difference;
 
 use crate::arrival::{Arrived, Candidate, Delivered, read_delivery};
+use crate::blocking::blocking;
 use crate::change::{ChangeError, Verb, change_refusal};
-use crate::depot::{asker_of_staged, package_of_staged};
+use crate::depot::{DepotError, asker_of_staged, package_of_staged};
 use crate::install::disk_refusal;
 use crate::manager::Manager;
 use crate::object::insert;
@@ -14,8 +15,8 @@ use crate::refusal::Refusal;
 use crate::signature::Arguments;
 use crate::status::conflicts;
 use crate::versions::source_value;
-use mortise_delivery::{IfExists, StagedPlugin, Uploads};
-use mortise_model::{Description, Digest, Limits, PluginId};
+use mortise_delivery::{IfExists, StagedPlugin, Uploads, native_file};
+use mortise_model::{Description, Digest, Limits, PluginId, RuntimeKind};
 use mortise_plugin::{Outlook, PrepareError};
 use mortise_rpc::Origin;
 use serde_json::{Map, Value, json};
@@ -150,6 +151,16 @@ impl Manager {
         insert(&mut changes, "security", security(asker.wanted));
         let mut warnings: Vec<String> = plugin.manifest.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(outlook.description.warnings);
+        let root = plugin.root().to_owned();
+        let native = blocking(move || Ok::<_, DepotError>(native_file(&root))).await;
+        if plugin.manifest.runtime == RuntimeKind::Python
+            && let Some(file) = native.map_err(|error| disk_refusal(&error))?
+        {
+            warnings.push(format!(
+                "`{}` is native code, which does not run in the sandbox: whatever imports it fails",
+                file.display()
+            ));
+        }
         if before.is_some_and(|before| before.description.is_none()) {
             warnings.push("what the installed version brings is not known, because it never ran here".to_owned());
         }

@@ -24,8 +24,9 @@ pub async fn describe_alone(
     tenant: Tenant,
 ) -> Result<Description, PrepareError> {
     let account = Arc::new(Account::new(package.id.clone()));
-    let services = Services::new(package, device, tenant, Arc::new(Nowhere), Arc::new(Nobody), account);
-    runtime.describe(package, Arc::new(services)).await
+    let services = Arc::new(Services::new(package, device, tenant, Arc::new(Nowhere), Arc::new(Nobody), account));
+    let description = runtime.describe(package, Arc::clone(&services)).await;
+    description.map_err(|error| error.after(services.denied_early()))
 }
 
 /// No host and no mesh.

@@ -19,6 +19,9 @@ pub trait Authority: Send + Sync + 'static {
     /// [`Denied`] with the cure. It is remembered as what the plugin wants.
     async fn permit(&self, asker: Asker<'_>, access: &Permission) -> Result<(), Denied>;
 
+    /// Remembers as what the plugin wants something that it was denied by [`judge`](Self::judge), when it did not serve yet.
+    fn note_denied(&self, _asker: Asker<'_>, _access: &Permission) {}
+
     /// Whether the plugin might do anything that is part of `access`, which may be a pattern: it may not where this says so,
     /// and whether it may do a single thing only [`judge`](Self::judge) says.
     fn leaves_something(&self, asker: Asker<'_>, access: &Permission) -> bool {

@@ -122,7 +122,8 @@ impl Operation {
             let state = self.shared.states.open(&package.id).await.map_err(PrepareError::State)?;
             let services = self.shared.services_for(&package, authority, Arc::clone(&account));
             let services = Arc::new(services.with_state(state));
-            let instance = runtime.prepare(&package, Arc::clone(&services)).await?;
+            let instance = runtime.prepare(&package, Arc::clone(&services)).await;
+            let instance = instance.map_err(|error| error.after(services.denied_early()))?;
             Ok::<_, PrepareError>((services, instance))
         };
         let (services, instance) = prepared.await.inspect_err(|_| account.count_refusal("not_started"))?;

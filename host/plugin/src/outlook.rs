@@ -28,7 +28,8 @@ pub(crate) async fn describe(shared: &Shared, package: Package) -> Result<Outloo
     // What it does on the way is nobody's account, nobody has granted it anything, and it keeps nothing.
     let account = Arc::new(Account::new(package.id.clone()));
     let services = Arc::new(shared.services_for(&package, Arc::new(Nobody), account));
-    let description = runtime.describe(&package, Arc::clone(&services)).await?;
+    let description = runtime.describe(&package, Arc::clone(&services)).await;
+    let description = description.map_err(|error| error.after(services.denied_early()))?;
     // Judged like any generation. Number 0 is nobody's.
     let generation = Arc::new(Generation::new(package, 0, services, Arc::new(OnPaper(description))));
     let Names { functions, passed } = shared.check(&generation).await?;

@@ -12,6 +12,13 @@ const SECRET_BYTES_MIN: usize = 6;
 /// Values of one secret that are remembered: of one that was replaced, the one before is still about.
 const VALUES_MAX: usize = 2;
 
+/// The word for what cannot be told without one.
+const SECRET_TOLD: &str = "secret_told";
+
+fn secret_told() -> Failure {
+    Failure::new(SECRET_TOLD, "it would tell a secret that the plugin was given")
+}
+
 /// The secrets that one plugin was told. As long as there are none it costs a look at a flag.
 #[derive(Default)]
 pub(crate) struct Redaction {
@@ -81,14 +88,50 @@ impl Redaction {
     pub(crate) fn json(&self, json: Json) -> Result<Json, Failure> {
         match self.text(json.as_str()) {
             Cow::Borrowed(_) => Ok(json),
-            Cow::Owned(clean) => Json::new(clean)
-                .map_err(|_| Failure::new("secret_told", "it would tell a secret that the plugin was given")),
+            Cow::Owned(clean) => Json::new(clean).map_err(|_| secret_told()),
         }
     }
 
-    /// A failure whose message tells no secret.
+    /// Nothing, where `name` tells no secret: a mark is no name.
+    ///
+    /// # Errors
+    /// `secret_told`.
+    pub(crate) fn name(&self, name: &str) -> Result<(), Failure> {
+        match self.text(name) {
+            Cow::Borrowed(_) => Ok(()),
+            Cow::Owned(_) => Err(secret_told()),
+        }
+    }
+
+    /// The same for the beginning of a text: what may be a part of a secret, at its end, is left out.
+    pub(crate) fn beginning<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let part_max = self.longest().saturating_sub(1);
+        match self.text(text) {
+            clean if part_max == 0 => clean,
+            clean => {
+                let end = clean.floor_char_boundary(clean.len().saturating_sub(part_max));
+                Cow::Owned(clean.get(..end).unwrap_or_default().to_owned())
+            }
+        }
+    }
+
+    /// Of what is marked, in bytes; 0 where nothing is.
+    fn longest(&self) -> usize {
+        if !self.any.load(Ordering::Acquire) {
+            return 0;
+        }
+        let told = self.told.read().unwrap_or_else(PoisonError::into_inner);
+        let written = told.values().flatten().flat_map(|value| &value.written);
+        written.map(String::len).max().unwrap_or_default()
+    }
+
+    /// A failure that tells no secret. A code that is one is none.
     pub(crate) fn failure(&self, failure: Failure) -> Failure {
-        Failure { message: self.text(&failure.message).into_owned(), ..failure }
+        let code = match self.text(&failure.code) {
+            Cow::Borrowed(_) => failure.code,
+            Cow::Owned(_) => Cow::Borrowed(SECRET_TOLD),
+        };
+        Failure { code, message: self.text(&failure.message).into_owned(), ..failure }
     }
 
     /// An outcome that tells no secret.
@@ -154,6 +197,23 @@ mod tests {
         assert_eq!(redaction.text("token-number-999 token-number-998"), "[secret token] [secret token]");
         redaction.told(&name, "-----BEGIN KEY-----\nabcdefgh\n");
         assert_eq!(redaction.text("abcdefgh"), "[secret token]", "a line of it");
+    }
+
+    #[test]
+    fn a_part_of_a_secret_at_the_end_of_what_was_cut_is_left_out() {
+        let redaction = redaction(&[("a", "hunter22")]);
+        assert_eq!(redaction.beginning("it is hunter22, it is hunter"), "it is [secret a], it is");
+        assert_eq!(redaction.beginning("hunter"), "");
+        assert_eq!(Redaction::default().beginning("hunter"), "hunter");
+    }
+
+    #[test]
+    fn neither_names_nor_codes_tell_a_secret() {
+        let redaction = redaction(&[("a", "hunter22")]);
+        assert_eq!(redaction.name("is_hunter22").unwrap_err().code, "secret_told");
+        assert_eq!(redaction.name("is_hunter"), Ok(()));
+        let failure = Failure { code: Cow::Owned("hunter22".to_owned()), message: "m".to_owned(), retryable: false };
+        assert_eq!(redaction.failure(failure).code, "secret_told");
     }
 
     #[test]

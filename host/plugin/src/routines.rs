@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::Level;
 
 /// The routines of one generation at work. Dropped, they end after their current tick.
 #[derive(Debug, Default)]
@@ -52,7 +52,9 @@ async fn run(generation: Arc<Generation>, routine: RoutineDef, before: TaskTrack
         match generation.tick(&name, timeout).await {
             Some(Ok(_)) => {}
             Some(Err(error)) => {
-                warn!(plugin = %generation.package.id, routine = %name, %error, "a routine failed");
+                // In the plugin's log, which has limits: it says what and how often.
+                let line = format!("routine `{name}` failed: {error}");
+                generation.services.log(Level::WARN, "host", &line);
             }
             None => return,
         }

@@ -4,8 +4,8 @@ use crate::authority::Asker;
 use crate::job::Job;
 use crate::services::Services;
 use async_trait::async_trait;
-use mortise_model::{Description, Digest, Failure, Limits, Manifest, PluginId, Provenance, RuntimeKind};
-use std::path::PathBuf;
+use mortise_model::{Description, Digest, Failure, Limits, Manifest, Permission, PluginId, Provenance, RuntimeKind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ pub struct Package {
     /// Parsed from the same folder.
     pub manifest: Arc<Manifest>,
     /// The folder. A runtime reads what it needs while it prepares and nothing afterwards, unless the folder is
-    /// known to be immutable.
-    pub root: PathBuf,
+    /// known to be immutable. It is not removed as long as somebody has this.
+    pub root: Arc<Path>,
     /// Over path, mode and content of every file.
     pub tree: Digest,
     /// Where they came from.
@@ -84,6 +84,15 @@ pub enum PrepareError {
         #[source]
         failure: Failure,
     },
+    /// It did not come up, and was denied something on the way, which may be why.
+    #[error("it was denied {}", list(.denied))]
+    Denied {
+        /// What, each once.
+        denied: Vec<Permission>,
+        /// Why it did not come up.
+        #[source]
+        error: Box<PrepareError>,
+    },
     /// Accepting it would promise what this runtime does not keep.
     #[error("{what} is not supported by this version")]
     Unsupported {
@@ -104,6 +113,17 @@ pub enum PrepareError {
         /// With figures.
         reason: String,
     },
+}
+
+impl PrepareError {
+    /// With what the plugin was denied, if it was.
+    pub(crate) fn after(self, denied: Vec<Permission>) -> Self {
+        if denied.is_empty() { self } else { Self::Denied { denied, error: Box::new(self) } }
+    }
+}
+
+fn list(denied: &[Permission]) -> String {
+    denied.iter().map(|permission| format!("`{permission}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// Executes plugins of one kind.

@@ -13,7 +13,7 @@ use mortise_model::{
     Limits, Manifest, Permission, PluginId, Provenance, SubscriptionDef, Tenant, VariableName, cut, glob,
 };
 use mortise_rpc::{Listener, Listening, TraceContext};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -28,6 +28,9 @@ pub const PLUGIN_LOG_EVENT: &str = "plugin_log";
 /// How many events one generation may emit before it is activated, and how many bytes they may have.
 const HELD_EVENTS_MAX: usize = 1000;
 const HELD_BYTES_MAX: usize = 1 << 20;
+
+/// Different things that are remembered of what one generation was denied before it was activated.
+const DENIED_EARLY_MAX: usize = 64;
 
 /// How much of a name that cannot be is told in an error, in bytes.
 const NAME_BYTES_SHOWN: usize = 128;
@@ -92,8 +95,8 @@ pub trait Backend: Send + Sync + 'static {
 
 /// One generation's way to the host.
 ///
-/// Until the generation is activated its events are held, its invocations wait, and nobody else sees what it writes into
-/// its state; all of that is dropped if it never is.
+/// Until the generation is activated its events are held, and nobody else sees what it writes into its state; both are
+/// dropped if it never is. What it is denied until then is remembered as a wish once it is.
 pub struct Services {
     plugin: PluginId,
     generation: u64,
@@ -109,7 +112,9 @@ pub struct Services {
     state: StateView,
     /// Events emitted before activation; none once it is active. The std mutex is held for a push only.
     held: Mutex<Option<Held>>,
-    active: watch::Sender<bool>,
+    active: AtomicBool,
+    /// What it was denied before it was activated. The std mutex is held for a push only.
+    denied_early: Mutex<Vec<Permission>>,
     /// One for each request over HTTP that may be under way.
     http_places: Semaphore,
     /// The std mutex is held for a look.
@@ -155,7 +160,8 @@ impl Services {
             account,
             state: StateView::new(Arc::new(KeyValue::apart(package.id.clone())), Of::default()),
             held: Mutex::new(Some(Held::default())),
-            active: watch::Sender::new(false),
+            active: AtomicBool::new(false),
+            denied_early: Mutex::default(),
             http_places: Semaphore::new(package.limits.http_requests as usize),
             losses: Mutex::default(),
         }
@@ -205,11 +211,21 @@ impl Services {
     /// Takes one line of the plugin's log. Lines longer than `limits.log_line` are cut, and those beyond
     /// `limits.log_lines_per_second` dropped and counted. Never blocks.
     pub fn log(&self, level: Level, source: &str, line: &str) {
+        // Marked first: a cut would leave a part of a secret that nobody knows again.
+        self.write_log(level, source, &self.account.redaction.text(line));
+    }
+
+    /// The same with the beginning of a line that was too long to be kept: what may be a part of a secret, at its end, is
+    /// left out.
+    pub fn log_beginning(&self, level: Level, source: &str, line: &str) {
+        self.write_log(level, source, &self.account.redaction.beginning(line));
+    }
+
+    fn write_log(&self, level: Level, source: &str, line: &str) {
         let limits = self.limits();
         let line_bytes_max = usize::try_from(limits.log_line.0).unwrap_or(usize::MAX);
-        // Marked first: a cut would leave a part of a secret that nobody knows again.
-        let line = self.account.redaction.text(line);
-        let (source, line) = (cut(source, LOG_SOURCE_BYTES_MAX), cut(&line, line_bytes_max));
+        let source = self.account.redaction.text(source);
+        let (source, line) = (cut(&source, LOG_SOURCE_BYTES_MAX), cut(line, line_bytes_max));
         self.account.log.write(self.generation, level, source, line, limits.log_lines_per_second);
     }
 
@@ -258,7 +274,15 @@ impl Services {
             self.account.events.count();
             self.backend.emit(event, payload);
         }
-        self.active.send_replace(true);
+        self.active.store(true, Ordering::Release);
+        for access in self.denied_early() {
+            self.authority.note_denied(self.asker(), &access);
+        }
+    }
+
+    /// What it was denied before it was activated, each once; a plugin that did not come up may have lacked it.
+    pub(crate) fn denied_early(&self) -> Vec<Permission> {
+        self.denied_early.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Publishes an event of this device, or holds it until activation. Never blocks. What precedes the first `/` of
@@ -295,6 +319,7 @@ impl Services {
                 format!("the plugin may not emit `{event}`: list it in `permissions.mesh.emit` of its manifest"),
             ));
         }
+        self.account.redaction.name(event.as_str())?;
         let payload = self.account.redaction.json(payload)?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match held.as_mut() {
@@ -321,7 +346,8 @@ impl Services {
         Ok(())
     }
 
-    /// Calls a function of this host or of another device, once the generation is active. Cancel safe.
+    /// Calls a function of this host or of another device, also before the generation is active: a start hook may need the
+    /// answer. Cancel safe.
     ///
     /// # Errors
     /// `permission_denied` when the plugin is not granted it, `rate_limited` beyond `limits.mesh_calls_per_second`,
@@ -333,10 +359,6 @@ impl Services {
             invocation.device = None;
         }
         let (access, what) = access_of(&invocation);
-        if !*self.active.borrow() {
-            // Whoever lacks it learns that now, and not once it serves.
-            self.judge(&access, &what)?;
-        }
         if invocation.depth >= CALL_DEPTH_MAX {
             self.account.count_refusal("call_depth");
             return Err(Failure::new(
@@ -352,9 +374,7 @@ impl Services {
             return Err(late("invocation"));
         }
         let call = async {
-            // The sender lives as long as `self`.
-            let _ = self.active.subscribe().wait_for(|active| *active).await;
-            self.permit(&access, &what).await?;
+            self.permit_now(&access, &what).await?;
             self.backend.invoke(&self.plugin, invocation).await
         };
         tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| Err(late("invocation")))
@@ -505,7 +525,7 @@ impl Services {
 
     /// For what is done at once, also before the generation serves.
     async fn permit_now(&self, access: &Permission, what: &str) -> Result<(), Failure> {
-        if *self.active.borrow() {
+        if self.active.load(Ordering::Acquire) {
             return self.permit(access, what).await;
         }
         match self.judge(access, what)? {
@@ -517,8 +537,18 @@ impl Services {
         }
     }
 
+    /// Before the generation serves.
     fn judge(&self, access: &Permission, what: &str) -> Result<Leave, Failure> {
-        self.authority.judge(self.asker(), access).map_err(|denied| self.denied(what, &denied))
+        self.authority.judge(self.asker(), access).map_err(|denied| {
+            if access.is_concrete() {
+                let wish = access.as_wish();
+                let mut early = self.denied_early.lock().unwrap_or_else(PoisonError::into_inner);
+                if early.len() < DENIED_EARLY_MAX && !early.contains(&wish) {
+                    early.push(wish);
+                }
+            }
+            self.denied(what, &denied)
+        })
     }
 
     async fn permit(&self, access: &Permission, what: &str) -> Result<(), Failure> {

@@ -142,7 +142,7 @@ impl Runner {
 
     /// What it interprets of a package.
     pub(crate) fn source(&self, package: &Package) -> Source {
-        let root = package.root.clone();
+        let root = package.root.to_path_buf();
         match self.kind {
             RuntimeKind::Javascript => {
                 Source::Modules(Modules { root, entry_point: package.manifest.entry_point.clone() })
@@ -224,12 +224,15 @@ fn checked(dir: &Path, artifact: &Artifact) -> Result<PathBuf, RunnerError> {
     }
 }
 
-/// Compiles every runner in `dir` for all processors of this machine's architecture, and lists them for this release. Takes a
-/// quarter of a minute of processor time for each, and blocks.
+/// Compiles every runner in `dir` for all processors of this machine's architecture, and lists them for this release. What was
+/// compiled of the same runners for other architectures stays listed. Takes a quarter of a minute of processor time for each,
+/// and blocks.
 ///
 /// # Errors
 /// [`RunnerError`]; nothing is listed then.
 pub fn compile_runners(dir: &Path) -> Result<Vec<PathBuf>, RunnerError> {
+    // A list of no use, such as that of another release, says nothing of these runners.
+    let mut before = Index::read(dir).unwrap_or_default();
     let (mut index, mut written) = (Index::default(), Vec::new());
     for (kind, name) in KINDS {
         let file = format!("{name}.wasm");
@@ -247,11 +250,14 @@ pub fn compile_runners(dir: &Path) -> Result<Vec<PathBuf>, RunnerError> {
         let name = format!("{name}-{}-linux.cwasm", std::env::consts::ARCH);
         written.push(index::write_file(dir, &name, &compiled)?);
         let source = Artifact { file, digest: Digest::of(&bytes) };
-        let compiled = Compiled {
+        let listed = before.runners.remove(kind.name()).filter(|listed| listed.component.digest == source.digest);
+        let mut all = listed.map(|listed| listed.compiled).unwrap_or_default();
+        all.retain(|other| other.artifact.file != name && dir.join(&other.artifact.file).is_file());
+        all.push(Compiled {
             artifact: Artifact { file: name, digest: Digest::of(&compiled) },
             engine: format!("{:016x}", compatibility(engine.wasmtime())),
-        };
-        index.runners.insert(kind.name().to_owned(), Listed { component: source, compiled: vec![compiled] });
+        });
+        index.runners.insert(kind.name().to_owned(), Listed { component: source, compiled: all });
     }
     if index.runners.is_empty() {
         return Err(RunnerError::Missing { dir: dir.to_owned(), kind: RuntimeKind::Python });

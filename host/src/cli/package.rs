@@ -14,12 +14,6 @@ use std::path::{Path, PathBuf};
 
 const MANIFEST: &str = "manifest.json";
 
-/// Packages that a plugin in Python brings.
-pub(super) const SITE_PACKAGES: &str = "site-packages";
-
-/// Of extension modules and shared libraries.
-const NATIVE_EXTENSIONS: [&str; 3] = ["so", "pyd", "dylib"];
-
 const NATIVE_HINT: &str = "bring wheels without native code: `pip install --target site-packages --only-binary=:all: --platform any \
     --implementation py --abi none --python-version 3.14 …`; where a package has none, take another, or have a service outside \
     do that work and call it over HTTP";
@@ -149,27 +143,12 @@ fn inspect(folder: &Path, manifest: &Manifest) -> Inspected {
         inspected.hints.extend(error.hints);
     }
     if manifest.runtime == RuntimeKind::Python
-        && let Some(file) = native_file(&folder.join(SITE_PACKAGES))
+        && let Some(file) = mortise_delivery::native_file(folder)
     {
-        let file = file.strip_prefix(folder).unwrap_or(&file);
         inspected.errors.push(format!("`{}` is native code, which does not run in the sandbox", file.display()));
         inspected.hints.push(NATIVE_HINT.to_owned());
     }
     inspected
-}
-
-/// A file of machine code somewhere in `folder`, the same at each look. What cannot be read the check of the files tells.
-fn native_file(folder: &Path) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(folder).ok()?;
-    let mut entries: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    entries.sort();
-    entries.into_iter().find_map(|path| {
-        if path.is_dir() && !path.is_symlink() {
-            return native_file(&path);
-        }
-        let extension = path.extension()?.to_str()?;
-        NATIVE_EXTENSIONS.contains(&extension).then_some(path)
-    })
 }
 
 /// `report` if it holds no errors, else all of them joined by `; ` (wire contract 10.11), with their cures.

@@ -17,18 +17,19 @@ const UNJUDGED: &str = "what it brings was not checked";
 /// read and its module imported. It is granted nothing, and none of its hooks runs. Blocks.
 pub(super) fn ask(folder: &Path, manifest: &Manifest, runners_dir: &Path) -> Inspected {
     let mut inspected = Inspected::default();
-    if lacks_packages(folder, manifest) {
-        inspected.warnings.push(format!(
-            "{UNJUDGED}: it needs packages that a host installs; `mortise deploy install --plan` has a host judge it"
-        ));
-        return inspected;
-    }
     match described(folder, manifest, runners_dir) {
         Ok(description) => {
             inspected.functions = description.functions.iter().map(|function| function.name.to_string()).collect();
             inspected.warnings = description.warnings;
         }
         Err(Unasked::Here(reason)) => inspected.warnings.push(format!("{UNJUDGED}: {reason}")),
+        // CPython's own word for a module that is not there.
+        Err(Unasked::Plugin(error)) if lacks_packages(folder, manifest) && chain(&error).contains("ModuleNotFound") => {
+            inspected.warnings.push(format!(
+                "{UNJUDGED}: it needs packages that a host installs, and `mortise deploy install --plan` has a host judge it ({})",
+                chain(&error)
+            ));
+        }
         Err(Unasked::Plugin(error)) => {
             inspected.errors.push(chain(&error));
             if let PrepareError::Code { hint: Some(hint), .. } = error {
@@ -41,7 +42,7 @@ pub(super) fn ask(folder: &Path, manifest: &Manifest, runners_dir: &Path) -> Ins
 
 /// Whether the plugin declares packages and brings none: then it cannot be imported here.
 fn lacks_packages(folder: &Path, manifest: &Manifest) -> bool {
-    !manifest.python_dependencies.is_empty() && !folder.join(super::package::SITE_PACKAGES).is_dir()
+    !manifest.python_dependencies.is_empty() && !folder.join("site-packages").is_dir()
 }
 
 /// Why a plugin said nothing.
@@ -56,6 +57,9 @@ impl From<PrepareError> for Unasked {
         match error {
             PrepareError::Runner { ref hint, .. } => Self::Here(format!("{error}; {hint}")),
             PrepareError::NoRuntime(_) => Self::Here(chain(&error)),
+            PrepareError::Denied { .. } => {
+                Self::Here(format!("{}; a host's operator may grant it that", chain(&error)))
+            }
             error => Self::Plugin(error),
         }
     }
@@ -66,7 +70,7 @@ fn described(folder: &Path, manifest: &Manifest, runners_dir: &Path) -> Result<D
     let package = Package {
         id: manifest.id.clone(),
         manifest: Arc::new(manifest.clone()),
-        root: folder.to_owned(),
+        root: folder.into(),
         // Nobody judges by it here.
         tree: Digest::of(&[]),
         provenance: Arc::new(Provenance::default()),

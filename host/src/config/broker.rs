@@ -38,6 +38,20 @@ impl MeshConfig {
         };
         urls.iter().map(|url| format!("`{}`", masked_url(url))).collect::<Vec<_>>().join(", ")
     }
+
+    /// The files by which broker and device prove themselves to each other.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let tls = match self {
+            Self::Nats(nats) => &nats.tls,
+            Self::Zenoh(zenoh) => &zenoh.tls,
+        };
+        let parts = tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten();
+        let file = |part: &Pem| match part {
+            Pem::File(path) => Some(path.clone()),
+            Pem::Inline(_) => None,
+        };
+        parts.filter_map(file).collect()
+    }
 }
 
 /// The transports.

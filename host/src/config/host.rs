@@ -115,6 +115,7 @@ impl HostConfig {
         own.extend(self.policy.file.as_ref().map(|file| file.path().to_owned()));
         own.extend(self.install.ca_files.iter().cloned());
         own.extend(self.credentials_file.clone());
+        own.extend(self.mesh.files());
         own
     }
 }
@@ -243,8 +244,23 @@ fn resolve(flags: &HostFlags, r: &mut Resolver<'_>) -> Option<HostConfig> {
     })
 }
 
+/// Where the runners lie for a command that needs nothing else of a host: as `--runners-dir` says, else the environment, else
+/// beside the program.
+///
+/// # Errors
+/// [`ConfigErrors`] for a folder that is not there.
+pub fn resolve_runners_dir(flag: Option<&str>, env: &dyn Environment) -> Result<PathBuf, ConfigErrors> {
+    let mut resolver = Resolver::new(env);
+    let found = resolve_existing(&mut resolver, "runners_dir", "--runners-dir", flag, &super::env::MORTISE_RUNNERS_DIR);
+    if resolver.errors.is_empty() {
+        Ok(found.unwrap_or_else(runners_beside_program))
+    } else {
+        Err(ConfigErrors::of(resolver.errors))
+    }
+}
+
 /// Where runners lie unless somebody says otherwise.
-pub(crate) fn runners_beside_program() -> PathBuf {
+fn runners_beside_program() -> PathBuf {
     // A program that cannot tell where it lies has none; then the folder is one that is not there.
     let program = std::env::current_exe().unwrap_or_default();
     program.parent().unwrap_or(&program).join("runners")

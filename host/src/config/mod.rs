@@ -24,8 +24,7 @@ pub use artifact::{ArtifactConfig, ArtifactFlags, ArtifactResolution, resolve_ar
 pub use broker::{MeshConfig, is_peer_mode};
 pub use client::{ClientConfig, ClientFlags, resolve_client};
 pub use error::{ConfigError, ConfigErrors, ConfigWarning};
-pub(crate) use host::runners_beside_program;
-pub use host::{HostConfig, HostFlags, HostResolution, resolve_host};
+pub use host::{HostConfig, HostFlags, HostResolution, resolve_host, resolve_runners_dir};
 pub use install::{ARCHIVE_BYTES_MAX, InstallConfig};
 pub use policy::PolicyConfig;
 pub use setting::{Origin, Setting, Sourced};

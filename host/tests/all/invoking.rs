@@ -2,7 +2,23 @@
 
 use crate::bundle::Plugin;
 use crate::host::{Host, Site};
+use crate::lifecycle::HOST_FUNCTIONS;
 use serde_json::{Value, json};
+
+/// Of the host's functions, what a plugin may call.
+const LOOKS: [&str; 11] = [
+    "get_plugin_artifact_url",
+    "get_plugin_authoring_guide",
+    "get_plugin_operation",
+    "get_plugin_permissions",
+    "get_plugin_stats",
+    "get_plugin_template",
+    "get_status",
+    "list_plugin_artifacts",
+    "list_plugin_examples",
+    "list_plugin_versions",
+    "list_plugins",
+];
 
 async fn start<'a>(site: &'a Site, permissions: Value) -> Host<'a> {
     site.policy("profile = 'development'");
@@ -66,6 +82,12 @@ async fn a_plugin_may_look_at_the_host_and_not_change_it() {
     let refusal = host.call("invoke_local", params).await;
     assert_eq!((&refusal["status"], &refusal["code"]), (&json!("error"), &json!("not_allowed")));
     assert_eq!(host.loaded().await, ["caller", "hello-world"]);
+    // Closed unless it is known to change and to give away nothing.
+    let grants = ["grant_plugin_permission", "revoke_plugin_permission"];
+    for name in HOST_FUNCTIONS.into_iter().chain(grants).filter(|name| !LOOKS.contains(name)) {
+        let refusal = host.call("invoke_local", json!({"function": name})).await;
+        assert_eq!(refusal["code"], "not_allowed", "{name}: {refusal}");
+    }
     host.stop().await;
 }
 

@@ -4,6 +4,7 @@ use crate::bundle::{Plugin, bundle};
 use crate::cli::json_of;
 use crate::host::Site;
 use crate::program::{mortise, run};
+use crate::until;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,81 @@ async fn a_plugin_in_javascript_is_planned_installed_called_changed_and_rolled_b
     assert_eq!(host.call("hello", json!({})).await["version"], json!(2));
     host.succeed("rollback_plugin", json!({"plugin_id": "greeter"})).await;
     assert_eq!(host.call("hello", json!({})).await, json!({"message": "Hello, world!"}));
+    host.stop().await;
+}
+
+/// However many versions follow: what still drains may open its files for the first time.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_version_that_drains_stay() {
+    let site = Site::on_nats();
+    let mut command = site.command();
+    command.args(["--keep-versions", "1", "--runners-dir"]).arg(runners(&site));
+    let host = site.start_as(command).await;
+    let version = |number: u32| {
+        let source = r#"
+            import { sleep, state } from "tenon";
+            export async function linger() {
+              await state.set("waits", true);
+              while (!(await state.get("go"))) await sleep(10);
+              return await import("./words.js").then((words) => words.number);
+            }
+            export async function waits() { return Boolean(await state.get("waits")); }
+            export async function go() { await state.set("go", true); }
+        "#;
+        let mut plugin = plugin(source).with("permissions", json!({"state": true}));
+        plugin.files[1].1 = format!("export const number = {number};").into_bytes();
+        plugin
+    };
+    host.install(&version(1)).await;
+    let granted = run(mortise().args(["deploy", "grant", "greeter", "state", "--state-dir"]).arg(site.state()));
+    assert_eq!(granted.code, 0, "{}", granted.err);
+    let changes = async {
+        until("the call is under way", async || host.call("waits", json!({})).await == true).await;
+        for number in 2..=4 {
+            host.install(&version(number).with("version", json!(number.to_string()))).await;
+        }
+        host.call("go", json!({})).await;
+    };
+    let (answer, ()) = tokio::join!(host.call("linger", json!({})), changes);
+    assert_eq!(answer, 1);
+    until("it goes with the next change", async || {
+        host.succeed("reload_plugin", json!({"plugin_id": "greeter"})).await;
+        !site.state().join("generations/greeter/1").exists()
+    })
+    .await;
+    host.stop().await;
+}
+
+/// What it is denied while it starts is told with the command that grants it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_does_not_start_without_a_permission_says_which() {
+    let site = Site::on_nats();
+    let mut command = site.command();
+    command.env("STATION", "north").arg("--runners-dir").arg(runners(&site));
+    let host = site.start_as(command).await;
+    let source = r#"
+        import { env } from "tenon";
+        const station = await env("STATION");
+        export function where() { return station; }
+    "#;
+    let bundle = bundle(&plugin(source).tarball());
+    for function in ["install_plugin_from_bundle", "plan_plugin_install"] {
+        let refusal = host.refuse(function, bundle.clone()).await;
+        assert_eq!(refusal["denied"], json!(["env:STATION"]), "{refusal}");
+        assert!(refusal.to_string().contains("`mortise deploy grant greeter env:STATION`"), "{refusal}");
+    }
+    assert_eq!(host.refuse("get_plugin_permissions", json!({"plugin_id": "greeter"})).await["code"], "not_installed");
+
+    let mut kept = bundle.clone();
+    kept["load"] = json!(false);
+    host.succeed("install_plugin_from_bundle", kept).await;
+    host.refuse("load_plugin", json!({"plugin_id": "greeter"})).await;
+    let permissions = host.succeed("get_plugin_permissions", json!({"plugin_id": "greeter"})).await;
+    assert_eq!(permissions["pending"][0]["permission"], "env:STATION", "{permissions}");
+    let granted = run(mortise().args(["deploy", "grant", "greeter", "env:STATION", "--state-dir"]).arg(site.state()));
+    assert_eq!(granted.code, 0, "{}", granted.err);
+    host.succeed("load_plugin", json!({"plugin_id": "greeter"})).await;
+    assert_eq!(host.call("where", json!({})).await, "north");
     host.stop().await;
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// What a host without plugins advertises: the reference's functions in its order (wire contract 6.4), then ours.
 /// `install_plugin` is for mesh callers only where the operator names folders.
-const HOST_FUNCTIONS: [&str; 25] = [
+pub(crate) const HOST_FUNCTIONS: [&str; 25] = [
     "get_plugin_artifact_url",
     "get_plugin_authoring_guide",
     "get_plugin_template",

@@ -47,6 +47,8 @@ async fn what_a_plugin_lacks_is_told_and_one_command_grants_it_while_it_runs() {
     let site = Site::on_nats();
     let host = site.start().await;
     let installed = host.install(&looker()).await;
+    let refusal = grant(&host, "files.ro:/srv/data", json!({})).await;
+    assert_eq!(refusal["code"], "not_asked_for", "it would change nothing: {refusal}");
     let command = "mortise deploy grant looker mesh.discover";
     let lacking = json!([{"permission": "mesh.discover", "command": command}]);
     assert_eq!(installed["load_result"]["denied"], lacking, "{installed}");

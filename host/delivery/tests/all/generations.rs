@@ -22,14 +22,14 @@ fn a_committed_generation_is_whole_and_read_only() {
     let tree = staged.tree;
     let guard = host.generations.commit(staged, 7).unwrap();
     let path = host.state.join("generations/demo/7");
-    assert_eq!((guard.folder().path.as_path(), guard.folder().tree), (path.as_path(), tree));
+    assert_eq!((&*guard.folder().path, guard.folder().tree), (path.as_path(), tree));
     let kept = guard.keep();
     assert_eq!((kept.id, kept.sequence, kept.manifest.entry_point.as_str()), (demo(), 7, "plugin.wasm"));
     assert_eq!(fs::read_to_string(path.join("assets/content")).unwrap(), "one");
     assert_eq!((mode(&path.join("plugin.wasm")), mode(&path.join("bin/tool"))), (0o444, 0o555));
     assert_eq!((mode(&path), mode(&host.state.join("generations"))), (0o755, 0o700));
     let verified = host.generations.verify(&demo(), 7, &tree, &TreeLimits::default()).unwrap();
-    assert_eq!((verified.tree, verified.path), (tree, path));
+    assert_eq!((verified.tree, &*verified.path), (tree, &*path));
     host.assert_nothing_staged();
 }
 

@@ -199,7 +199,7 @@ fn a_missing_generation_changes_no_working_copy() {
     let (_outer, host) = host();
     let mut generation = host.generation("one", 1);
     let copy = host.copies.write(&generation).unwrap();
-    generation.path = host.state.join("generations/demo/2");
+    generation.path = host.state.join("generations/demo/2").into();
     let error = host.copies.write(&generation).unwrap_err();
     assert_eq!(error.code(), "folder_not_found");
     assert_eq!(content(&copy), "one");

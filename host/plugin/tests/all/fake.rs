@@ -15,7 +15,7 @@ use mortise_rpc::{
     Call, DeviceCard, Dispatcher, Heard, Listener, Listening, Origin, Outcome, Responder, Routes, Topic,
 };
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -267,6 +267,10 @@ impl Authority for Events {
         judged
     }
 
+    fn note_denied(&self, _: Asker<'_>, access: &Permission) {
+        self.wishes.lock().unwrap().push(access.to_string());
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.permissions.subscribe()
     }
@@ -447,7 +451,7 @@ pub(crate) fn package(id: &str) -> Package {
     Package {
         id: plugin(id),
         manifest: Arc::new(manifest),
-        root: PathBuf::new(),
+        root: Path::new("").into(),
         tree: Digest::of(b""),
         provenance: Arc::default(),
         limits: Limits::default(),

@@ -1,9 +1,11 @@
 //! What a generation emits before it serves, and under which names.
 
 use crate::fake::{Events, json, package, plugin};
-use mortise_model::{DeviceId, Failure, Json, Tenant};
-use mortise_plugin::{Account, Backend, Services};
+use mortise_model::{DeviceId, Failure, Json, Permission, Tenant};
+use mortise_plugin::{Account, Backend, Invocation, Services};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 fn services() -> (Services, Arc<Events>) {
     let events = Arc::new(Events::default());
@@ -48,6 +50,25 @@ fn a_mebibyte_of_events_is_held() {
     services.activate();
     assert_eq!(events.names().len(), 4);
     services.emit("e", largest).unwrap();
+}
+
+/// A start hook may wait for the answer, and what it lacks is known once the plugin serves.
+#[tokio::test]
+async fn a_call_goes_out_before_the_plugin_serves_and_what_is_denied_then_is_a_wish_afterwards() {
+    let (services, events) = services();
+    let invoke = async |function: &str| {
+        let (function, params) = (function.to_owned(), json(r#"{"x":1}"#));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        services.invoke(Invocation { device: None, function, params, deadline, trace: None, depth: 0 }).await
+    };
+    events.forbidden.lock().unwrap().push(Permission::Plugins("secret_plans".to_owned()));
+    assert_eq!(invoke("b.level").await.unwrap().as_str(), r#"{"x":1}"#);
+    for _ in 0..2 {
+        assert_eq!(invoke("secret_plans").await.unwrap_err().code, "permission_denied");
+    }
+    assert_eq!(*events.wishes.lock().unwrap(), Vec::<String>::new());
+    services.activate();
+    assert_eq!(*events.wishes.lock().unwrap(), ["plugins:secret_plans"]);
 }
 
 /// Wire contract 1.3 and 8.1.

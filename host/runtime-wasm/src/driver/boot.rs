@@ -161,7 +161,7 @@ impl Driver {
         };
         if let Err(reason) = outcome {
             self.shared.services.count_refusal("not_stopped");
-            tracing::warn!(plugin = %self.shared.plugin, reason, "the stop hook failed");
+            self.shared.services.log(tracing::Level::WARN, "host", &format!("the stop hook failed: {reason}"));
         }
     }
 }

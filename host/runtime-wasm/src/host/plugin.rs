@@ -228,7 +228,7 @@ pub(crate) mod tests {
     };
     use mortise_plugin::{Account, Asker, Authority, Backend, Denied, Leave, Package, Services};
     use std::future::poll_fn;
-    use std::path::PathBuf;
+    use std::path::Path;
     use std::sync::Arc;
 
     struct Deaf;
@@ -284,7 +284,7 @@ pub(crate) mod tests {
         let manifest = Arc::new(Manifest::parse_installed(manifest.as_bytes(), &id).unwrap());
         let account = Arc::new(Account::new(id.clone()));
         let limits = manifest.limits.clone();
-        let (root, tree) = (PathBuf::new(), Digest::of(b""));
+        let (root, tree) = (Path::new("").into(), Digest::of(b""));
         let package = Package { id, manifest, root, tree, provenance: Arc::default(), limits, generation: 1 };
         let (device, tenant) = (DeviceId::new("d").unwrap(), Tenant::new("default").unwrap());
         let services = Services::new(&package, device, tenant, Arc::new(Deaf), Arc::new(Deaf), account);

@@ -26,6 +26,8 @@ struct Lines {
     source: &'static str,
     bytes_max: usize,
     line: Vec<u8>,
+    /// Whether more came than is kept.
+    is_cut: bool,
 }
 
 impl LineLog {
@@ -44,6 +46,7 @@ impl LineLog {
             source,
             bytes_max: usize::try_from(shared.limits.log_line.0).unwrap_or(usize::MAX),
             line: Vec::new(),
+            is_cut: false,
         })))
     }
 
@@ -68,15 +71,22 @@ impl Lines {
     /// What is over the limit of a line is dropped up to its end.
     fn extend(&mut self, piece: &[u8]) {
         let room = self.bytes_max.saturating_sub(self.line.len());
+        self.is_cut |= piece.len() > room;
         self.line.extend(piece.iter().take(room));
     }
 
     /// Lines without text are dropped.
     fn flush(&mut self) {
         if !self.line.trim_ascii().is_empty() {
-            self.services.log(self.level, self.source, &String::from_utf8_lossy(&self.line));
+            let line = String::from_utf8_lossy(&self.line);
+            if self.is_cut {
+                self.services.log_beginning(self.level, self.source, &line);
+            } else {
+                self.services.log(self.level, self.source, &line);
+            }
         }
         self.line.clear();
+        self.is_cut = false;
     }
 }
 
@@ -151,11 +161,12 @@ mod tests {
             source: "stdout",
             bytes_max: 4,
             line: Vec::new(),
+            is_cut: false,
         };
         lines.push(b"ab");
         lines.push(b"cdef");
-        assert_eq!(lines.line, b"abcd");
+        assert_eq!((lines.line.as_slice(), lines.is_cut), (b"abcd".as_slice(), true));
         lines.push(b"g\nx\ny");
-        assert_eq!(lines.line, b"y");
+        assert_eq!((lines.line.as_slice(), lines.is_cut), (b"y".as_slice(), false));
     }
 }

@@ -109,7 +109,7 @@ impl Folder {
         Package {
             id: PluginId::new("under-test").unwrap(),
             manifest: Arc::clone(&self.manifest),
-            root: self.dir.path().to_owned(),
+            root: self.dir.path().into(),
             tree: Digest::of(b"tree"),
             provenance: Arc::default(),
             limits: self.manifest.limits.clone(),

@@ -95,6 +95,33 @@ async fn a_runner_that_nobody_compiled_for_this_engine_is_compiled_here() {
     assert_eq!(plugin.ok("count", json!({})).await, json!(1));
 }
 
+#[test]
+fn what_was_compiled_for_other_architectures_stays_listed_as_long_as_the_runner_is_the_same() {
+    let runners = release();
+    let list = runners.path().join("runners.json");
+    let read = || serde_json::from_slice::<Value>(&fs::read(&list).unwrap()).unwrap();
+    let files = || {
+        let index = read();
+        let compiled = index["runners"]["python"]["compiled"].as_array().unwrap().clone();
+        compiled.iter().map(|compiled| compiled["file"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let own = files();
+    let mut index = read();
+    let compiled = index["runners"]["python"]["compiled"].as_array_mut().unwrap();
+    for name in ["python-other-linux.cwasm", "python-lost-linux.cwasm"] {
+        let mut other = compiled[0].clone();
+        (other["file"], other["engine"]) = (json!(name), json!("0000000000000000"));
+        compiled.push(other);
+    }
+    fs::write(&list, index.to_string()).unwrap();
+    fs::write(runners.path().join("python-other-linux.cwasm"), "code").unwrap();
+    compile_runners(runners.path()).unwrap();
+    assert_eq!(files(), ["python-other-linux.cwasm", own[0].as_str()]);
+    fs::copy(guest("behave"), runners.path().join("python.wasm")).unwrap();
+    compile_runners(runners.path()).unwrap();
+    assert_eq!(files(), own);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_that_is_not_whole_is_refused_with_the_cure() {
     let empty = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ pub struct ValidateArgs {
 
     /// Folder of the runners of plugins in Python and JavaScript [env: MORTISE_RUNNERS_DIR] [default: `runners` beside the program]
     #[arg(long, value_name = "DIR")]
-    pub runners_dir: Option<PathBuf>,
+    pub runners_dir: Option<String>,
 
     /// Print JSON: ok, plugin_id, path, errors, hints, warnings, rpc_methods, manifest
     #[arg(long)]

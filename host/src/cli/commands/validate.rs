@@ -4,16 +4,13 @@ use crate::cli::args::ValidateArgs;
 use crate::cli::output::{CommandError, ExitStatus, OutputFormat, Printer};
 use crate::cli::package;
 use crate::cli::progress::Progress;
-use crate::config::env::{self, Environment as _, ProcessEnvironment};
-use crate::config::runners_beside_program;
+use crate::cli::settings::config_failure;
+use crate::config::env::ProcessEnvironment;
+use crate::config::resolve_runners_dir;
 
 pub(in crate::cli) fn run(args: &ValidateArgs, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
-    let runners_dir = match &args.runners_dir {
-        Some(folder) => folder.clone(),
-        None => ProcessEnvironment
-            .read(env::MORTISE_RUNNERS_DIR.name)?
-            .map_or_else(runners_beside_program, std::path::PathBuf::from),
-    };
+    let runners_dir = resolve_runners_dir(args.runners_dir.as_deref(), &ProcessEnvironment)
+        .map_err(|errors| config_failure(&errors))?;
     let report = {
         let progress = Progress::new(printer);
         progress.stage("asking it in the sandbox what it brings".to_owned());

@@ -294,6 +294,35 @@ fn source_roots_are_absolute() {
     assert_eq!(config.install.source_roots, [Path::new("/a"), Path::new("/h/b")]);
 }
 
+/// Each is closed to plugins: `mortise-manage` compares folders with this list.
+#[test]
+fn the_hosts_own_files_are_all_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let file = |name: &str, text: &str| write(&root, name, text).display().to_string();
+    let dir = |name: &str| {
+        std::fs::create_dir(root.join(name)).unwrap();
+        root.join(name).display().to_string()
+    };
+    let variables = [
+        ("DC_PLUGIN_CAPABILITIES_DIR", dir("capabilities")),
+        ("DC_PLUGIN_ARTIFACT_DIR", dir("artifacts")),
+        ("MORTISE_STATE_DIR", dir("state")),
+        ("MORTISE_BUNDLED_PLUGINS", dir("bundled")),
+        ("MORTISE_RUNNERS_DIR", dir("runners")),
+        ("MORTISE_POLICY", file("policy.toml", "")),
+        ("NATS_CREDENTIALS_FILE", file("hub.creds.json", NATS_JSON)),
+        ("MESSAGING_TLS_CA_FILE", file("ca.pem", "PEM")),
+        ("MESSAGING_TLS_CERT_FILE", file("cert.pem", "PEM")),
+        ("MESSAGING_TLS_KEY_FILE", file("key.pem", "PEM")),
+    ];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let own = good(&HostFlags::default(), &variables).own_paths();
+    for (name, path) in variables {
+        assert!(own.contains(&PathBuf::from(path)), "{name}: {own:?}");
+    }
+}
+
 #[test]
 fn plugins_may_be_given_what_is_not_the_hosts_own() {
     let folder = tempfile::tempdir().unwrap();
