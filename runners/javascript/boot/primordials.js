@@ -70,6 +70,12 @@ const setForEach = uncurried(Set.prototype.forEach);
 const setHas = uncurried(Set.prototype.has);
 const setSize = uncurried(objectDescriptor(Set.prototype, "size").get);
 
+/** A map of the boot set's own, which has its methods itself: `map.get(key)` meets nothing of a plugin, and costs a third of `mapGet`. */
+function ownMap() {
+  const { delete: remove, get, has, set } = Map.prototype;
+  return objectAssign(new Map(), { __proto__: null, delete: remove, get, has, set });
+}
+
 const promiseThen = uncurried(Promise.prototype.then);
 const promiseReject = Promise.reject.bind(Promise);
 const promiseResolve = Promise.resolve.bind(Promise);

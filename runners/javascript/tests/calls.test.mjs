@@ -108,7 +108,7 @@ test("a cancelled call is not answered, and what it began goes on for others tha
     export async function wait() { await sleep("1s"); log.info("left"); throw new Error("unheard"); }
   `);
   const calls = ["ask", "ask", "steps", "steps", "wait"].map((name) => host.begin(name));
-  for (const id of [calls[0], calls[2], calls[4]]) host.enter("cancel", id);
+  for (const id of [calls[0], calls[2], calls[4]]) host.cancel(id);
   assert.deepEqual(host.cancelled, []);
   host.done(host.under("invoke")[0], "shared");
   host.pass(10);
@@ -119,8 +119,8 @@ test("a cancelled call is not answered, and what it began goes on for others tha
   assert.deepEqual(calls.map((id) => host.outcome(id)), [undefined, { result: "shared" }, undefined, { result: "both" }, undefined]);
   assert.equal(host.call("ask"), "shared");
   assert.deepEqual([host.lines("info"), host.lines("error")], [["left"], []], "a cancelled call is no error");
-  host.enter("cancel", 999);
-  host.enter("cancel", calls[1]);
+  host.cancel(999);
+  host.cancel(calls[1]);
 });
 
 test("what runs for a call says so where that is certain, and never names another", async () => {
@@ -148,7 +148,7 @@ test("what runs for a call says so where that is certain, and never names anothe
   host.pass(20);
   assert.deepEqual(locked.map((id) => host.outcome(id).result), [["one", "one"], ["two", "two"]]);
   const same = both("same");
-  host.enter("cancel", same[0]);
+  host.cancel(same[0]);
   host.pass(10);
   assert.equal(host.outcome(same[1]).result, null);
   host.call("leave");

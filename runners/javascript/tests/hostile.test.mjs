@@ -69,7 +69,7 @@ ${HOSTILE}
   assert.equal(host.described().functions.length, host.description.functions.length);
   assert.deepEqual(host.events.map((each) => each.name), ["e", "late"]);
   assert.ok(host.lines("info").includes("said so { a: [ 1 ] } Error: shown"), host.lines("info").join("\n"));
-  host.enter("cancel", 12345);
+  host.cancel(12345);
 });
 
 test("own accessors on the prototypes of objects and arrays do not reach what crosses", async () => {

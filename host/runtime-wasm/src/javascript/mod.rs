@@ -1,11 +1,12 @@
 //! QuickJS, a core module, behind the same driver as components: what a component exports are functions of a boot script here,
 //! and what it imports are one function, `__host`, which the boot script alone can see.
 //!
-//! `abi` is the module's own interface, `asked` what the boot script asks of the host, `interpreter` one instance and the ways
+//! `abi` is the module's own interface, `cells` the numbers that cross in its memory, `asked` what the boot script asks of the host, `interpreter` one instance and the ways
 //! into it, `modules` the plugin's files.
 
 mod abi;
 mod asked;
+mod cells;
 mod interpreter;
 mod modules;
 mod wasi;
