@@ -103,6 +103,11 @@ function refuseNotFinite(key, value) {
   return value;
 }
 
+/** The list, with nothing that a plugin gave all lists: a `toJSON` of theirs would be asked for its JSON. */
+function bareList(list) {
+  return objectSetPrototype(list, null);
+}
+
 /** JSON of a value that has to be an object, as parameters and payloads are. */
 function jsonOfObject(value, what, tooLarge) {
   if (typeof value !== "object" || value === null || isArray(value)) {

@@ -21,6 +21,7 @@ const {
   getPrototypeOf: objectPrototype,
   hasOwn: objectHas,
   keys: objectKeys,
+  setPrototypeOf: objectSetPrototype,
 } = Object;
 const { isArray } = Array;
 const { isFinite: numberIsFinite, isInteger: numberIsInteger } = Number;

@@ -78,7 +78,9 @@ test("own accessors on the prototypes of objects and arrays do not reach what cr
     export async function ask() { return invoke("f", { a: 1 }); }
     export async function wait() { await Promise.all([discover(), sleep(5)]); }
     export function fail() { throw new Error("as it is"); }
+    export async function get() { await fetch("http://a.test/", { headers: { "x-a": "1" } }); }
     Object.prototype.toJSON = () => "stolen";
+    Array.prototype.toJSON = () => "stolen";
     Object.prototype.timeout_ns = 5;
     Object.prototype.description = 6;
     Object.defineProperty(Object.prototype, "get", { get() { throw new Error("asked"); }, configurable: true });
@@ -92,6 +94,8 @@ test("own accessors on the prototypes of objects and arrays do not reach what cr
   assert.deepEqual(host.outcome(id), { result: 1 });
   host.begin("wait");
   assert.deepEqual([host.under("discover")[0].json, host.under("sleep")[0].json], [{}, { ns: 5e6 }]);
+  host.begin("get");
+  assert.deepEqual(host.under("http")[0].json.headers.find(([name]) => name === "x-a"), ["x-a", "1"]);
   assert.equal(host.failing("fail").message, "as it is");
 });
 
