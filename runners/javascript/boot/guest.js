@@ -18,25 +18,17 @@ function load(entry) {
 async function loadModules() {
   try {
     await import("tenon");
-    // An import whose module exports `then` calls it.
-    if (exportsThen(host("source", entryPoint) ?? "")) {
+    const { plugin: imported } = await import("<plugin>");
+    if (objectHas(imported, "then")) {
       throw wrong(`\`${entryPoint}\``, "`then` is no name for an export, since whoever imports the module would call it: name it otherwise");
     }
-    plugin = await import(`./${entryPoint}`);
+    plugin = imported;
   } catch (error) {
     logError("the plugin could not be loaded", error);
     loadFailure = sourceFailure(error);
   } finally {
     isLoading = false;
   }
-}
-
-function exportsThen(source) {
-  for (let at = stringIndexOf(source, "then"); at >= 0; at = stringIndexOf(source, "then", at + 1)) {
-    const around = stringSlice(source, max(0, at - 40), at + 40);
-    if (matched(/\bexport\s+(?:async\s+)?(?:function\b\s*\*?|const\b|let\b|var\b|class\b)\s*then(?![\w$])|\bas\s+then\s*[,}]/, around) !== null) return true;
-  }
-  return false;
 }
 
 /** Where the error is in the plugin's source, and its words. */
@@ -51,12 +43,6 @@ function sourceFailure(error) {
   const words = errorWords(error);
   const hint = stringEndsWith(words, "in module 'tenon'") ? `: \`tenon\` has ${listOfNames(objectKeys(tenon))}` : "";
   return failureText(`${where}: ${name}${words}${hint}`, "plugin_source");
-}
-
-/** Nothing while modules are evaluated; then `+`, or `-` with the failure. */
-function loaded() {
-  if (loadFailure !== null) return `-${loadFailure}`;
-  return plugin === null ? undefined : "+";
 }
 
 function describeText() {
@@ -181,14 +167,11 @@ function isMatched(pattern, text) {
 globalThis.__guest = {
   __proto__: null,
   load,
-  loaded,
   describe: describeText,
   call: beginCall,
   settle: (result) => settleCall(current, result),
   wait: awaitCall,
   takeOutcome,
-  // Timers are ops of the host: there is nothing to be turned for.
-  run: () => undefined,
   deliver,
   cancel: cancelCall,
   /** A promise that was rejected in this turn and that nobody handles. */

@@ -156,6 +156,35 @@ test("what runs for a call says so where that is certain, and never names anothe
   assert.equal(host.under("invoke")[0].json.on_behalf_of, null);
 });
 
+test("what is kept of a call before it waits says so afterwards, whatever else is open", async () => {
+  const host = await FakeHost.plugin(`
+    import { caller, invoke, sleep, thisCall } from "tenon";
+    let shared;
+    export async function ask() {
+      const own = thisCall();
+      shared ??= sleep(10);
+      await shared;
+      const asked = await own(() => invoke("a"));
+      return [caller(), own(caller), own(() => own(caller)), asked];
+    }
+    export async function late() { const own = thisCall(); await sleep(10); await own(() => invoke("b")); }
+    export function wrong() { thisCall()(5); }
+  `);
+  const [one, two] = ["one", "two"].map((caller) => host.begin("ask", {}, { caller }));
+  host.pass(10);
+  const asked = host.under("invoke");
+  assert.deepEqual(asked.map((op) => op.json.on_behalf_of), [one, two]);
+  host.done(asked[1], "second");
+  host.done(asked[0], "first");
+  assert.deepEqual(host.outcome(two).result, [null, "two", "two", "second"]);
+  assert.deepEqual(host.outcome(one).result, ["one", "one", "one", "first"], "by then it is alone");
+  const late = host.begin("late");
+  host.cancel(late);
+  host.pass(10);
+  assert.equal(host.under("invoke")[0].json.on_behalf_of, null, "its caller has been answered");
+  assert.match(host.failing("wrong").message, /must be a function, not a number/);
+});
+
 test("hooks are called, and may be left out", async () => {
   const host = await FakeHost.plugin(`
     import { log, sleep } from "tenon";

@@ -241,6 +241,7 @@ export class FakeHost {
 
   #module(name) {
     if (name === "tenon") return tenonSource;
+    if (name === "<plugin>") return 'import * as plugin from "./plugin.js"; export { plugin };';
     if (this.files[name] === undefined) throw new Error(`there is no \`${name}\` in the plugin's folder`);
     return this.files[name];
   }
@@ -263,7 +264,7 @@ export class FakeHost {
 }
 
 function normalized(from, specifier) {
-  if (specifier === "tenon") return specifier;
+  if (specifier === "tenon" || specifier === "<plugin>") return specifier;
   if (!specifier.startsWith("./") && !specifier.startsWith("../")) throw new Error(`\`${from}\` imports \`${specifier}\``);
   return posix.join(posix.dirname(from), specifier);
 }

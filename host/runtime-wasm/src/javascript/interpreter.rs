@@ -9,7 +9,7 @@ use crate::bindings::mortise::plugin::types as wit;
 use crate::guest::{CROSSING_BYTES_MAX, GuestCall};
 use crate::ops::OpOutcome;
 use crate::outcome;
-use crate::view::{Source, State};
+use crate::view::State;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
@@ -111,10 +111,7 @@ impl Interpreter {
         store: &mut Store<State>,
     ) -> Result<std::result::Result<wit::Description, wit::Failure>> {
         let cx = &mut store.as_context_mut();
-        let Source::Modules(modules) = &cx.data().host.shared.source else {
-            return Err(Error::msg("the plugin has no modules"));
-        };
-        let entry_point = modules.entry_point.clone();
+        let entry_point = super::modules_of(cx)?.entry_point.clone();
         let arguments = [self.abi.new_text(cx, &entry_point).await?];
         self.enter(cx, self.load, &arguments).await?;
         self.run_jobs(cx).await?;
