@@ -225,6 +225,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) struct FakeHost {
     pub(crate) events: Mutex<Vec<(String, Value)>>,
     pub(crate) invocations: Mutex<Vec<Invocation>>,
+    pub(crate) requests: Mutex<Vec<HttpRequest>>,
     /// `emit` panics, and with it the task that drives the plugin.
     pub(crate) panics: AtomicBool,
 }
@@ -271,8 +272,15 @@ impl Backend for FakeHost {
         unreachable!("only the registry listens")
     }
 
-    async fn http(&self, _: &PluginId, _: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
-        std::future::pending().await
+    /// Answers `/echo` with the body and the headers, and fails at `/refused`; others are never answered.
+    async fn http(&self, _: &PluginId, request: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
+        self.requests.lock().unwrap().push(request.clone());
+        let HttpRequest { url, headers, body, .. } = request;
+        match url.rsplit('/').next() {
+            Some("echo") => Ok(HttpResponse { status: 201, headers, body }),
+            Some("refused") => Err(Failure::new("permission_denied", "played: not allowed")),
+            _ => std::future::pending().await,
+        }
     }
 
     fn env(&self, name: &VariableName) -> Option<String> {
