@@ -1,6 +1,6 @@
 // Calls of the host, and what they wait for: ops and timers.
 //
-// There is no way to see which call a promise's continuation belongs to. But the host enters the guest once for each thing that
+// There is no way to see which call a promise's continuation belongs to: `await` calls nothing, and QuickJS's hook for promises is silent there. But the host enters the guest once for each thing that
 // happens (a call, an op's outcome, a timer) and has all jobs run before the next: what runs then follows from that one thing, except
 // where calls wait for one promise that they share. So `current`, set at each entry, is certain in what the entry itself calls and in
 // what `then` is given; behind an `await` only while there is no other call.

@@ -19,8 +19,9 @@ use wasmtime::{AsContextMut as _, Error, InstancePre, Result, Store, Trap};
 /// interpreter's own functions, which do not look, have the other half.
 const STACK_BYTES: u32 = 512 << 10;
 
-/// How many names are kept in an interpreter, so that they need not cross again.
+/// How many names are kept in an interpreter, so that they need not cross again, and how long these may be: callers choose theirs.
 const NAMES_MAX: usize = 256;
+const NAME_BYTES_MAX: usize = 256;
 
 /// What interpreters are made of.
 pub(crate) struct Program {
@@ -40,7 +41,7 @@ pub(crate) struct Interpreter {
     abi: Arc<Abi>,
     cells: Cells,
     null: Value,
-    /// Of functions, callers and kinds of outcomes.
+    /// Of functions and callers.
     names: HashMap<Box<str>, Value>,
     load: Value,
     describe: Value,
@@ -126,17 +127,19 @@ impl Interpreter {
     pub(crate) async fn call(&mut self, store: &mut Store<State>, call: GuestCall<'_>) -> Result<()> {
         let cx = &mut store.as_context_mut();
         let GuestCall { id, kind, name, parameters, context } = call;
-        self.make_room_for_names(cx).await?;
-        let name = self.name(cx, name).await?;
-        let caller = match context.caller {
+        self.forget_names(cx).await?;
+        let (name, owned_name) = self.name(cx, name).await?;
+        let (caller, owned_caller) = match context.caller {
             Some(caller) => self.name(cx, caller).await?,
-            None => self.null,
+            None => (self.null, None),
         };
         let parameters = self.abi.new_text(cx, parameters).await?;
         self.cells.set_id(cx, &self.abi, id)?;
         self.cells.set(cx, &self.abi, Cell::Kind, kind_number(kind))?;
         let (told, value) = self.tell(cx, self.call, &[name, caller, parameters]).await?;
-        self.abi.free(cx, parameters).await?;
+        for value in [Some(parameters), owned_name, owned_caller].into_iter().flatten() {
+            self.abi.free(cx, value).await?;
+        }
         if told != Told::Promised {
             self.conclude(cx, id, told, value).await?;
         } else if let Some(result) = self.abi.result(cx, value).await? {
@@ -174,18 +177,21 @@ impl Interpreter {
         self.enter(cx, self.cancel, &[]).await?;
         self.run_jobs(cx).await
     }
-    /// A function or a caller. Those come again and again.
-    async fn name(&mut self, cx: &mut Cx<'_>, name: &str) -> Result<Value> {
+    /// A function or a caller, which come again and again; and what is to be freed of it, where it is not kept.
+    async fn name(&mut self, cx: &mut Cx<'_>, name: &str) -> Result<(Value, Option<Value>)> {
         if let Some(value) = self.names.get(name) {
-            return Ok(*value);
+            return Ok((*value, None));
         }
         let value = self.abi.new_text(cx, name).await?;
+        if name.len() > NAME_BYTES_MAX {
+            return Ok((value, Some(value)));
+        }
         self.names.insert(name.into(), value);
-        Ok(value)
+        Ok((value, None))
     }
 
-    /// To be called before names that are used together.
-    async fn make_room_for_names(&mut self, cx: &mut Cx<'_>) -> Result<()> {
+    /// Begins anew with names where there are too many. To be called before those of a call.
+    async fn forget_names(&mut self, cx: &mut Cx<'_>) -> Result<()> {
         if self.names.len() >= NAMES_MAX {
             for (_, name) in self.names.drain() {
                 self.abi.free(cx, name).await?;

@@ -162,12 +162,21 @@ impl Plugin {
     }
 
     pub(crate) fn submit(&self, kind: JobKind, name: &str, params: Value, time: Duration) -> Calling {
+        self.submit_for(Some("caller-1"), kind, name, params, time)
+    }
+
+    /// A call of a function by that caller.
+    pub(crate) fn submit_as(&self, caller: Option<&str>, name: &str, params: Value) -> Calling {
+        self.submit_for(caller, JobKind::Function, name, params, LONG)
+    }
+
+    fn submit_for(&self, caller: Option<&str>, kind: JobKind, name: &str, params: Value, time: Duration) -> Calling {
         let (ticket, receiver) = Ticket::uncounted();
         self.instance.submit(Job {
             kind,
             name: name.into(),
             params: Json::of(&params),
-            caller: Some("caller-1".into()),
+            caller: caller.map(Into::into),
             trace: Some(Arc::new(TraceContext { parent: Some("00-trace".into()), state: None })),
             deadline: Instant::now() + time,
             depth: 0,

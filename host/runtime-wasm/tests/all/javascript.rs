@@ -101,6 +101,23 @@ async fn calls_are_answered_at_once_and_later_and_overlap() {
     assert_eq!(plugin.instance.health().traps, 0);
 }
 
+/// Names are kept within the interpreter, as far as there is room: what others make up is no way to fill it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_callers_make_up_do_not_fill_the_instance() {
+    let source = r#"
+        import { caller } from "tenon";
+        export function who() { return (caller() ?? "nobody").length; }
+    "#;
+    let plugin = load(source, json!({"memory": "8MiB"})).await;
+    for round in 0..1000 {
+        let name = format!("{round:04}{}", "x".repeat(if round % 2 == 0 { 60_000 } else { 10 }));
+        let length = name.len();
+        assert_eq!(plugin.submit_as(Some(&name), "who", json!({})).ok().await, json!(length), "{round}");
+    }
+    assert_eq!(plugin.submit_as(None, "who", json!({})).ok().await, json!(6));
+    assert_eq!(plugin.instance.health().traps, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn turns_that_never_end_cost_the_instance_and_the_next_one_answers() {
     let plugin = load(
