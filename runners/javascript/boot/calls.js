@@ -125,8 +125,10 @@ function beginCall(name, caller, parameters) {
   return outcome === DONE ? settleCall(call, result) : failCall(call, error);
 }
 
+/** Whether it is a promise, whatever a plugin did to those, or has a `then`. */
 function isThenable(value) {
-  return ((typeof value === "object" && value !== null) || typeof value === "function") && typeof value.then === "function";
+  if ((typeof value !== "object" || value === null) && typeof value !== "function") return false;
+  return objectPrototype(value) === promisePrototype || typeof value.then === "function";
 }
 
 /** The text of the call's outcome with this result. */

@@ -77,6 +77,7 @@ function ownMap() {
   return objectAssign(new Map(), { __proto__: null, delete: remove, get, has, set });
 }
 
+const { prototype: promisePrototype } = Promise;
 const promiseThen = uncurried(Promise.prototype.then);
 const promiseReject = Promise.reject.bind(Promise);
 const promiseResolve = Promise.resolve.bind(Promise);

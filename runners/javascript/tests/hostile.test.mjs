@@ -99,6 +99,23 @@ test("own accessors on the prototypes of objects and arrays do not reach what cr
   assert.equal(host.failing("fail").message, "as it is");
 });
 
+test("promises are waited for without their `then`", async () => {
+  const host = await FakeHost.plugin(`
+    import { sleep } from "tenon";
+    export async function now() { return { a: 1 }; }
+    export async function later() { await sleep(5); return { a: 2 }; }
+    export async function fail() { throw new Error("as it is"); }
+    export function thenable() { return { then(resolve) { resolve(3); } }; }
+    delete Promise.prototype.then;
+  `);
+  assert.deepEqual(host.call("now"), { a: 1 });
+  const later = host.begin("later");
+  host.pass(5);
+  assert.deepEqual(host.outcome(later), { result: { a: 2 } });
+  assert.equal(host.failing("fail").message, "as it is");
+  assert.equal(host.call("thenable"), 3);
+});
+
 test("results and errors that fight back end as failures", async () => {
   const host = await FakeHost.plugin(`
     export function getter() { return { get a() { throw new Error("in the getter"); } }; }
