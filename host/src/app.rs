@@ -14,7 +14,7 @@ use mortise_mesh::{Mesh, MeshError, NatsMesh, Subjects, ZenohMesh};
 use mortise_model::RuntimeKind;
 use mortise_plugin::{Registry, RegistryConfig, RegistryParts};
 use mortise_rpc::{Client, DeviceCard, Dispatcher, Endpoint, EndpointParts, Hearing, Outbox, Peers, Routes};
-use mortise_runtime_wasm::{CacheConfig, WasmConfig, WasmRuntime};
+use mortise_runtime_wasm::{CacheConfig, RunnerError, WasmConfig, WasmRuntime, check_runners};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,6 +201,7 @@ impl App {
         }
         let hashes = Arc::new(CompiledCode(depot.clone()));
         let cache = Some(CacheConfig { dir: config.state_dir.join("cache"), hashes });
+        tell_of_runners(config);
         let wasm = WasmRuntime::new(WasmConfig { cache, ..WasmConfig::default() })?;
         let python = wasm.with_runner(RuntimeKind::Python, config.runners_dir())?;
         let javascript = wasm.with_runner(RuntimeKind::Javascript, config.runners_dir())?;
@@ -361,6 +362,21 @@ async fn follow_policy(file: Option<PolicyFile>, hang_up: Option<tokio::signal::
 }
 
 /// Takes the artifact server's address, if it is to run.
+/// Tells of a folder of runners that is of no use, before a plugin needs it.
+fn tell_of_runners(config: &HostConfig) {
+    match check_runners(&config.runners_dir()) {
+        Ok(()) => {}
+        // Nobody named one, and perhaps nobody wants one.
+        Err(RunnerError::File { source, .. })
+            if config.runners_dir.is_none() && source.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            let hint = error.hint();
+            let error = format!("{:#}", anyhow::Error::from(error));
+            warn!(error, hint, "plugins in Python and JavaScript cannot be run");
+        }
+    }
+}
+
 async fn listen(config: &HostConfig) -> Result<Option<ArtifactServer>, StartError> {
     if !config.artifacts.serve {
         return Ok(None);

@@ -2,4 +2,4 @@
 const given = globalThis.__tenon;
 delete globalThis.__tenon;
 
-export const { device, emit, log, state, config, invoke, invokeRemote, discover, env, secret, caller, sleep, Failure } = given;
+export const { device, emit, log, state, config, invoke, invokeRemote, discover, env, secret, caller, thisCall, sleep, Failure } = given;

@@ -35,5 +35,5 @@ mod runtime;
 mod view;
 
 pub use code_hashes::{CodeHashError, CodeHashes};
-pub use runner::{RunnerError, compile_runners};
+pub use runner::{RunnerError, check_runners, compile_runners};
 pub use runtime::{CacheConfig, WasmConfig, WasmError, WasmRuntime};

@@ -135,9 +135,9 @@ impl Runner {
         Self { kind, dir, code: Mutex::default() }
     }
 
-    /// Whether there is a list of runners. What it is worth is told by the first plugin.
+    /// Whether the folder's list has one for this release. What its files are worth is told by the first plugin.
     pub(crate) fn is_there(&self) -> bool {
-        Index::path(&self.dir).is_file()
+        Index::read(&self.dir).is_ok_and(|index| index.runners.contains_key(self.kind.name()))
     }
 
     /// What it interprets of a package.
@@ -222,6 +222,19 @@ fn checked(dir: &Path, artifact: &Artifact) -> Result<PathBuf, RunnerError> {
     } else {
         Err(RunnerError::Digest { path, expected: artifact.digest, found })
     }
+}
+
+/// What is wrong with a folder of runners, as far as its list tells. The files themselves are compared with it when the first plugin
+/// needs them. Blocks on the disk.
+///
+/// # Errors
+/// [`RunnerError`]: there is no list, or it is of no use to this release.
+pub fn check_runners(dir: &Path) -> Result<(), RunnerError> {
+    let index = Index::read(dir)?;
+    if KINDS.iter().any(|(kind, _)| index.runners.contains_key(kind.name())) {
+        return Ok(());
+    }
+    Err(RunnerError::Missing { dir: dir.to_owned(), kind: RuntimeKind::Python })
 }
 
 /// Compiles every runner in `dir` for all processors of this machine's architecture, and lists them for this release. What was

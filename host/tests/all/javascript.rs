@@ -194,3 +194,25 @@ async fn a_host_without_the_runner_says_so() {
     assert!(refusal.to_string().contains("--runners-dir"), "{refusal}");
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_runners_that_is_of_no_use_is_told_at_start_with_the_cure() {
+    let site = Site::on_nats();
+    let runners = runners(&site);
+    let list = runners.join("runners.json");
+    let whole = std::fs::read_to_string(&list).unwrap();
+    std::fs::write(&list, whole.replace(env!("CARGO_PKG_VERSION"), "0.0.0")).unwrap();
+    let mut command = site.command();
+    command.arg("--runners-dir").arg(&runners);
+    let host = site.spawn(command).await;
+    let log = host.log();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("plugins in Python and JavaScript")).collect();
+    assert!(matches!(told[..], [line] if line.contains("of release 0.0.0") && line.contains("--runners-dir")), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_a_folder_of_runners_says_nothing_of_it() {
+    let site = Site::on_nats();
+    let host = site.spawn(site.command()).await;
+    assert!(!host.log().contains("plugins in Python and JavaScript"), "{}", host.log());
+}

@@ -1,6 +1,6 @@
 // Calls of the host, and what they wait for: ops and timers.
 //
-// There is no way to see which call a promise's continuation belongs to. But the host enters the guest once for each thing that
+// There is no way to see which call a promise's continuation belongs to: `await` calls nothing, and QuickJS's hook for promises is silent there. But the host enters the guest once for each thing that
 // happens (a call, an op's outcome, a timer) and has all jobs run before the next: what runs then follows from that one thing, except
 // where calls wait for one promise that they share. So `current`, set at each entry, is certain in what the entry itself calls and in
 // what `then` is given; behind an `await` only while there is no other call.
@@ -10,10 +10,10 @@ let current = null;
 let isCertain = false;
 
 /** Calls that have not ended, by id. */
-const openCalls = new Map();
+const openCalls = ownMap();
 
 /** What waits for an op's outcome, by the op's id: `{ call, resolve, reject }`. */
-const waiting = new Map();
+const waiting = ownMap();
 let lastOp = 0;
 
 /** Whether the plugin's modules are being evaluated. */
@@ -21,7 +21,7 @@ let isLoading = false;
 
 /** The call on whose behalf code runs, or null where that is not certain. */
 function runningCall() {
-  return isCertain || (current !== null && mapSize(openCalls) === 1 && mapHas(openCalls, current.id)) ? current : null;
+  return isCertain || (current !== null && mapSize(openCalls) === 1 && openCalls.has(current.id)) ? current : null;
 }
 
 /** Runs what is done for a call, or for none that is known. */
@@ -61,67 +61,140 @@ function startOp(kind, parameters, body) {
     return { id: 0, promise: promiseReject(failure) };
   }
   const id = ++lastOp;
-  const promise = new Promise((resolve, reject) => mapSet(waiting, id, { __proto__: null, call: runningCall(), resolve, reject }));
+  const promise = new Promise((resolve, reject) => waiting.set(id, { __proto__: null, call: runningCall(), resolve, reject }));
   host("start-op", id, kind, jsonStringify(parameters), body);
   return { id, promise };
 }
 
 /** Gives an op up, and has its promise fail. One that has ended is left alone. */
 function cancelOp(id, reason) {
-  const op = mapGet(waiting, id);
+  const op = waiting.get(id);
   if (op === undefined) return;
-  mapDelete(waiting, id);
+  waiting.delete(id);
   host("cancel-op", id);
   op.reject(reason);
 }
 
-/** The outcome of an op. One that nobody waits for any more is dropped. */
-function deliver(id, ok, kind, json, body) {
+const OP_KINDS = ["done", "json", "http", "failure"];
+
+/** The outcome of the op of the cells. One that nobody waits for any more is dropped. */
+function deliver(json, body) {
+  const id = cells[ID];
+  const kind = OP_KINDS[cells[KIND]];
   if (id === armedOp) {
-    if (ok === 1) return fireTimer();
+    if (kind !== "failure") return fireTimer();
     // The host cannot sleep now, as where it has too many ops: the next that ends has it asked again.
     armedOp = 0;
     return;
   }
-  const op = mapGet(waiting, id);
+  const op = waiting.get(id);
   if (op === undefined) return;
-  mapDelete(waiting, id);
+  waiting.delete(id);
   if (armedOp === 0) arm();
   current = op.call;
-  if (ok !== 1) op.reject(failureOf(json));
+  if (kind === "failure") op.reject(failureOf(json));
   else if (kind === "done") op.resolve(undefined);
   else if (kind === "json") op.resolve(jsonParse(json));
   else op.resolve({ __proto__: null, head: jsonParse(json), body });
 }
 
-/** Begins a call. Its outcome comes by `complete`, in the same turn where it need not wait. */
-function beginCall(id, kind, name, parameters, context) {
-  const call = { __proto__: null, id, caller: jsonParse(context).caller ?? null, isAnswered: false };
-  mapSet(openCalls, id, call);
-  if (armedOp === 0) arm();
-  runFor(call, () => serve(call, kind, name, parameters));
+const KINDS = ["function", "routine", "event", "start", "stop", "self-test", "migrate"];
+
+/**
+ * Begins the call of the cells. Gives its outcome's text where it is over, or a promise. One that is kept already has `settleCall` called at
+ * once, since to await it costs as much as all the rest of a short call. Others come to `awaitCall`.
+ */
+function beginCall(name, caller, parameters) {
+  const call = { __proto__: null, id: cells[ID], kind: KINDS[cells[KIND]], name, caller, isAnswered: false };
+  openCalls.set(call.id, call);
+  if (armedOp === 0 && timers.length > 0) arm();
   current = call;
+  isCertain = true;
+  let result;
+  let error;
+  let outcome = FAILED;
+  try {
+    result = dispatch(call, jsonParse(parameters));
+    outcome = isThenable(result) ? PROMISED : DONE;
+  } catch (thrown) {
+    error = thrown;
+  }
+  isCertain = false;
+  cells[OUTCOME] = outcome;
+  if (outcome === PROMISED) return result;
+  return outcome === DONE ? settleCall(call, result) : failCall(call, error);
+}
+
+/** Whether it is a promise, whatever a plugin did to those, or has a `then`. */
+function isThenable(value) {
+  if ((typeof value !== "object" || value === null) && typeof value !== "function") return false;
+  return objectPrototype(value) === promisePrototype || typeof value.then === "function";
+}
+
+/** The text of the call's outcome with this result. */
+function settleCall(call, result) {
+  try {
+    const text = resultText(result);
+    cells[OUTCOME] = DONE;
+    closeCall(call);
+    return text;
+  } catch (error) {
+    return failCall(call, error);
+  }
+}
+
+function failCall(call, error) {
+  cells[OUTCOME] = FAILED;
+  closeCall(call);
+  try {
+    return failureOfError(error, call.kind, call.name);
+  } catch {
+    // There is no memory or stack left to look at it.
+    return UNKNOWN;
+  }
 }
 
 const UNKNOWN = failureText("the call failed, and its error cannot be told", "error");
 
-async function serve(call, kind, name, parameters) {
-  let ok = 1;
-  let outcome;
-  try {
-    outcome = resultText(await dispatch(kind, name, parameters));
-  } catch (error) {
-    ok = 0;
-    try {
-      if (!call.isAnswered) outcome = failureOfError(error, kind, name);
-    } catch {
-      // There is no memory or stack left to look at it.
-      outcome = UNKNOWN;
-    }
-  }
-  mapDelete(openCalls, call.id);
-  if (!call.isAnswered) host("complete", call.id, ok, outcome);
+function closeCall(call) {
+  openCalls.delete(call.id);
   call.isAnswered = true;
+}
+
+/** Outcomes that the host has not taken: the first, which is an empty one, and the last of a chain. */
+let firstOutcome = { __proto__: null, next: null };
+let lastOutcome = firstOutcome;
+
+/** Has the current call wait for a promise. It is awaited, not asked for its `then`, which a plugin may have replaced. */
+async function awaitCall(promise) {
+  const call = current;
+  let settle = settleCall;
+  let value;
+  try {
+    value = await promise;
+  } catch (error) {
+    settle = failCall;
+    value = error;
+  }
+  if (call.isAnswered) {
+    openCalls.delete(call.id);
+    return;
+  }
+  const text = settle(call, value);
+  lastOutcome = lastOutcome.next = { __proto__: null, id: call.id, outcome: cells[OUTCOME], text, next: null };
+  // The host looks there after each job.
+  cells[OUTCOMES_LEFT]++;
+}
+
+/** The text of the next outcome; the rest of it lies in the cells. */
+function takeOutcome() {
+  firstOutcome = firstOutcome.next;
+  const { id, outcome, text } = firstOutcome;
+  firstOutcome.text = "";
+  cells[ID] = id;
+  cells[OUTCOME] = outcome;
+  cells[OUTCOMES_LEFT]--;
+  return text;
 }
 
 /** The result as JSON; nothing is `null`. */
@@ -144,11 +217,11 @@ function failureOfError(error, kind, name) {
 }
 
 /**
- * The caller of this call has been answered: its outcome is dropped. What it began goes on, since other calls may wait for the
- * same promises; the host bounds each op.
+ * The caller of the call of the cells has been answered: its outcome is dropped. What it began goes on, since other calls may wait for
+ * the same promises; the host bounds each op.
  */
-function cancelCall(id) {
-  const call = mapGet(openCalls, id);
+function cancelCall() {
+  const call = openCalls.get(cells[ID]);
   if (call !== undefined) call.isAnswered = true;
 }
 

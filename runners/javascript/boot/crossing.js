@@ -3,6 +3,19 @@
 const host = globalThis.__host;
 delete globalThis.__host;
 
+/** Numbers that cross where they lie in memory, which costs nothing: the host has the same list. */
+const cells = new Float64Array(bufferOf(globalThis.__cells));
+delete globalThis.__cells;
+/** The call that is begun or cancelled or whose outcome is taken, or the op whose outcome is delivered. */
+const ID = 0;
+/** The place in `KINDS` of the call that is begun, or in `OP_KINDS` of the op's outcome. */
+const KIND = 1;
+/** What the text is that an entry gives. */
+const OUTCOME = 2;
+const [FAILED, DONE, PROMISED] = [0, 1, 2];
+/** How many outcomes there are to be taken. */
+const OUTCOMES_LEFT = 3;
+
 /** The most bytes of a result, payload or parameters, as of a body or a kept value. */
 const CROSSING_MAX = 8 << 20;
 /** The most characters of a name, an address or a header. */
@@ -88,6 +101,11 @@ function jsonOf(value, what, tooLarge) {
 function refuseNotFinite(key, value) {
   if (typeof value === "number" && !numberIsFinite(value)) throw new TypeError(`${key === "" ? "it" : `\`${key}\``} is ${value}`);
   return value;
+}
+
+/** The list, with nothing that a plugin gave all lists: a `toJSON` of theirs would be asked for its JSON. */
+function bareList(list) {
+  return objectSetPrototype(list, null);
 }
 
 /** JSON of a value that has to be an object, as parameters and payloads are. */

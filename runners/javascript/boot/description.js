@@ -7,8 +7,8 @@ const DECLARATIONS = ["schema", "events", "routines", "subscriptions", "labels",
 /** The longest interval of a routine, in nanoseconds. */
 const INTERVAL_MAX = 2 ** 53 - 1;
 
-const functions = new Map();
-const routines = new Map();
+const functions = ownMap();
+const routines = ownMap();
 const handlers = [];
 const hooks = { __proto__: null };
 
@@ -62,7 +62,7 @@ function describeFunction(name, action, declared, sources) {
   const own = declared.schema?.[name];
   const parameters = own === undefined ? schemaOf(name, signature, told, place) : ownSchema(name, signature, own, place);
   const description = typeof own?.description === "string" ? own.description : told.description;
-  mapSet(functions, name, { __proto__: null, action, signature });
+  functions.set(name, { __proto__: null, action, signature });
   return {
     name,
     description: wellFormed(description),
@@ -185,7 +185,7 @@ function describeRoutines(declared, exported, sources) {
     } catch (error) {
       throw wrong(sources.here, error.message);
     }
-    mapSet(routines, name, action);
+    routines.set(name, action);
     arrayPush(described, { name, interval_ns: min(interval, INTERVAL_MAX), cadence });
   }
   return described;

@@ -26,12 +26,13 @@ class Event {
   }
 }
 
-let notify;
+let notify, hasListeners;
 
 class EventTarget {
   #listeners = [];
 
   static {
+    hasListeners = (target) => target.#listeners.length > 0;
     notify = (target, event) => {
       event.target = target;
       const own = target[`on${event.type}`];
@@ -40,7 +41,7 @@ class EventTarget {
       for (let at = 0; at < listeners.length && !event.isStopped; at++) {
         const { type, listener, isOnce } = listeners[at];
         if (type !== event.type || !arrayIncludes(target.#listeners, listeners[at])) continue;
-        if (isOnce) arraySplice(target.#listeners, arrayIndexOf(target.#listeners, listeners[at]), 1);
+        if (isOnce) target.#remove(arrayIndexOf(target.#listeners, listeners[at]));
         callListener(listener, target, event);
       }
       return !event.defaultPrevented;
@@ -53,16 +54,23 @@ class EventTarget {
       if (this.#listeners[at].type === `${type}` && this.#listeners[at].listener === listener) return;
     }
     if (options?.signal?.aborted) return;
-    arrayPush(this.#listeners, { __proto__: null, type: `${type}`, listener, isOnce: !!options?.once });
-    if (options?.signal) onAbort(options.signal, () => this.removeEventListener(type, listener));
+    const added = { __proto__: null, type: `${type}`, listener, isOnce: !!options?.once, release: null };
+    arrayPush(this.#listeners, added);
+    if (options?.signal) added.release = onAbort(options.signal, () => this.removeEventListener(type, listener));
   }
 
   removeEventListener(type, listener) {
     for (let at = 0; at < this.#listeners.length; at++) {
       if (this.#listeners[at].type !== `${type}` || this.#listeners[at].listener !== listener) continue;
-      arraySplice(this.#listeners, at, 1);
+      this.#remove(at);
       return;
     }
+  }
+
+  #remove(at) {
+    const { release } = this.#listeners[at];
+    arraySplice(this.#listeners, at, 1);
+    if (release !== null) release();
   }
 
   dispatchEvent(event) {
@@ -88,7 +96,13 @@ class AbortSignal extends EventTarget {
   #reason = undefined;
   /** What the boot set itself does when it is aborted. */
   #actions = [];
-  onabort = null;
+  #onabort = null;
+  /**
+   * What aborts it, where that is no controller: `look` gives `{ reason }` once it is to be aborted, and `watch` has it told. It is watched
+   * only while somebody wants to hear of it: a signal that nobody needs any more leaves nothing behind.
+   */
+  #origin;
+  #unwatch = null;
 
   static {
     isSignal = (value) => typeof value === "object" && value !== null && #isAborted in value;
@@ -98,34 +112,82 @@ class AbortSignal extends EventTarget {
       signal.#reason = reason === undefined ? new DOMException("This operation was aborted", "AbortError") : reason;
       const actions = signal.#actions;
       signal.#actions = [];
+      signal.#attend();
       for (let at = 0; at < actions.length; at++) actions[at](signal.#reason);
       notify(signal, new Event("abort"));
     };
     onAbort = (signal, action) => {
-      if (signal.#isAborted) action(signal.#reason);
-      else arrayPush(signal.#actions, action);
+      if (signal.#look()) {
+        action(signal.#reason);
+        return () => {};
+      }
+      arrayPush(signal.#actions, action);
+      signal.#attend();
       return () => {
         const at = arrayIndexOf(signal.#actions, action);
         if (at >= 0) arraySplice(signal.#actions, at, 1);
+        signal.#attend();
       };
     };
   }
 
-  constructor(making) {
+  constructor(making, origin = null) {
     super();
     if (making !== MAKING) throw new TypeError("a signal comes from an `AbortController`, `AbortSignal.timeout` or `AbortSignal.any`");
+    this.#origin = origin;
   }
 
   get aborted() {
-    return this.#isAborted;
+    return this.#look();
   }
 
   get reason() {
+    this.#look();
     return this.#reason;
   }
 
   throwIfAborted() {
-    if (this.#isAborted) throw this.#reason;
+    if (this.#look()) throw this.#reason;
+  }
+
+  get onabort() {
+    return this.#onabort;
+  }
+
+  set onabort(listener) {
+    this.#onabort = listener;
+    this.#attend();
+  }
+
+  addEventListener(type, listener, options = undefined) {
+    super.addEventListener(type, listener, options);
+    this.#attend();
+  }
+
+  removeEventListener(type, listener) {
+    super.removeEventListener(type, listener);
+    this.#attend();
+  }
+
+  /** Whether it is aborted: where nobody is to hear of it, that is found out by looking. */
+  #look() {
+    if (!this.#isAborted && this.#origin !== null && this.#unwatch === null) {
+      const found = this.#origin.look();
+      if (found !== null) abort(this, found.reason);
+    }
+    return this.#isAborted;
+  }
+
+  /** Begins or ends to watch what aborts it. */
+  #attend() {
+    if (this.#origin === null) return;
+    const isNeeded = !this.#isAborted && (this.#actions.length > 0 || typeof this.#onabort === "function" || hasListeners(this));
+    if (isNeeded && this.#unwatch === null) {
+      this.#unwatch = this.#origin.watch((reason) => abort(this, reason));
+    } else if (!isNeeded && this.#unwatch !== null) {
+      this.#unwatch();
+      this.#unwatch = null;
+    }
   }
 
   static abort(reason) {
@@ -135,19 +197,39 @@ class AbortSignal extends EventTarget {
   }
 
   static timeout(delay) {
-    const signal = new AbortSignal(MAKING);
-    const wait = milliseconds(delay, "a timeout");
-    addTimer(++lastTimer, wait, null, () => abort(signal, new DOMException("The operation was aborted due to timeout", "TimeoutError")), runningCall());
-    return signal;
+    const due = host("monotonic") + milliseconds(delay, "a timeout");
+    const call = runningCall();
+    const reason = () => new DOMException("The operation was aborted due to timeout", "TimeoutError");
+    return new AbortSignal(MAKING, {
+      __proto__: null,
+      look: () => (host("monotonic") >= due ? { __proto__: null, reason: reason() } : null),
+      watch: (action) => {
+        const timer = addTimer(++lastTimer, max(due - host("monotonic"), 0), null, () => action(reason()), call);
+        return () => clearTimer(timer);
+      },
+    });
   }
 
   static any(signals) {
-    const signal = new AbortSignal(MAKING);
+    const given = [];
     for (const each of signals) {
       if (!isSignal(each)) throw new TypeError(`\`AbortSignal.any\` takes signals, not ${kindOf(each)}`);
-      onAbort(each, (reason) => abort(signal, reason));
+      arrayPush(given, each);
     }
-    return signal;
+    return new AbortSignal(MAKING, {
+      __proto__: null,
+      look: () => {
+        for (let at = 0; at < given.length; at++) if (given[at].#look()) return { __proto__: null, reason: given[at].#reason };
+        return null;
+      },
+      watch: (action) => {
+        const ends = [];
+        for (let at = 0; at < given.length; at++) arrayPush(ends, onAbort(given[at], action));
+        return () => {
+          for (let at = 0; at < ends.length; at++) ends[at]();
+        };
+      },
+    });
   }
 }
 

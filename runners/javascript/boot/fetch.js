@@ -414,9 +414,11 @@ async function send(method, url, headers, bytes, signal) {
   if (bytes !== null && lengthOf(bytes) > CROSSING_MAX) {
     throw new Failure(`the body has ${lengthOf(bytes)} bytes, more than ${CROSSING_MAX}`, "request_too_large");
   }
+  const pairs = [];
+  for (let at = 0; at < headers.length; at++) arrayPush(pairs, bareList([headers[at][0], headers[at][1]]));
   const { id, promise } = startOp(
     "http",
-    { __proto__: null, method, url: urlText(url, false), headers, timeout_ns: null, on_behalf_of: onBehalfOf() },
+    { __proto__: null, method, url: urlText(url, false), headers: bareList(pairs), timeout_ns: null, on_behalf_of: onBehalfOf() },
     bytes ?? undefined,
   );
   const release = onAbort(signal, (reason) => cancelOp(id, reason));

@@ -18,25 +18,17 @@ function load(entry) {
 async function loadModules() {
   try {
     await import("tenon");
-    // An import whose module exports `then` calls it.
-    if (exportsThen(host("source", entryPoint) ?? "")) {
+    const { plugin: imported } = await import("<plugin>");
+    if (objectHas(imported, "then")) {
       throw wrong(`\`${entryPoint}\``, "`then` is no name for an export, since whoever imports the module would call it: name it otherwise");
     }
-    plugin = await import(`./${entryPoint}`);
+    plugin = imported;
   } catch (error) {
     logError("the plugin could not be loaded", error);
     loadFailure = sourceFailure(error);
   } finally {
     isLoading = false;
   }
-}
-
-function exportsThen(source) {
-  for (let at = stringIndexOf(source, "then"); at >= 0; at = stringIndexOf(source, "then", at + 1)) {
-    const around = stringSlice(source, max(0, at - 40), at + 40);
-    if (matched(/\bexport\s+(?:async\s+)?(?:function\b\s*\*?|const\b|let\b|var\b|class\b)\s*then(?![\w$])|\bas\s+then\s*[,}]/, around) !== null) return true;
-  }
-  return false;
 }
 
 /** Where the error is in the plugin's source, and its words. */
@@ -53,12 +45,6 @@ function sourceFailure(error) {
   return failureText(`${where}: ${name}${words}${hint}`, "plugin_source");
 }
 
-/** Nothing while modules are evaluated; then `+`, or `-` with the failure. */
-function loaded() {
-  if (loadFailure !== null) return `-${loadFailure}`;
-  return plugin === null ? undefined : "+";
-}
-
 function describeText() {
   if (loadFailure !== null) return `-${loadFailure}`;
   if (plugin === null) {
@@ -73,37 +59,40 @@ function describeText() {
   }
 }
 
-/** What a call comes to. A promise is awaited, not returned: that would ask for its `then`, which a plugin may have replaced. */
-async function dispatch(kind, name, parameters) {
+/** What a call comes to, or a promise of that. */
+function dispatch({ kind, name }, parameters) {
   switch (kind) {
     case "function":
-      return await callFunction(name, jsonParse(parameters));
+      return callFunction(name, parameters);
     case "routine":
-      await apply(found(routines, "routine", name), undefined, []);
-      return undefined;
+      return ended(apply(found(routines, "routine", name), undefined, []));
     case "event":
-      return await handleEvent(name, jsonParse(parameters));
+      return handleEvent(name, parameters);
     case "start":
     case "stop":
-      return await callHook(kind, []);
+      return callHook(kind, []);
     case "self-test":
-      return await callHook("selfTest", []);
+      return callHook("selfTest", []);
     case "migrate": {
       if (hooks.migrate === undefined) throw new Failure("the plugin has no `migrate`", "unknown_function");
-      const versions = jsonParse(parameters);
-      return await callHook("migrate", [versions.from, versions.to]);
+      return callHook("migrate", [parameters.from, parameters.to]);
     }
     default:
       throw new Failure(`there are no calls of kind \`${kind}\``, "unknown_function");
   }
 }
 
-async function callHook(name, values) {
-  if (hooks[name] !== undefined) await apply(hooks[name], undefined, values);
+function callHook(name, values) {
+  return hooks[name] === undefined ? undefined : ended(apply(hooks[name], undefined, values));
+}
+
+/** What a hook or a routine gives is waited for, and is nothing. */
+async function ended(result) {
+  await result;
 }
 
 function found(members, kind, name) {
-  const member = mapGet(members, name);
+  const member = members.get(name);
   if (member === undefined) throw new Failure(`the plugin has no ${kind} \`${name}\``, "unknown_function");
   return member;
 }
@@ -112,17 +101,21 @@ function found(members, kind, name) {
 function callFunction(name, given) {
   const { action, signature } = found(functions, "function", name);
   const { parameters, isObject, isOpen } = signature;
-  const names = objectKeys(given);
-  for (let at = 0; at < names.length && !isOpen; at++) {
-    if (!isParameter(signature, names[at])) throw new TypeError(`${name}() got an unexpected keyword argument '${names[at]}'`);
-  }
   const values = [];
   const missing = [];
+  let taken = 0;
   for (let at = 0; at < parameters.length; at++) {
     const { name: parameter, isOptional } = parameters[at];
     const isGiven = objectHas(given, parameter);
-    if (!isGiven && !isOptional) arrayPush(missing, `'${parameter}'`);
+    if (isGiven) taken++;
+    else if (!isOptional) arrayPush(missing, `'${parameter}'`);
     arrayPush(values, isGiven ? given[parameter] : undefined);
+  }
+  if (!isOpen) {
+    const names = objectKeys(given);
+    for (let at = 0; at < names.length && taken < names.length; at++) {
+      if (!isParameter(signature, names[at])) throw new TypeError(`${name}() got an unexpected keyword argument '${names[at]}'`);
+    }
   }
   if (missing.length > 0) {
     throw new TypeError(`${name}() missing ${missing.length} required positional argument${missing.length > 1 ? "s" : ""}: ${enumerated(missing)}`);
@@ -174,11 +167,11 @@ function isMatched(pattern, text) {
 globalThis.__guest = {
   __proto__: null,
   load,
-  loaded,
   describe: describeText,
   call: beginCall,
-  // Timers are ops of the host: there is nothing to be turned for.
-  run: () => undefined,
+  settle: (result) => settleCall(current, result),
+  wait: awaitCall,
+  takeOutcome,
   deliver,
   cancel: cancelCall,
   /** A promise that was rejected in this turn and that nobody handles. */

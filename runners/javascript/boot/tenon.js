@@ -132,6 +132,15 @@ function caller() {
   return runningCall()?.caller ?? null;
 }
 
+/** A function that runs another on behalf of the call that runs now, whenever that is: behind an `await` nobody else can tell. */
+function thisCall() {
+  const call = runningCall();
+  return (action) => {
+    if (typeof action !== "function") throw new TypeError(`what runs for a call must be a function, not ${kindOf(action)}`);
+    return runFor(call, action);
+  };
+}
+
 const tenon = objectFreeze({
   device,
   emit,
@@ -144,6 +153,7 @@ const tenon = objectFreeze({
   env,
   secret,
   caller,
+  thisCall,
   sleep,
   Failure,
 });

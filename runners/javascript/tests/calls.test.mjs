@@ -108,7 +108,7 @@ test("a cancelled call is not answered, and what it began goes on for others tha
     export async function wait() { await sleep("1s"); log.info("left"); throw new Error("unheard"); }
   `);
   const calls = ["ask", "ask", "steps", "steps", "wait"].map((name) => host.begin(name));
-  for (const id of [calls[0], calls[2], calls[4]]) host.enter("cancel", id);
+  for (const id of [calls[0], calls[2], calls[4]]) host.cancel(id);
   assert.deepEqual(host.cancelled, []);
   host.done(host.under("invoke")[0], "shared");
   host.pass(10);
@@ -119,8 +119,8 @@ test("a cancelled call is not answered, and what it began goes on for others tha
   assert.deepEqual(calls.map((id) => host.outcome(id)), [undefined, { result: "shared" }, undefined, { result: "both" }, undefined]);
   assert.equal(host.call("ask"), "shared");
   assert.deepEqual([host.lines("info"), host.lines("error")], [["left"], []], "a cancelled call is no error");
-  host.enter("cancel", 999);
-  host.enter("cancel", calls[1]);
+  host.cancel(999);
+  host.cancel(calls[1]);
 });
 
 test("what runs for a call says so where that is certain, and never names another", async () => {
@@ -148,12 +148,41 @@ test("what runs for a call says so where that is certain, and never names anothe
   host.pass(20);
   assert.deepEqual(locked.map((id) => host.outcome(id).result), [["one", "one"], ["two", "two"]]);
   const same = both("same");
-  host.enter("cancel", same[0]);
+  host.cancel(same[0]);
   host.pass(10);
   assert.equal(host.outcome(same[1]).result, null);
   host.call("leave");
   host.pass(10);
   assert.equal(host.under("invoke")[0].json.on_behalf_of, null);
+});
+
+test("what is kept of a call before it waits says so afterwards, whatever else is open", async () => {
+  const host = await FakeHost.plugin(`
+    import { caller, invoke, sleep, thisCall } from "tenon";
+    let shared;
+    export async function ask() {
+      const own = thisCall();
+      shared ??= sleep(10);
+      await shared;
+      const asked = await own(() => invoke("a"));
+      return [caller(), own(caller), own(() => own(caller)), asked];
+    }
+    export async function late() { const own = thisCall(); await sleep(10); await own(() => invoke("b")); }
+    export function wrong() { thisCall()(5); }
+  `);
+  const [one, two] = ["one", "two"].map((caller) => host.begin("ask", {}, { caller }));
+  host.pass(10);
+  const asked = host.under("invoke");
+  assert.deepEqual(asked.map((op) => op.json.on_behalf_of), [one, two]);
+  host.done(asked[1], "second");
+  host.done(asked[0], "first");
+  assert.deepEqual(host.outcome(two).result, [null, "two", "two", "second"]);
+  assert.deepEqual(host.outcome(one).result, ["one", "one", "one", "first"], "by then it is alone");
+  const late = host.begin("late");
+  host.cancel(late);
+  host.pass(10);
+  assert.equal(host.under("invoke")[0].json.on_behalf_of, null, "its caller has been answered");
+  assert.match(host.failing("wrong").message, /must be a function, not a number/);
 });
 
 test("hooks are called, and may be left out", async () => {

@@ -197,6 +197,7 @@ test("what is wrong with the source is told with file and line", async () => {
     ["export const { f } = { async *f() {} };", /function `f`: it is a generator/],
     ["export function then(a) { a(5); }", /^`plugin.js`: `then` is no name for an export/],
     ["const a = (b) => b(5); export { a as then };", /^`plugin.js`: `then` is no name for an export/],
+    [{ "plugin.js": "export * from './other.js';", "other.js": "export function then(a) { a(5); }" }, /^`plugin.js`: `then` is no name for an export/],
     ["export const f = Math.max;", "`plugin.js`, line 1: function `f`: its parameters cannot be read, as those of a bound or built-in function: write a function that calls it"],
     ["export const f = ((a) => a).bind(null);", /its parameters cannot be read, as those of a bound/],
     ["export const labels = { g: {} };", "`plugin.js`: `labels` names `g`, which is no exported function"],

@@ -18,7 +18,14 @@ const tenonSource = readFileSync(new URL("tenon.js", runner), "utf8");
 
 export const failure = (code, message, retryable = false) => JSON.stringify({ code, message, retryable });
 
+const KINDS = ["function", "routine", "event", "start", "stop", "self-test", "migrate"];
+const OP_KINDS = ["done", "json", "http", "failure"];
+const [ID, KIND, OUTCOME, OUTCOMES_LEFT] = [0, 1, 2, 3];
+const [DONE, PROMISED] = [1, 2];
+
 export class FakeHost {
+  #cells;
+
   /** A plugin's instance with these modules; nothing of it is loaded. `answers` has what the host answers, by its name. */
   static async open(files = {}, answers = {}) {
     const host = new FakeHost();
@@ -40,13 +47,15 @@ export class FakeHost {
       maxStackSize: 128 << 10,
       moduleLoader: { normalize: normalized, load: (name) => host.#module(name) },
       onUnhandledRejection: (promise, reason, handled) => {
+        // The promise is kept as well: what was freed lends its identity to the next.
         if (handled) host.unhandled.delete(promise.identity);
-        else host.unhandled.set(promise.identity, reason.dup());
+        else host.unhandled.set(promise.identity, { promise: promise.dup(), reason: reason.dup() });
       },
     });
     const { vm } = host;
     const raw = vm.newFunction("__host", (name, ...args) => host.#toGuest(host.#asked(name.toString(), args.map((each) => host.#toHost(each)))));
     vm.setProp(vm.global, "__host", raw);
+    host.#cells = vm.evalCode("globalThis.__cells = new Uint8Array(32); new Float64Array(__cells.buffer)");
     vm.evalCode(bootSource, "<boot>").dispose();
     host.guest = vm.global.getProp("__guest");
     vm.evalCode("delete globalThis.__guest").dispose();
@@ -69,23 +78,54 @@ export class FakeHost {
 
   /** Enters the guest and runs all jobs, as the host does in one turn. */
   enter(name, ...args) {
-    const entry = this.guest.getProp(name);
-    const result = this.vm.callFunction(entry, this.vm.undefined, ...args.map((each) => this.#toGuest(each)));
-    const told = this.#toHost(result);
-    this.vm.executePendingJobs();
-    const left = [...this.unhandled.values()];
-    this.unhandled.clear();
-    for (const reason of left) {
-      this.vm.callFunction(this.guest.getProp("rejected"), this.vm.undefined, reason);
-    }
+    const told = this.#toHost(this.#ask(name, ...args.map((each) => this.#toGuest(each))));
+    this.#settle();
     return told;
   }
 
   /** Begins a call and gives its id. */
   begin(name, parameters = {}, { kind = "function", caller = null } = {}) {
     const id = ++this.lastCall;
-    this.enter("call", id, kind, name, JSON.stringify(parameters), JSON.stringify({ caller, trace_parent: null, trace_state: null, remaining_ns: 1e9 }));
+    this.#cell(ID, id);
+    this.#cell(KIND, KINDS.indexOf(kind));
+    const given = this.#ask("call", ...[name, caller, JSON.stringify(parameters)].map((each) => this.#toGuest(each)));
+    if (this.#cell(OUTCOME) !== PROMISED) this.#conclude(id, given);
+    else if (given.promiseState === 1) this.#conclude(id, this.#ask("settle", this.#resultOf(given)));
+    else this.#ask("wait", given);
+    this.#settle();
     return id;
+  }
+
+  #ask(name, ...args) {
+    return this.vm.callFunction(this.guest.getProp(name), this.vm.undefined, ...args);
+  }
+
+  #settle() {
+    this.vm.executePendingJobs();
+    while (this.#cell(OUTCOMES_LEFT) > 0) {
+      const text = this.#ask("takeOutcome");
+      this.#conclude(this.#cell(ID), text);
+    }
+    const left = [...this.unhandled.values()];
+    this.unhandled.clear();
+    for (const { reason } of left) this.#ask("rejected", reason);
+  }
+
+  #conclude(id, text) {
+    if (this.completed.has(id)) throw new Error(`call ${id} completed twice`);
+    const told = JSON.parse(text.toString());
+    this.completed.set(id, this.#cell(OUTCOME) === DONE ? { result: told } : { failure: told });
+  }
+
+  /** A number that crosses where it lies in memory; written where there is a value. */
+  #cell(at, value) {
+    if (value !== undefined) this.#cells.setProp(`${at}`, this.vm.newNumber(value));
+    return this.#cells.getProp(`${at}`).toNumber();
+  }
+
+  /** What a promise was kept with. */
+  #resultOf(promise) {
+    return new promise.constructor(this.vm, this.vm._getExports().qjs_promise_result(promise.ptr));
   }
 
   /** How a call ended: `{ result }`, `{ failure }`, or undefined where it has not. */
@@ -115,20 +155,30 @@ export class FakeHost {
 
   /** Ends an op with JSON, or with nothing. */
   done(op, value) {
-    this.ops.delete(op.id);
-    if (value === undefined) this.enter("deliver", op.id, 1, "done");
-    else this.enter("deliver", op.id, 1, "json", JSON.stringify(value));
+    if (value === undefined) this.#deliver(op, "done", "");
+    else this.#deliver(op, "json", JSON.stringify(value));
   }
 
   respond(op, status, headers, body = "") {
-    this.ops.delete(op.id);
     const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
-    this.enter("deliver", op.id, 1, "http", JSON.stringify({ status, headers }), bytes);
+    this.#deliver(op, "http", JSON.stringify({ status, headers }), bytes);
   }
 
   fail(op, code, message, retryable) {
+    this.#deliver(op, "failure", failure(code, message, retryable));
+  }
+
+  #deliver(op, kind, ...outcome) {
     this.ops.delete(op.id);
-    this.enter("deliver", op.id, 0, "failure", failure(code, message, retryable));
+    this.#cell(ID, op.id);
+    this.#cell(KIND, OP_KINDS.indexOf(kind));
+    this.enter("deliver", ...outcome);
+  }
+
+  /** Tells the guest that the caller has been answered. */
+  cancel(id) {
+    this.#cell(ID, id);
+    this.enter("cancel");
   }
 
   /** Lets time pass, and wakes each sleep when it is over. */
@@ -182,11 +232,6 @@ export class FakeHost {
       case "cancel-op":
         this.cancelled.push(args[0]);
         return void this.ops.delete(args[0]);
-      case "complete": {
-        const [id, ok, text] = args;
-        if (this.completed.has(id)) throw new Error(`call ${id} completed twice`);
-        return void this.completed.set(id, ok === 1 ? { result: JSON.parse(text) } : { failure: JSON.parse(text) });
-      }
       case "source":
         return this.files[args[0]] ?? null;
       default:
@@ -196,6 +241,7 @@ export class FakeHost {
 
   #module(name) {
     if (name === "tenon") return tenonSource;
+    if (name === "<plugin>") return 'import * as plugin from "./plugin.js"; export { plugin };';
     if (this.files[name] === undefined) throw new Error(`there is no \`${name}\` in the plugin's folder`);
     return this.files[name];
   }
@@ -218,7 +264,7 @@ export class FakeHost {
 }
 
 function normalized(from, specifier) {
-  if (specifier === "tenon") return specifier;
+  if (specifier === "tenon" || specifier === "<plugin>") return specifier;
   if (!specifier.startsWith("./") && !specifier.startsWith("../")) throw new Error(`\`${from}\` imports \`${specifier}\``);
   return posix.join(posix.dirname(from), specifier);
 }

@@ -152,6 +152,37 @@ test("signals are aborted, and tell who listens", async () => {
   assert.match(host.failing("run", { source: "new AbortSignal()" }).message, /AbortController/);
 });
 
+test("a signal is watched only while somebody wants to hear of it", async () => {
+  const host = await evaluating();
+  const run = (source) => host.call("run", { source: `(() => { ${source} })()` });
+  const timers = () => host.under("sleep").length;
+  // That one is what lasts: whatever were left with it would stay.
+  run(`globalThis.lasting = new AbortController(); globalThis.heard = []; globalThis.seen = [];
+    const all = AbortSignal.any([lasting.signal, AbortSignal.timeout(100)]);
+    globalThis.hear = (event) => heard.push(event.target.reason.name); globalThis.all = all; return null`);
+  assert.equal(timers(), 0, "nobody hears of it");
+  run(`all.addEventListener("abort", hear); return null`);
+  assert.equal(timers(), 1);
+  run(`all.removeEventListener("abort", hear); return null`);
+  assert.equal(timers(), 0);
+  const fetched = host.begin("run", { source: `fetch("http://a.test/", { signal: all }).then((answer) => answer.status)` });
+  assert.equal(timers(), 1);
+  host.respond(host.under("http")[0], 200, []);
+  assert.deepEqual([host.outcome(fetched), timers()], [{ result: 200 }, 0]);
+  run(`all.onabort = hear; return null`);
+  host.pass(99);
+  assert.deepEqual(run("return heard"), []);
+  host.pass(1);
+  assert.deepEqual(run("return [heard, all.aborted, lasting.signal.aborted]"), [["TimeoutError"], true, false]);
+  assert.deepEqual(run(`const any = AbortSignal.any([AbortSignal.any([lasting.signal])]); lasting.abort("why"); return [any.aborted, any.reason]`), [true, "why"]);
+  // A listener that was taken away is forgotten by its signal as well.
+  run(`globalThis.other = new AbortController(); globalThis.target = new EventTarget(); globalThis.count = 0;
+    target.addEventListener("x", () => count++, { signal: AbortSignal.timeout(100), once: true }); return null`);
+  assert.equal(timers(), 1);
+  run(`target.dispatchEvent(new Event("x")); return null`);
+  assert.deepEqual([run("return count"), timers()], [1, 0]);
+});
+
 test("structuredClone copies", async () => {
   const host = await evaluating();
   const run = (source) => host.call("run", { source: `(() => { ${source} })()` });

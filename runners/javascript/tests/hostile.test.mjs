@@ -69,7 +69,7 @@ ${HOSTILE}
   assert.equal(host.described().functions.length, host.description.functions.length);
   assert.deepEqual(host.events.map((each) => each.name), ["e", "late"]);
   assert.ok(host.lines("info").includes("said so { a: [ 1 ] } Error: shown"), host.lines("info").join("\n"));
-  host.enter("cancel", 12345);
+  host.cancel(12345);
 });
 
 test("own accessors on the prototypes of objects and arrays do not reach what crosses", async () => {
@@ -78,7 +78,9 @@ test("own accessors on the prototypes of objects and arrays do not reach what cr
     export async function ask() { return invoke("f", { a: 1 }); }
     export async function wait() { await Promise.all([discover(), sleep(5)]); }
     export function fail() { throw new Error("as it is"); }
+    export async function get() { await fetch("http://a.test/", { headers: { "x-a": "1" } }); }
     Object.prototype.toJSON = () => "stolen";
+    Array.prototype.toJSON = () => "stolen";
     Object.prototype.timeout_ns = 5;
     Object.prototype.description = 6;
     Object.defineProperty(Object.prototype, "get", { get() { throw new Error("asked"); }, configurable: true });
@@ -92,7 +94,26 @@ test("own accessors on the prototypes of objects and arrays do not reach what cr
   assert.deepEqual(host.outcome(id), { result: 1 });
   host.begin("wait");
   assert.deepEqual([host.under("discover")[0].json, host.under("sleep")[0].json], [{}, { ns: 5e6 }]);
+  host.begin("get");
+  assert.deepEqual(host.under("http")[0].json.headers.find(([name]) => name === "x-a"), ["x-a", "1"]);
   assert.equal(host.failing("fail").message, "as it is");
+});
+
+test("promises are waited for without their `then`", async () => {
+  const host = await FakeHost.plugin(`
+    import { sleep } from "tenon";
+    export async function now() { return { a: 1 }; }
+    export async function later() { await sleep(5); return { a: 2 }; }
+    export async function fail() { throw new Error("as it is"); }
+    export function thenable() { return { then(resolve) { resolve(3); } }; }
+    delete Promise.prototype.then;
+  `);
+  assert.deepEqual(host.call("now"), { a: 1 });
+  const later = host.begin("later");
+  host.pass(5);
+  assert.deepEqual(host.outcome(later), { result: { a: 2 } });
+  assert.equal(host.failing("fail").message, "as it is");
+  assert.equal(host.call("thenable"), 3);
 });
 
 test("results and errors that fight back end as failures", async () => {
@@ -127,5 +148,5 @@ test("a plugin cannot reach the host past the runner", async () => {
     export async function again() { return Object.keys(await import("tenon")).length; }
   `);
   assert.deepEqual(host.call("reach"), ["undefined", "undefined", "undefined", "undefined", "undefined", "undefined", "frozen"]);
-  assert.equal(host.call("again"), 13);
+  assert.equal(host.call("again"), 14);
 });

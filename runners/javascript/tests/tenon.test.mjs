@@ -111,7 +111,7 @@ test("the module is one, wherever it is imported, and says what it has not", asy
   });
   const [isSame, names] = host.call("check");
   assert.ok(isSame);
-  assert.deepEqual(names, ["Failure", "caller", "config", "device", "discover", "emit", "env", "invoke", "invokeRemote", "log", "secret", "sleep", "state"]);
+  assert.deepEqual(names, ["Failure", "caller", "config", "device", "discover", "emit", "env", "invoke", "invokeRemote", "log", "secret", "sleep", "state", "thisCall"]);
   await assert.rejects(FakeHost.plugin('import { rpc } from "tenon"; export function f() {}'), (thrown) => {
     assert.equal(thrown.code, "plugin_source");
     assert.match(thrown.message, /^`plugin.js`: SyntaxError: .*'rpc'.*: `tenon` has `device`, `emit`/);

@@ -22,6 +22,9 @@ const ARGUMENTS_MAX: usize = 8;
 /// A word of the interpreter's memory.
 const WORD_BYTES: usize = 4;
 
+/// A number of JavaScript in its memory.
+const NUMBER_BYTES: usize = 8;
+
 /// What of the module is used, and what was set aside in its memory.
 #[derive(Clone)]
 pub(crate) struct Abi {
@@ -43,6 +46,8 @@ pub(crate) struct Abi {
     is_number: TypedFunc<u32, i32>,
     is_undefined: TypedFunc<u32, i32>,
     is_null: TypedFunc<u32, i32>,
+    promise_state: TypedFunc<u32, i32>,
+    promise_result: TypedFunc<u32, u32>,
     text: TypedFunc<(u32, u32), u32>,
     number: TypedFunc<u32, f64>,
     buffer_of_bytes: TypedFunc<(u32, u32, u32, u32), u32>,
@@ -89,6 +94,8 @@ impl Abi {
             is_number: function(cx, instance, "qjs_is_number")?,
             is_undefined: function(cx, instance, "qjs_is_undefined")?,
             is_null: function(cx, instance, "qjs_is_null")?,
+            promise_state: function(cx, instance, "qjs_promise_state")?,
+            promise_result: function(cx, instance, "qjs_promise_result")?,
             text: function(cx, instance, "qjs_get_string_len")?,
             number: function(cx, instance, "qjs_get_float64")?,
             buffer_of_bytes: function(cx, instance, "qjs_get_typed_array_buffer")?,
@@ -120,25 +127,26 @@ impl Abi {
         Value::new(self.new_number.call_async(&mut *cx, number).await?)
     }
 
+    /// Where there is no memory for it, what it is used for throws, as that of the two below.
     pub(super) async fn new_text(&self, cx: &mut Cx<'_>, text: &str) -> Result<Value> {
         let at = self.put(cx, text.as_bytes()).await?;
         let value = self.new_text.call_async(&mut *cx, (at, length(text.len())?)).await?;
         self.taken(cx, at).await?;
-        self.sound(cx, value).await
+        Value::new(value)
     }
 
     pub(super) async fn new_bytes(&self, cx: &mut Cx<'_>, bytes: &[u8]) -> Result<Value> {
         let at = self.put(cx, bytes).await?;
         let value = self.new_bytes.call_async(&mut *cx, (at, length(bytes.len())?)).await?;
         self.taken(cx, at).await?;
-        self.sound(cx, value).await
+        Value::new(value)
     }
 
     /// A function of the host's of that name.
     pub(super) async fn new_function(&self, cx: &mut Cx<'_>, name: &str) -> Result<Value> {
         let at = self.put(cx, name.as_bytes()).await?;
         let value = self.new_function.call_async(&mut *cx, (at, length(name.len())?, 0)).await?;
-        self.sound(cx, value).await
+        self.sound(cx, Value::new(value)?).await
     }
 
     pub(super) async fn free(&self, cx: &mut Cx<'_>, value: Value) -> Result<()> {
@@ -152,7 +160,7 @@ impl Abi {
     pub(super) async fn property(&self, cx: &mut Cx<'_>, of: Value, name: &str) -> Result<Value> {
         let at = self.put(cx, name.as_bytes()).await?;
         let value = self.property.call_async(&mut *cx, (of.0, at)).await?;
-        self.sound(cx, value).await
+        self.sound(cx, Value::new(value)?).await
     }
 
     pub(super) async fn set_property(&self, cx: &mut Cx<'_>, of: Value, name: &str, value: Value) -> Result<()> {
@@ -199,23 +207,43 @@ impl Abi {
         Ok(text)
     }
 
+    /// What the promise was kept with, if it is one and was kept.
+    pub(super) async fn result(&self, cx: &mut Cx<'_>, promise: Value) -> Result<Option<Value>> {
+        const FULFILLED: i32 = 1;
+        if self.promise_state.call_async(&mut *cx, promise.0).await? != FULFILLED {
+            return Ok(None);
+        }
+        Value::new(self.promise_result.call_async(&mut *cx, promise.0).await?).map(Some)
+    }
+
     /// The bytes of a `Uint8Array`, unless they are more than `bytes_max`.
     pub(super) async fn bytes(&self, cx: &mut Cx<'_>, value: Value, bytes_max: usize) -> Result<Option<Vec<u8>>> {
+        let (at, size) = self.place(cx, value).await?;
+        if size > bytes_max {
+            return Ok(None);
+        }
+        if size == 0 { Ok(Some(Vec::new())) } else { Ok(Some(self.slice(cx, at, size)?.to_vec())) }
+    }
+
+    /// Where the bytes of a `Uint8Array` lie as long as its buffer is what it is, and how many they are.
+    pub(super) async fn place(&self, cx: &mut Cx<'_>, value: Value) -> Result<(u32, usize)> {
         let [offset, size, element] = [0, 1, 2].map(|index| self.scratch + index * WORD_BYTES as u32);
         let buffer = self.buffer_of_bytes.call_async(&mut *cx, (value.0, offset, size, element)).await?;
-        let buffer = self.sound(cx, buffer).await?;
+        let buffer = self.sound(cx, Value::new(buffer)?).await?;
         let (offset, size) = (self.word(cx, offset)?, usize::try_from(self.word(cx, size)?)?);
         let at = self.buffer.call_async(&mut *cx, (buffer.0, self.scratch)).await?;
-        let bytes = if size > bytes_max {
-            None
-        } else if size == 0 {
-            Some(Vec::new())
-        } else {
-            let at = at.checked_add(offset).ok_or_else(astray)?;
-            Some(self.slice(cx, at, size)?.to_vec())
-        };
         self.free(cx, buffer).await?;
-        Ok(bytes)
+        Ok((at.checked_add(offset).ok_or_else(astray)?, size))
+    }
+
+    /// A number where it lies in memory.
+    pub(super) fn number_at(&self, cx: &mut Cx<'_>, at: u32) -> Result<f64> {
+        let bytes = self.slice(cx, at, NUMBER_BYTES)?;
+        bytes.first_chunk().map(|bytes| f64::from_le_bytes(*bytes)).ok_or_else(astray)
+    }
+
+    pub(super) fn set_number_at(&self, cx: &mut Cx<'_>, at: u32, number: f64) -> Result<()> {
+        Ok(self.memory.write(&mut *cx, usize::try_from(at)?, &number.to_le_bytes())?)
     }
 
     /// Tells one object from every other.
@@ -247,10 +275,10 @@ impl Abi {
         let at = self.keep(cx, bytecode).await?;
         let value = self.eval_bytecode.call_async(&mut *cx, (at, length(bytecode.len())?)).await?;
         self.free.call_async(&mut *cx, at).await?;
-        self.sound(cx, value).await
+        self.sound(cx, Value::new(value)?).await
     }
 
-    /// Calls a function that throws nothing, and frees what it was given.
+    /// Calls a function. What it gives is to be looked at by [`Abi::sound`] where nothing else tells that it threw nothing.
     pub(super) async fn call(&self, cx: &mut Cx<'_>, function: Value, arguments: &[Value]) -> Result<Value> {
         let count = arguments.len();
         if count > ARGUMENTS_MAX {
@@ -259,12 +287,7 @@ impl Abi {
         let words: Vec<u8> = arguments.iter().flat_map(|value| value.0.to_le_bytes()).collect();
         self.memory.write(&mut *cx, usize::try_from(self.arguments)?, &words)?;
         let call = (function.0, self.this.0, length(count)?, self.arguments);
-        let value = self.call.call_async(&mut *cx, call).await?;
-        let value = self.sound(cx, value).await?;
-        for argument in arguments {
-            self.free(cx, *argument).await?;
-        }
-        Ok(value)
+        Value::new(self.call.call_async(&mut *cx, call).await?)
     }
 
     /// Runs the next of the jobs that promises have left behind. Whether there was one.
@@ -279,7 +302,7 @@ impl Abi {
     /// Has the function that called the host throw an error.
     pub(super) async fn throw(&self, cx: &mut Cx<'_>, message: &str) -> Result<()> {
         let error = self.new_error.call_async(&mut *cx, ()).await?;
-        let error = self.sound(cx, error).await?;
+        let error = self.sound(cx, Value::new(error)?).await?;
         let text = self.new_text(cx, message).await?;
         self.set_property(cx, error, "message", text).await?;
         self.free(cx, text).await?;
@@ -347,8 +370,7 @@ impl Abi {
     }
 
     /// The value, or what was thrown in its place.
-    async fn sound(&self, cx: &mut Cx<'_>, value: u32) -> Result<Value> {
-        let value = Value::new(value)?;
+    pub(super) async fn sound(&self, cx: &mut Cx<'_>, value: Value) -> Result<Value> {
         if self.is_exception.call_async(&mut *cx, value.0).await? == 0 {
             Ok(value)
         } else {
@@ -357,7 +379,7 @@ impl Abi {
     }
 
     /// What was thrown where nothing should be: memory has run out, as a rule.
-    async fn thrown(&self, cx: &mut Cx<'_>) -> Result<Error> {
+    pub(super) async fn thrown(&self, cx: &mut Cx<'_>) -> Result<Error> {
         const BYTES_MAX: usize = 1024;
         let exception = Value::new(self.exception.call_async(&mut *cx, ()).await?)?;
         let at = self.text.call_async(&mut *cx, (exception.0, self.scratch)).await?;

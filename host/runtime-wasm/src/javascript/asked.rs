@@ -5,7 +5,6 @@ use super::words;
 use crate::bindings::mortise::plugin::host::{Host as _, Level, PluginIdentity};
 use crate::bindings::mortise::plugin::types::Failure;
 use crate::guest::CROSSING_BYTES_MAX;
-use crate::outcome;
 use serde_json::json;
 use wasmtime::{AsContextMut as _, Caller, Error, Result};
 
@@ -105,32 +104,12 @@ impl Arguments<'_, '_> {
                 self.host().cancel_op(id);
                 Answer::Nothing
             }
-            "complete" => self.complete().await?,
             "source" => {
                 let module = self.text().await?;
                 super::read(self.cx, module).await?.map_or_else(|_| Answer::Null, Answer::Text)
             }
             other => return Err(Error::msg(format!("the host has no function `{other}`"))),
         })
-    }
-
-    async fn complete(&mut self) -> Result<Answer> {
-        let (call, ok) = (self.id().await?, self.count().await? != 0);
-        let limits = &self.host().shared.limits;
-        let bytes_max = if ok { usize::try_from(limits.result.0)? } else { CROSSING_BYTES_MAX };
-        let text = self.next()?;
-        let text = self.abi.text(self.cx, text, bytes_max).await?;
-        let host = self.host();
-        match text {
-            Ok(json) if ok => host.complete(call, Ok(json)),
-            Ok(failure) => host.complete(call, Err(words::failure(&failure)?)),
-            // It is not even copied.
-            Err(size) => {
-                let failure = outcome::result_too_large(size, &host.shared.limits);
-                host.shared.ledger().complete(call, Err(failure));
-            }
-        }
-        Ok(Answer::Nothing)
     }
 
     fn host(&mut self) -> &mut crate::view::HostView {
@@ -184,12 +163,7 @@ impl Arguments<'_, '_> {
         if !self.abi.is_number(self.cx, value).await? {
             return Err(wrong("a number"));
         }
-        let number = self.abi.number(self.cx, value).await?;
-        if number.fract() != 0.0 || !(0.0..9_007_199_254_740_992.0).contains(&number) {
-            return Err(wrong("a whole number"));
-        }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was looked at")]
-        Ok(number as u64)
+        words::whole(self.abi.number(self.cx, value).await?)
     }
 
     async fn count(&mut self) -> Result<u32> {

@@ -1,11 +1,12 @@
 //! QuickJS, a core module, behind the same driver as components: what a component exports are functions of a boot script here,
 //! and what it imports are one function, `__host`, which the boot script alone can see.
 //!
-//! `abi` is the module's own interface, `asked` what the boot script asks of the host, `interpreter` one instance and the ways
+//! `abi` is the module's own interface, `cells` the numbers that cross in its memory, `asked` what the boot script asks of the host, `interpreter` one instance and the ways
 //! into it, `modules` the plugin's files.
 
 mod abi;
 mod asked;
+mod cells;
 mod interpreter;
 mod modules;
 mod wasi;
@@ -114,7 +115,8 @@ async fn normalise(mut caller: Caller<'_, State>, base: u32, name: u32) -> Resul
     let cx = &mut caller.as_context_mut();
     let abi = abi_of(cx)?;
     let (base, name) = (abi.name(cx, base)?, abi.name(cx, name)?);
-    match modules::resolve(Some(base.as_str()).filter(|base| *base != BOOT_NAME), &name) {
+    let base = Some(base.as_str()).filter(|base| ![BOOT_NAME, modules::PLUGIN].contains(base));
+    match modules::resolve(base, &name) {
         Ok(module) => abi.keep(cx, module.as_bytes()).await,
         Err(reason) => {
             abi.throw(cx, &reason).await?;
@@ -128,7 +130,11 @@ async fn load(mut caller: Caller<'_, State>, name: u32, length: u32) -> Result<u
     let cx = &mut caller.as_context_mut();
     let abi = abi_of(cx)?;
     let module = abi.name(cx, name)?;
-    let source = if module == modules::TENON { Ok(TENON.to_owned()) } else { read(cx, module).await? };
+    let source = match module.as_str() {
+        modules::TENON => Ok(TENON.to_owned()),
+        modules::PLUGIN => Ok(modules::importing(&modules_of(cx)?.entry_point)),
+        _ => read(cx, module).await?,
+    };
     match source {
         Ok(source) => {
             abi.set_word(cx, length, u32::try_from(source.len())?)?;
@@ -141,12 +147,16 @@ async fn load(mut caller: Caller<'_, State>, name: u32, length: u32) -> Result<u
     }
 }
 
+fn modules_of<'a>(cx: &'a Cx<'_>) -> Result<&'a Modules> {
+    match &cx.data().host.shared.source {
+        Source::Modules(modules) => Ok(modules),
+        _ => Err(Error::msg("the plugin has no modules")),
+    }
+}
+
 /// The text of one of the plugin's modules, or why there is none.
 async fn read(cx: &mut Cx<'_>, module: String) -> Result<Result<String, String>> {
-    let Source::Modules(Modules { root, .. }) = &cx.data().host.shared.source else {
-        return Err(Error::msg("the plugin has no modules"));
-    };
-    let root = root.clone();
+    let root = modules_of(cx)?.root.clone();
     Ok(tokio::task::spawn_blocking(move || modules::read(&root, &module)).await?)
 }
 

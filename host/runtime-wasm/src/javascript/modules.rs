@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 /// The module that is built in.
 pub(super) const TENON: &str = "tenon";
 
+/// The module by which the host's own script imports the plugin's. It is the host's as well, so that the plugin is a value in it, and not
+/// what a promise would be kept with: that would call an export named `then`.
+pub(super) const PLUGIN: &str = "<plugin>";
+
 /// The largest module that is read.
 const MODULE_BYTES_MAX: u64 = 8 << 20;
 
@@ -22,8 +26,8 @@ const BUNDLE: &str = "bundle the package into the plugin's source, as with esbui
 /// # Errors
 /// Text for the plugin's author.
 pub(super) fn resolve(base: Option<&str>, specifier: &str) -> Result<String, String> {
-    if specifier == TENON {
-        return Ok(TENON.to_owned());
+    if specifier == TENON || (base.is_none() && specifier == PLUGIN) {
+        return Ok(specifier.to_owned());
     }
     let importer = base.unwrap_or("the host");
     if specifier.len() > PATH_BYTES_MAX {
@@ -60,10 +64,15 @@ pub(super) fn resolve(base: Option<&str>, specifier: &str) -> Result<String, Str
     if path.is_empty() || path.len() > PATH_BYTES_MAX || path.contains(['\\', '\0']) {
         return refused("it is no path of a file");
     }
-    if path == TENON {
-        return refused("a file cannot have the name of the built-in module");
+    if path == TENON || path == PLUGIN {
+        return refused("a file cannot have the name of a built-in module");
     }
     Ok(path)
+}
+
+/// The text of [`PLUGIN`].
+pub(super) fn importing(entry_point: &str) -> String {
+    format!("import * as plugin from {};\nexport {{ plugin }};\n", serde_json::Value::from(entry_point))
 }
 
 /// The text of a module. Blocks on the disk.
@@ -131,6 +140,7 @@ mod tests {
     fn specifiers_name_files_of_the_folder_and_nothing_else() {
         let resolved = |base: Option<&str>, specifier: &str| resolve(base, specifier);
         assert_eq!(resolved(None, "src/main.js").as_deref(), Ok("src/main.js"));
+        assert_eq!(resolved(None, PLUGIN).as_deref(), Ok(PLUGIN));
         assert_eq!(resolved(Some("src/main.js"), "tenon").as_deref(), Ok("tenon"));
         assert_eq!(resolved(Some("src/main.js"), "./util.js").as_deref(), Ok("src/util.js"));
         assert_eq!(resolved(Some("src/main.js"), "../lib/./a//b.js").as_deref(), Ok("lib/a/b.js"));
@@ -145,6 +155,8 @@ mod tests {
             ("../", "no path of a file"),
             ("./a\\b.js", "no path of a file"),
             ("../tenon", "built-in module"),
+            (PLUGIN, "esbuild"),
+            ("../<plugin>", "built-in module"),
         ] {
             let error = resolved(Some("src/main.js"), specifier).map(|path| panic!("`{path}`")).unwrap_err();
             assert!(error.contains(reason) && error.starts_with("`src/main.js` imports `"), "{error}");

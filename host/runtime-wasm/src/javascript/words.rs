@@ -158,14 +158,6 @@ pub(super) fn failure_text(failure: wit::Failure) -> String {
     text(json!({"code": code, "message": message, "retryable": retryable}))
 }
 
-/// What is known of a call.
-pub(super) fn context(context: &wit::CallContext<'_>) -> String {
-    let wit::CallContext { caller, trace_parent, trace_state, remaining_ns } = context;
-    text(json!({
-        "caller": caller, "trace_parent": trace_parent, "trace_state": trace_state, "remaining_ns": remaining_ns,
-    }))
-}
-
 /// An answer over HTTP, without its body.
 pub(super) fn response(response: &HttpResponse) -> String {
     let header = |(name, value): &(String, Vec<u8>)| (name.clone(), value.iter().copied().map(char::from).collect());
@@ -196,6 +188,15 @@ pub(super) fn op(kind: &str, json: &str, body: Vec<u8>) -> Result<Op> {
         }
         other => return Err(Error::msg(format!("there is no op `{other}`"))),
     })
+}
+
+/// A whole number that a double tells from every other.
+pub(super) fn whole(number: f64) -> Result<u64> {
+    if number.fract() != 0.0 || !(0.0..9_007_199_254_740_992.0).contains(&number) {
+        return Err(Error::msg("the host was told what is not a whole number"));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was looked at")]
+    Ok(number as u64)
 }
 
 pub(super) fn text(value: Value) -> String {

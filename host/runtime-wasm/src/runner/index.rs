@@ -57,7 +57,7 @@ impl Default for Index {
 
 impl Index {
     /// Where the list of a folder is.
-    pub(super) fn path(dir: &Path) -> PathBuf {
+    fn path(dir: &Path) -> PathBuf {
         dir.join(FILE)
     }
 

@@ -162,12 +162,21 @@ impl Plugin {
     }
 
     pub(crate) fn submit(&self, kind: JobKind, name: &str, params: Value, time: Duration) -> Calling {
+        self.submit_for(Some("caller-1"), kind, name, params, time)
+    }
+
+    /// A call of a function by that caller.
+    pub(crate) fn submit_as(&self, caller: Option<&str>, name: &str, params: Value) -> Calling {
+        self.submit_for(caller, JobKind::Function, name, params, LONG)
+    }
+
+    fn submit_for(&self, caller: Option<&str>, kind: JobKind, name: &str, params: Value, time: Duration) -> Calling {
         let (ticket, receiver) = Ticket::uncounted();
         self.instance.submit(Job {
             kind,
             name: name.into(),
             params: Json::of(&params),
-            caller: Some("caller-1".into()),
+            caller: caller.map(Into::into),
             trace: Some(Arc::new(TraceContext { parent: Some("00-trace".into()), state: None })),
             deadline: Instant::now() + time,
             depth: 0,
@@ -225,6 +234,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) struct FakeHost {
     pub(crate) events: Mutex<Vec<(String, Value)>>,
     pub(crate) invocations: Mutex<Vec<Invocation>>,
+    pub(crate) requests: Mutex<Vec<HttpRequest>>,
     /// `emit` panics, and with it the task that drives the plugin.
     pub(crate) panics: AtomicBool,
 }
@@ -271,8 +281,15 @@ impl Backend for FakeHost {
         unreachable!("only the registry listens")
     }
 
-    async fn http(&self, _: &PluginId, _: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
-        std::future::pending().await
+    /// Answers `/echo` with the body and the headers, and fails at `/refused`; others are never answered.
+    async fn http(&self, _: &PluginId, request: HttpRequest, _: usize) -> Result<HttpResponse, Failure> {
+        self.requests.lock().unwrap().push(request.clone());
+        let HttpRequest { url, headers, body, .. } = request;
+        match url.rsplit('/').next() {
+            Some("echo") => Ok(HttpResponse { status: 201, headers, body }),
+            Some("refused") => Err(Failure::new("permission_denied", "played: not allowed")),
+            _ => std::future::pending().await,
+        }
     }
 
     fn env(&self, name: &VariableName) -> Option<String> {

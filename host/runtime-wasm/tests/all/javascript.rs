@@ -101,6 +101,23 @@ async fn calls_are_answered_at_once_and_later_and_overlap() {
     assert_eq!(plugin.instance.health().traps, 0);
 }
 
+/// Names are kept within the interpreter, as far as there is room: what others make up is no way to fill it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_callers_make_up_do_not_fill_the_instance() {
+    let source = r#"
+        import { caller } from "tenon";
+        export function who() { return (caller() ?? "nobody").length; }
+    "#;
+    let plugin = load(source, json!({"memory": "8MiB"})).await;
+    for round in 0..1000 {
+        let name = format!("{round:04}{}", "x".repeat(if round % 2 == 0 { 60_000 } else { 10 }));
+        let length = name.len();
+        assert_eq!(plugin.submit_as(Some(&name), "who", json!({})).ok().await, json!(length), "{round}");
+    }
+    assert_eq!(plugin.submit_as(None, "who", json!({})).ok().await, json!(6));
+    assert_eq!(plugin.instance.health().traps, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn turns_that_never_end_cost_the_instance_and_the_next_one_answers() {
     let plugin = load(
@@ -117,8 +134,11 @@ async fn turns_that_never_end_cost_the_instance_and_the_next_one_answers() {
     )
     .await;
     for name in ["spin", "chain", "regexp", "sort", "json", "stubborn"] {
+        let traps = plugin.instance.health().traps;
         let reason = loss(&plugin, name, json!({}), "turn_limit").await;
         assert!(reason.contains("`limits.turn`"), "{name}: {reason}");
+        // On a busy machine a fresh instance may be lost as well before there is one that serves.
+        assert!(plugin.instance.health().traps > traps, "{name}");
         assert_eq!(plugin.ok("add", json!({})).await, json!(1), "{name}");
     }
 }
@@ -190,20 +210,25 @@ async fn memory_ends_at_its_limit_with_an_error_or_a_loss_and_the_plugin_goes_on
     let plugin = load(
         r#"
         const kept = [];
+        let count = 0;
         export function array() { const all = []; for (;;) all.push(new Array(1000).fill(all.length)); }
         export function text() { let text = "x"; for (;;) text += text + "y"; }
         export function buffer() { const all = []; for (;;) all.push(new Uint8Array(1 << 20)); }
         export function keep() { for (;;) kept.push({ text: "x".repeat(100) }); }
         export function promises() { const all = []; for (;;) all.push(Promise.resolve().then(() => all)); }
-        export function add() { return 1; }
+        export function add() { return ++count; }
         "#,
         json!({"memory": "16MiB", "turn": "5s"}),
     )
     .await;
     for name in ["array", "text", "buffer", "promises", "keep"] {
+        let traps = plugin.instance.health().traps;
         let error = plugin.err(name, json!({})).await;
         assert!(["error", "trap"].contains(&error.code.as_ref()), "{name}: {error:?}");
-        assert_eq!(plugin.ok("add", json!({})).await, json!(1), "a fresh instance has room");
+        // Whatever its caller was told, the instance ends with that turn: what waits there may never be answered.
+        until("the instance is gone", || plugin.instance.health().traps == traps + 1).await;
+        assert_eq!(plugin.ok("add", json!({})).await, json!(1), "{name}: a fresh instance counts anew");
+        assert_eq!(plugin.ok("add", json!({})).await, json!(2), "{name}: and stays");
     }
     let health = plugin.instance.health();
     assert!(health.memory_peak_bytes <= 16 << 20);
@@ -326,6 +351,63 @@ async fn plugins_reach_other_functions_events_and_their_state() {
     assert_eq!(events, [("counted".to_owned(), json!({"count": 0}))]);
     let kept = plugin.ok("keep", json!({"text": "värde"})).await;
     assert_eq!(kept, json!("värde"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_plugin_asks_the_host_for_comes_as_it_is() {
+    let source = r#"
+        import { caller, discover, env, invoke, secret, sleep, state, thisCall } from "tenon";
+        export async function named() { return [await env("STATION"), await secret("token"), await secret("other")]; }
+        export async function post() {
+            const answer = await fetch("http://a.test/echo", { method: "POST", headers: { "x-a": "é" }, body: new Uint8Array([0, 255, 195]) });
+            return [answer.status, answer.headers.get("x-a"), [...await answer.bytes()]];
+        }
+        export async function refused() { try { await fetch("http://a.test/refused"); } catch (error) { return [error.name, error.message, error.cause.code]; } }
+        export async function hang() { try { await fetch("http://a.test/never", { signal: AbortSignal.timeout(20) }); } catch (error) { return error.name; } }
+        export async function keep() {
+            state.set("b", { list: [1, "é"] });
+            state.setBytes("a/1", new Uint8Array([0, 255]));
+            await state.flush();
+            state.delete("nothing");
+            const all = [state.get("b"), [...state.getBytes("a/1")], state.keys("a/"), state.keys(), state.get("none", 5), state.getBytes("none")];
+            state.delete("b");
+            return [...all, state.keys()];
+        }
+        export async function forbidden() { const told = []; for (const ask of [() => env("HOME"), () => secret("key"), () => invoke("third.f"), () => discover()]) try { await ask(); } catch (error) { told.push(error.code); } return told; }
+        export function full() { try { state.set("c", "x".repeat(5000)); } catch (error) { return [error.name, error.code]; } }
+        export async function ask(function_) { await sleep(1); await invoke(function_, {}); }
+        export async function own() { const here = thisCall(); await sleep(1); return [caller(), here(caller), await here(() => invoke("other.own", {}))]; }
+        export async function wait(ms) { await sleep(ms); }
+    "#;
+    let permissions = json!({"env": ["STATION"], "secrets": ["token", "other"], "http": ["http://a.test"], "plugins": ["other.*"], "state": true});
+    let manifest = json!({"permissions": permissions, "limits": {"state": "4KiB"}});
+    let plugin = prepare(&[("main.js", source)], manifest).await.unwrap();
+    for (function, expected) in [
+        ("named", json!(["the value of STATION", "s3cret-token", null])),
+        ("post", json!([201, "é", [0, 255, 195]])),
+        ("refused", json!(["TypeError", "played: not allowed", "permission_denied"])),
+        ("hang", json!("TimeoutError")),
+        ("keep", json!([{"list": [1, "é"]}, [0, 255], ["a/1"], ["a/1", "b"], 5, null, ["a/1"]])),
+        ("forbidden", json!(["permission_denied", "permission_denied", "permission_denied", "permission_denied"])),
+        ("full", json!(["Failure", "state_full"])),
+    ] {
+        assert_eq!(plugin.ok(function, json!({})).await, expected, "{function}");
+    }
+    let request = plugin.host.requests.lock().unwrap()[0].clone();
+    assert_eq!((request.method.as_str(), request.url.as_str()), ("POST", "http://a.test/echo"));
+    // One byte for each character of a header.
+    assert!(request.headers.contains(&("x-a".to_owned(), vec![0xe9])), "{request:?}");
+
+    // What is asked for while another call is open has no call's trace, unless the plugin keeps its call.
+    let other = plugin.begin("wait", json!({"ms": 300}));
+    plugin.ok("ask", json!({"function_": "other.unknown"})).await;
+    assert_eq!(plugin.ok("own", json!({})).await, json!([null, "caller-1", {}]));
+    other.ok().await;
+    plugin.ok("ask", json!({"function_": "other.alone"})).await;
+    let invocations = plugin.host.invocations.lock().unwrap();
+    let traced: Vec<_> = invocations.iter().map(|each| (each.function.as_str(), each.trace.is_some())).collect();
+    assert_eq!(traced, [("other.unknown", false), ("other.own", true), ("other.alone", true)]);
+    assert_eq!(plugin.instance.health().traps, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

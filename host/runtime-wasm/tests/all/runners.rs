@@ -3,7 +3,7 @@
 use crate::harness::{Folder, Plugin, RUNTIME, guest};
 use mortise_model::RuntimeKind;
 use mortise_plugin::{PrepareError, Runtime as _};
-use mortise_runtime_wasm::{WasmRuntime, compile_runners};
+use mortise_runtime_wasm::{WasmRuntime, check_runners, compile_runners};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -140,13 +140,20 @@ async fn a_folder_that_is_not_whole_is_refused_with_the_cure() {
     };
     with(&|index| index["release"] = json!("0.0.0"));
     assert!(unusable(runners.path()).await.contains("are of release 0.0.0, and this host is "));
+    assert!(!runtime(runners.path()).is_available(), "of another release");
+    let wrong = check_runners(runners.path()).unwrap_err();
+    assert_eq!((wrong.code(), wrong.hint().contains("--runners-dir")), ("no_runner", true));
     with(&|index| index["runners"] = json!({}));
+    assert!(!runtime(runners.path()).is_available(), "none of its kind");
+    assert!(check_runners(runners.path()).is_err());
     assert!(unusable(runners.path()).await.contains("has no runner for plugins of type `python`"));
     with(&|index| index["runners"]["python"]["component"]["file"] = json!("../python.wasm"));
     assert!(unusable(runners.path()).await.contains("`../python.wasm` is no file of the folder"));
     fs::write(&list, "{").unwrap();
     assert!(unusable(runners.path()).await.contains("is no list of runners"));
+    assert_eq!(check_runners(runners.path()).unwrap_err().code(), "bad_runner");
     with(&|_| {});
+    assert!(check_runners(runners.path()).is_ok() && runtime(runners.path()).is_available());
     assert!(load(&Folder::of_source("", json!({})), runners.path()).await.is_ok(), "whole again");
 
     let mut bytes = fs::read(compiled(runners.path())).unwrap();
