@@ -280,7 +280,7 @@ pub(crate) fn brought(
     archive: Option<Digest>,
     signer: Option<String>,
 ) -> StagedPlugin {
-    plugin.provenance = Arc::new(Provenance { source, archive, signer });
+    plugin.provenance = Arc::new(Provenance::new(source, archive, signer));
     plugin
 }
 

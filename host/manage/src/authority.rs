@@ -455,7 +455,7 @@ pub(crate) fn grant_command(plugin: &PluginId, permission: &Permission) -> Strin
     format!("mortise deploy grant {plugin} {text}")
 }
 
-fn subject<'a>(asker: Asker<'a>) -> Subject<'a> {
+pub(crate) fn subject<'a>(asker: Asker<'a>) -> Subject<'a> {
     Subject { id: asker.plugin, tree: asker.tree, provenance: asker.provenance }
 }
 
