@@ -414,11 +414,11 @@ impl mortise_plugin::Authority for Authority {
         }
         let now = Timestamp::now();
         let book = self.0.book();
-        book.grants
-            .get(asker.plugin)
-            .into_iter()
-            .flatten()
-            .any(|grant| applies(grant, asker.tree, now) && grant.permission.meets(access))
+        book.grants.get(asker.plugin).into_iter().flatten().any(|grant| {
+            applies(grant, asker.tree, now)
+                && grant.permission.meets(access)
+                && [&grant.permission, access].into_iter().all(|access| policy.bears_something(subject(asker), access))
+        })
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

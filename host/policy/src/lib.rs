@@ -13,7 +13,7 @@ pub use error::PolicyError;
 pub use rating::{Rating, Risk, rate};
 
 use ipnet::IpNet;
-use mortise_model::{Digest, Limits, Permission, PluginId, Provenance, RuntimeKind, glob};
+use mortise_model::{Digest, Limits, Permission, Permissions, PluginId, Provenance, RuntimeKind, glob};
 use rule::PluginRule;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -246,6 +246,13 @@ impl Policy {
     #[must_use]
     pub fn bears(&self, plugin: Subject<'_>, access: &Permission) -> bool {
         self.rule_for(plugin).is_none_or(|rule| rule.bears(access))
+    }
+
+    /// Whether the plugin may be granted anything of `access`.
+    #[must_use]
+    pub fn bears_something(&self, plugin: Subject<'_>, access: &Permission) -> bool {
+        let meets = |max: &Permissions| max.iter().any(|bound| bound.meets(access));
+        self.rule_for(plugin).is_none_or(|rule| rule.install && rule.max.as_ref().is_none_or(meets))
     }
 
     /// What of the plugin's bound covers `access`, if it has one and that does.

@@ -254,6 +254,15 @@ fn what_can_be_sent_another_way_is_given_more_and_never_less() {
 }
 
 #[test]
+fn a_bound_leaves_something_or_nothing() {
+    let policy =
+        policy("[[plugin]]\nid = 'a'\nmax = ['mesh.subscribe:camera-1']\n[[plugin]]\nid = 'b'\ninstall = false");
+    let leaves = |id: &str, wanted: &str| policy.bears_something(Plugin::new(id).subject(), &permission(wanted));
+    assert!(leaves("a", "mesh.subscribe:camera-*/motion") && !leaves("a", "mesh.subscribe:door-*"));
+    assert!(!leaves("b", "mesh.discover") && leaves("c", "mesh.discover"));
+}
+
+#[test]
 fn callers_are_told_apart_by_what_they_claim() {
     let policy = policy(
         "[mesh]\nfunctions = ['get_*']\n\
