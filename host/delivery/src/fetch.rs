@@ -14,7 +14,7 @@ pub use allowlist::{HostPattern, HostPatternError};
 pub use config::FetchConfig;
 pub use error::FetchError;
 pub use mortise_http::AddressClass;
-pub use rules::{redacted_url, url_digest};
+pub use rules::{redacted_url, url_beside, url_digest};
 
 use crate::staging::Staging;
 use attempt::Attempt;
@@ -109,6 +109,13 @@ impl Fetcher {
             .build()
             .map_err(|source| FetchError::Client { source })?;
         Ok(Self { config: Arc::new(config), client })
+    }
+
+    /// The same for what has at most so many bytes.
+    #[must_use]
+    pub fn at_most(&self, bytes_max: u64) -> Self {
+        let config = FetchConfig { bytes_max, ..FetchConfig::clone(&self.config) };
+        Self { config: Arc::new(config), client: self.client.clone() }
     }
 
     /// Downloads `url` into a new file in `staging`.

@@ -34,7 +34,7 @@ pub use disk::DiskError;
 pub use error::DeliveryError;
 pub use fetch::{
     AddressClass, FetchConfig, FetchError, FetchOutcome, Fetched, Fetcher, HostPattern, HostPatternError, Known,
-    redacted_url, url_digest,
+    redacted_url, url_beside, url_digest,
 };
 pub use folder::{FolderError, ListedError, ListedFolder, PluginFolder, list_folders};
 pub use generations::{GenerationError, GenerationFolder, GenerationGuard, Generations, SweptGenerations};

@@ -23,6 +23,9 @@ pub enum SignatureError {
         /// The public key that the signature names.
         signer: String,
     },
+    /// Of an archive that leaves to whoever installs it what it is.
+    #[error("the archive is signed, and its manifest has no `id`")]
+    NoId,
     /// By none of those that the operator trusts.
     #[error("the archive was signed with a key that the host's policy does not name")]
     UnknownSigner,
@@ -36,6 +39,7 @@ impl SignatureError {
             Self::Required | Self::Folder => "signature_required",
             Self::Malformed(_) | Self::Invalid { .. } => "signature_invalid",
             Self::UnknownSigner => "signer_unknown",
+            Self::NoId => "signed_without_id",
         }
     }
 
@@ -50,6 +54,9 @@ impl SignatureError {
             Self::Folder => "pack the plugin with `mortise pack`, sign the archive, and install that",
             Self::Malformed(_) => "give the whole text of the `.minisig` file, made by minisign 0.10 or later",
             Self::Invalid { .. } => "sign the very archive that is sent: packing it again makes another one",
+            Self::NoId => {
+                "write the plugin's `id` into its manifest and sign that: otherwise whoever installs it chooses one"
+            }
             Self::UnknownSigner => {
                 "have one of the policy's `install.signers` sign it; the operator adds the key there, or leave `signature` out \
                  where none is required"

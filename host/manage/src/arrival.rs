@@ -55,22 +55,30 @@ struct Wanted {
     format: String,
     /// As `minisign` writes it.
     signature: Option<String>,
-    policy: Arc<Policy>,
     /// What its name says of its format.
     name: Option<String>,
+    install_dependencies: Option<bool>,
+}
+
+/// What the operator asks of an archive. Looked up once its bytes are here: a download may take minutes.
+struct Terms {
+    policy: Arc<Policy>,
+    digest_required: bool,
     dependencies: Dependencies,
 }
 
 impl Wanted {
-    fn of(arguments: &Arguments, manager: &Manager) -> Result<Self, Refusal> {
+    fn of(arguments: &Arguments) -> Result<Self, Refusal> {
         Ok(Self {
             id: plugin_id(arguments)?,
             digest: arguments.optional_text("digest")?.map(str::to_owned),
             format: arguments.optional_text("format")?.unwrap_or("auto").to_owned(),
-            signature: arguments.optional_text("signature")?.filter(|given| !given.is_empty()).map(str::to_owned),
-            policy: manager.authority.policy(),
+            signature: arguments
+                .optional_text("signature")?
+                .filter(|given| !given.trim().is_empty())
+                .map(str::to_owned),
             name: None,
-            dependencies: manager.dependencies(arguments.optional_flag("install_dependencies")?),
+            install_dependencies: arguments.optional_flag("install_dependencies")?,
         })
     }
 
@@ -88,37 +96,37 @@ impl Wanted {
 impl Manager {
     /// From `bundle_b64`.
     pub(crate) async fn arrive_in_bundle(&self, arguments: &mut Arguments) -> Result<Arrived<'_>, Refusal> {
-        let wanted = Wanted::of(arguments, self)?;
+        let wanted = Wanted::of(arguments)?;
         let bundle = arguments.take_text("bundle_b64")?;
         let bytes_max = self.config.bundle_bytes_max;
         self.admit_source(SourceKind::Bundle)?;
-        let required = self.requires_digest();
         let place = self.staging_place().await;
+        let terms = self.terms(&wanted);
         let staged = self.on_disk(move |depot| {
             let bytes = decode_base64(&bundle, bytes_max).map_err(DeliveryError::from)?;
             drop(bundle);
-            stage(depot, &bytes, &wanted, required, Source::Bundle)
+            stage(depot, &bytes, &wanted, &terms, Source::Bundle)
         });
         arrived(staged.await, place)
     }
 
     /// From `url`.
     pub(crate) async fn arrive_from_url(&self, arguments: &Arguments) -> Result<Arrived<'_>, Refusal> {
-        let mut wanted = Wanted::of(arguments, self)?;
+        let mut wanted = Wanted::of(arguments)?;
         let url = arguments.text("url")?;
         self.admit_source(SourceKind::Url)?;
         let shown = redacted_url(url);
         wanted.name = Some(shown.clone());
         let source = Source::Url { url: shown };
         self.check_url(url)?;
-        if wanted.signature.is_none() && wanted.policy.requires_signature() {
+        if wanted.signature.is_none() && self.authority.policy().requires_signature() {
             wanted.signature = Some(self.signature_beside(url).await?);
         }
         let (found, place) = self.archive_at(url, &source, wanted.pinned()?).await?;
-        let required = self.requires_digest();
+        let terms = self.terms(&wanted);
         let staged = self.on_disk(move |depot| {
             let (bytes, remembered) = found.read()?;
-            let candidate = stage(depot, &bytes, &wanted, required, source)?;
+            let candidate = stage(depot, &bytes, &wanted, &terms, source)?;
             remembered.note(depot);
             Ok(candidate)
         });
@@ -131,11 +139,12 @@ impl Manager {
         let object = Arguments::of(arguments.take_object("object")?);
         let (bucket, name) = (object.text("bucket")?.to_owned(), object.text("name")?.to_owned());
         self.admit_source(SourceKind::Object)?;
-        let wanted = Wanted { name: Some(name.clone()), ..Wanted::of(arguments, self)? };
+        let wanted = Wanted { name: Some(name.clone()), ..Wanted::of(arguments)? };
         let (found, place) = self.archive_in_mesh(&bucket, &name, wanted.pinned()?).await?;
+        let terms = self.terms(&wanted);
         let staged = self.on_disk(move |depot| {
             let (bytes, _) = found.read()?;
-            stage(depot, &bytes, &wanted, true, Source::Object { bucket, name })
+            stage(depot, &bytes, &wanted, &terms, Source::Object { bucket, name })
         });
         arrived(staged.await, place)
     }
@@ -180,11 +189,12 @@ impl Manager {
     pub(crate) async fn arrive_by_upload(&self, arguments: &Arguments, take: Take) -> Result<Arrived<'_>, Refusal> {
         self.admit_source(SourceKind::Upload)?;
         let bundle = self.uploaded(arguments, take).await?;
-        let wanted = Wanted { digest: Some(bundle.digest.to_string()), ..Wanted::of(arguments, self)? };
+        let wanted = Wanted { digest: Some(bundle.digest.to_string()), ..Wanted::of(arguments)? };
         let place = self.staging_place().await;
+        let terms = self.terms(&wanted);
         let staged = self.on_disk(move |depot| {
             let bytes = bundle.read().map_err(DeliveryError::from)?;
-            stage(depot, &bytes, &wanted, true, Source::Upload)
+            stage(depot, &bytes, &wanted, &terms, Source::Upload)
         });
         arrived(staged.await, place)
     }
@@ -200,8 +210,13 @@ impl Manager {
         Err(Refusal::new("not_allowed", message).hint("the operator names those that are allowed in `install.sources`"))
     }
 
-    fn requires_digest(&self) -> bool {
-        self.config.digest_required || self.authority.policy().requires_digest()
+    fn terms(&self, wanted: &Wanted) -> Terms {
+        let policy = self.authority.policy();
+        Terms {
+            digest_required: self.config.digest_required || policy.requires_digest(),
+            dependencies: self.dependencies(wanted.install_dependencies),
+            policy,
+        }
     }
 }
 
@@ -251,22 +266,20 @@ pub(crate) fn read_delivery(mut manifest: Map<String, Value>) -> Result<(Deliver
 }
 
 /// Checks an archive's bytes, keeps them, and unpacks them.
-fn stage(
-    depot: &Depot,
-    bytes: &[u8],
-    wanted: &Wanted,
-    digest_required: bool,
-    source: Source,
-) -> Result<Candidate, DepotError> {
-    let digest = check_digest(bytes, wanted.digest.as_deref(), digest_required).map_err(DeliveryError::from)?;
-    let (signature, policy) = (wanted.signature.as_deref(), &wanted.policy);
+fn stage(depot: &Depot, bytes: &[u8], wanted: &Wanted, terms: &Terms, source: Source) -> Result<Candidate, DepotError> {
+    let Terms { policy, digest_required, dependencies } = terms;
+    let digest = check_digest(bytes, wanted.digest.as_deref(), *digest_required).map_err(DeliveryError::from)?;
+    let signature = wanted.signature.as_deref();
     let signer = check_signature(bytes, signature, policy.signers(), policy.requires_signature())
         .map_err(DeliveryError::from)?;
     let format = ArchiveFormat::detect(&wanted.format, wanted.name.as_deref(), bytes);
     let limits = ArchiveLimits::default();
     let plugin = StagedPlugin::from_archive(bytes, format, wanted.id.as_ref(), &limits, depot.staging())?;
+    if signer.is_some() && !plugin.manifest.raw.get("id").is_some_and(Value::is_string) {
+        return Err(DeliveryError::from(SignatureError::NoId).into());
+    }
     let plugin = brought(plugin, source, Some(digest), signer);
-    let plugin = wanted.dependencies.of_arrived(plugin)?;
+    let plugin = dependencies.of_arrived(plugin)?;
     // Last: what is not accepted is not kept.
     let archive = Archive { pin: depot.keep_archive(bytes)?, bytes: bytes.len() as u64 };
     let dependencies = installed(&plugin);
@@ -280,7 +293,7 @@ pub(crate) fn brought(
     archive: Option<Digest>,
     signer: Option<String>,
 ) -> StagedPlugin {
-    plugin.provenance = Arc::new(Provenance { source, archive, signer });
+    plugin.provenance = Arc::new(Provenance::new(source, archive, signer));
     plugin
 }
 

@@ -420,11 +420,11 @@ impl mortise_plugin::Authority for Authority {
         }
         let now = Timestamp::now();
         let book = self.0.book();
-        book.grants
-            .get(asker.plugin)
-            .into_iter()
-            .flatten()
-            .any(|grant| applies(grant, asker.tree, now) && grant.permission.meets(access))
+        book.grants.get(asker.plugin).into_iter().flatten().any(|grant| {
+            applies(grant, asker.tree, now)
+                && grant.permission.meets(access)
+                && [&grant.permission, access].into_iter().all(|access| policy.bears_something(subject(asker), access))
+        })
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -461,7 +461,7 @@ pub(crate) fn grant_command(plugin: &PluginId, permission: &Permission) -> Strin
     format!("mortise deploy grant {plugin} {text}")
 }
 
-fn subject<'a>(asker: Asker<'a>) -> Subject<'a> {
+pub(crate) fn subject<'a>(asker: Asker<'a>) -> Subject<'a> {
     Subject { id: asker.plugin, tree: asker.tree, provenance: asker.provenance }
 }
 

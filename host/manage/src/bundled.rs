@@ -19,7 +19,12 @@ impl Manager {
     /// yet another version. One that was unloaded stays so. What fails is logged, and the others go on. Cancel safe.
     pub async fn install_bundled(&self, folder: &Path) {
         let bundled = folder.to_owned();
-        let listed = match self.on_disk(move |_| Ok(list_folders(&bundled).map_err(DeliveryError::from)?)).await {
+        let listed = self.on_disk(move |_| {
+            // Rules of the policy go by where folders are, whatever link leads there.
+            let bundled = bundled.canonicalize().unwrap_or(bundled);
+            Ok((list_folders(&bundled).map_err(DeliveryError::from)?, bundled))
+        });
+        let (listed, folder) = match listed.await {
             Ok(listed) => listed,
             Err(error) => return warn!(error = chain(&error), "failed to list the bundled plugins"),
         };
@@ -33,7 +38,7 @@ impl Manager {
                 })
             };
             let refused = match staged.await {
-                Ok(staged) => self.install_from_bundle_folder(folder, staged).await.err(),
+                Ok(staged) => self.install_from_bundle_folder(&folder, staged).await.err(),
                 Err(error) => Some(chain(&error)),
             };
             if let Some(error) = refused {

@@ -226,7 +226,7 @@ impl Depot {
     ) -> Result<Recorded, DepotError> {
         let folder = guard.folder();
         let (id, number) = (folder.id.clone(), folder.sequence);
-        let Provenance { source, archive, signer } = Provenance::clone(&folder.provenance);
+        let Provenance { source, archive, signer, .. } = Provenance::clone(&folder.provenance);
         let generation = GenerationRecord {
             version: folder.manifest.version.clone(),
             tree: folder.tree,

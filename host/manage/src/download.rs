@@ -7,7 +7,7 @@ use crate::manager::Manager;
 use crate::refusal::{Refusal, chain};
 use mortise_delivery::{
     DeliveryError, FetchError, FetchOutcome, Fetched, Known, ReadArchive, SIGNATURE_BYTES_MAX, SignatureError,
-    redacted_url, url_digest,
+    url_beside, url_digest,
 };
 use mortise_model::{Digest, Source};
 use tokio::sync::SemaphorePermit;
@@ -97,30 +97,33 @@ impl Manager {
         self.fetch(url).await
     }
 
-    /// The signature that lies beside an archive, under its URL and `.minisig`, fetched by the same rules.
+    /// The signature that lies beside an archive, under its path and `.minisig`, fetched by the same rules.
     pub(crate) async fn signature_beside(&self, url: &str) -> Result<String, Refusal> {
-        let missing = |why: String| {
-            let error = SignatureError::Required;
-            Refusal::new(error.code(), error.to_string()).detail(why).hint(error.hint())
-        };
+        let refusal = |error: SignatureError| disk_refusal(&DeliveryError::from(error).into());
         if self.artifacts.resolve_local(url).is_some() {
-            return Err(missing("this host's own artifacts have none beside them".to_owned()));
+            let why = "this host's own artifacts have none beside them";
+            return Err(refusal(SignatureError::Required).detail(why.to_owned()));
         }
-        let url = match url.split_once('?') {
-            Some((path, query)) => format!("{path}.minisig?{query}"),
-            None => format!("{url}.minisig"),
-        };
-        let fetcher = self.fetcher().await.map_err(fetch_refusal)?;
-        let fetched = fetcher.fetch(&url, None, self.depot.staging()).await;
-        let fetched = match fetched.map_err(|error| missing(chain(&error)))? {
-            FetchOutcome::Archive(fetched) if fetched.bytes <= SIGNATURE_BYTES_MAX => fetched,
-            _ => return Err(missing(format!("what lies at `{}` is no signature", redacted_url(&url)))),
+        let Some(beside) = url_beside(url, ".minisig") else { return Err(refusal(SignatureError::Required)) };
+        let fetcher = self.fetcher().await.map_err(fetch_refusal)?.at_most(SIGNATURE_BYTES_MAX);
+        let fetched = match fetcher.fetch(&beside, None, self.depot.staging()).await {
+            Ok(FetchOutcome::Archive(fetched)) => fetched,
+            Ok(FetchOutcome::NotModified { .. }) => {
+                return Err(refusal(SignatureError::Malformed("its server did not send it")));
+            }
+            // There is none. Of any other failure nobody knows whether there is one.
+            Err(error @ FetchError::Status { status: 404 | 410, .. }) => {
+                return Err(refusal(SignatureError::Required).detail(chain(&error)));
+            }
+            Err(FetchError::TooLarge { .. }) => return Err(refusal(SignatureError::Malformed("it is too long"))),
+            Err(error) => return Err(fetch_refusal(error)),
         };
         let read = self.on_disk(move |_| {
-            let read = std::fs::read_to_string(fetched.archive.path());
+            let read = std::fs::read(fetched.archive.path());
             read.map_err(|error| DepotError::Internal(format!("failed to read what was fetched: {error}")))
         });
-        read.await.map_err(|error| missing(chain(&error)))
+        let bytes = read.await.map_err(|error| disk_refusal(&error))?;
+        String::from_utf8(bytes).map_err(|_| refusal(SignatureError::Malformed("it is no text")))
     }
 
     /// An archive that the mesh keeps as an object, and a place to unpack it. One that came from there before and is

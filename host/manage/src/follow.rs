@@ -29,6 +29,9 @@ const LINES_MAX: usize = 100;
 /// Bytes of the lines in one event, unless the mesh carries less.
 const EVENT_BYTES_MAX: usize = 256 << 10;
 
+/// Events of this device that may wait for the mesh before lines wait for them: in the log, where the oldest go and are counted.
+const QUEUED_MAX: usize = 16;
+
 /// What an event has beside its lines.
 const ENVELOPE_BYTES: usize = 1024;
 
@@ -44,11 +47,13 @@ struct Follow {
     task: AbortOnDropHandle<()>,
 }
 
-/// Until when, and how much.
+/// Until when, how much, and from where on.
 #[derive(Debug, Clone, Copy)]
 struct Wish {
     until: Instant,
     level: Level,
+    /// The number of the last line that was told, or was not to be.
+    after: u64,
 }
 
 /// What it takes to tell of lines.
@@ -61,7 +66,7 @@ pub(crate) struct Telling {
 
 impl Followed {
     /// Follows the log of a plugin for so long from now on, beginning after line `after`. One that is followed already goes on
-    /// from where it is, with the lines that either wants.
+    /// from where it is, with the lines that either wants; from `after` again where some since then were not to be told.
     pub(crate) fn follow(
         &self,
         telling: Telling,
@@ -74,8 +79,7 @@ impl Followed {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.retain(|_, follow| !follow.task.is_finished() && lock(&follow.wish).until > Instant::now());
         if let Some(follow) = logs.get(id) {
-            let mut wish = lock(&follow.wish);
-            *wish = Wish { until: wish.until.max(until), level: wish.level.max(level) };
+            lock(&follow.wish).join(Wish { until, level, after });
             return Ok(());
         }
         if logs.len() >= FOLLOWED_MAX {
@@ -84,10 +88,21 @@ impl Followed {
                 Refusal::new("too_many_followed", message).hint("read it with `since`, or wait until others end")
             );
         }
-        let wish = Arc::new(Mutex::new(Wish { until, level }));
-        let task = TaskTracker::new().spawn(tell(telling, id.clone(), after, Arc::clone(&wish)));
+        let wish = Arc::new(Mutex::new(Wish { until, level, after }));
+        let task = TaskTracker::new().spawn(tell(telling, id.clone(), Arc::clone(&wish)));
         logs.insert(id.clone(), Follow { wish, task: AbortOnDropHandle::new(task) });
         Ok(())
+    }
+}
+
+impl Wish {
+    /// Takes in another's.
+    fn join(&mut self, other: Self) {
+        if other.level > self.level {
+            self.after = self.after.min(other.after);
+        }
+        self.until = self.until.max(other.until);
+        self.level = self.level.max(other.level);
     }
 }
 
@@ -96,25 +111,28 @@ fn lock(wish: &Mutex<Wish>) -> MutexGuard<'_, Wish> {
 }
 
 /// Tells of what comes, until the wish has lapsed or the log is gone.
-async fn tell(telling: Telling, id: PluginId, mut after: u64, wish: Arc<Mutex<Wish>>) {
+async fn tell(telling: Telling, id: PluginId, wish: Arc<Mutex<Wish>>) {
     let Telling { registry, outbox, message_bytes_max } = telling;
     let Ok(event) = EventName::new(PLUGIN_LOG_EVENT) else { return };
-    let mut dropped = registry.log(&id, Some(after), Level::ERROR, 1).map_or(0, |page| page.dropped);
+    let mut dropped = registry.log(&id, Some(lock(&wish).after), Level::ERROR, 1).map_or(0, |page| page.dropped);
     let mut interval = tokio::time::interval(PERIOD);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let Wish { until, level } = *lock(&wish);
-        let is_over = Instant::now() >= until;
-        let Some(page) = registry.log(&id, Some(after), level, LINES_MAX) else { return };
-        let bytes_max = message_bytes_max.borrow().saturating_sub(ENVELOPE_BYTES).min(EVENT_BYTES_MAX);
-        if let Some((lines, last)) = fitting(&page, bytes_max) {
-            let gone = page.oldest.saturating_sub(after + 1) + page.dropped.saturating_sub(dropped);
-            let payload = json!({"plugin_id": id, "lines": lines, "dropped": gone});
-            outbox.push(event.clone().into(), &Json::of(&payload));
-            (after, dropped) = (last, page.dropped);
-        } else {
-            after = page.last;
+        // Held for a look at the log, so that nobody joins in between.
+        let mut wish = lock(&wish);
+        let is_over = Instant::now() >= wish.until;
+        if outbox.len() < QUEUED_MAX {
+            let Some(page) = registry.log(&id, Some(wish.after), wish.level, LINES_MAX) else { return };
+            let bytes_max = message_bytes_max.borrow().saturating_sub(ENVELOPE_BYTES).min(EVENT_BYTES_MAX);
+            if let Some((lines, last)) = fitting(&page, bytes_max) {
+                let gone = page.oldest.saturating_sub(wish.after + 1) + page.dropped.saturating_sub(dropped);
+                let payload = json!({"plugin_id": id, "lines": lines, "dropped": gone});
+                outbox.push(event.clone().into(), &Json::of(&payload));
+                (wish.after, dropped) = (last, page.dropped);
+            } else {
+                wish.after = page.last;
+            }
         }
         if is_over {
             return;
@@ -164,6 +182,20 @@ mod tests {
         };
         let lines = texts.iter().enumerate().map(line).collect();
         LogPage { lines, oldest: 1, last: 100, dropped: 0 }
+    }
+
+    #[test]
+    fn whoever_wants_more_lines_is_told_those_that_were_left_out() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let wish = |level, after, time| Wish { until: now + time, level, after };
+        let joined = |mut first: Wish, second| {
+            first.join(second);
+            (first.until - now, first.level, first.after)
+        };
+        let errors = wish(Level::ERROR, 9, second);
+        assert_eq!(joined(errors, wish(Level::INFO, 7, second * 2)), (second * 2, Level::INFO, 7));
+        assert_eq!(joined(errors, wish(Level::ERROR, 7, second)), (second, Level::ERROR, 9), "they were told");
+        assert_eq!(joined(wish(Level::INFO, 7, second * 2), errors), (second * 2, Level::INFO, 7));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod difference;
 
 use crate::arrival::{Arrived, Candidate, Delivered, read_delivery};
+use crate::authority::subject;
 use crate::blocking::blocking;
 use crate::change::{ChangeError, Verb, change_refusal};
 use crate::depot::{DepotError, asker_of_staged, package_of_staged};
@@ -16,7 +17,7 @@ use crate::signature::Arguments;
 use crate::status::conflicts;
 use crate::versions::source_value;
 use mortise_delivery::{IfExists, StagedPlugin, Uploads, native_file};
-use mortise_model::{Description, Digest, Limits, PluginId, RuntimeKind};
+use mortise_model::{Description, Digest, Limits, PluginId, Provenance, RuntimeKind};
 use mortise_plugin::{Outlook, PrepareError};
 use mortise_rpc::Origin;
 use serde_json::{Map, Value, json};
@@ -34,6 +35,7 @@ struct Before {
     generation: u64,
     version: Option<String>,
     tree: Digest,
+    provenance: Arc<Provenance>,
     running: bool,
     manifest: Map<String, Value>,
     /// None where it never ran.
@@ -139,8 +141,14 @@ impl Manager {
         let limits = limits.unwrap_or_else(|_| Limits::for_runtime(plugin.manifest.runtime));
         let outlook = self.registry.describe(package_of_staged(plugin, limits)).await.map_err(refused)?;
         let before = self.before(id).await?;
-        let mut changes = changes(plugin, &outlook, before.as_ref());
-        // What the policy and grants say of it is no part of what was agreed to: to grant something changes no plan.
+        let policy = self.authority.policy();
+        let is_same = before.as_ref().is_some_and(|before| {
+            before.tree == plugin.tree && policy.judges_alike(id, &plugin.tree, &before.provenance, &plugin.provenance)
+        });
+        let mut changes = changes(plugin, &outlook, before.as_ref(), is_same);
+        insert(&mut changes, "rule", policy.rule(subject(asker_of_staged(plugin))));
+        // Which rule is about it is a part of what was agreed to, so a plan for a plugin of one origin is none for the same
+        // files of another that the policy knows. What the rule and grants give is none: to grant something changes no plan.
         let digest = Digest::of(changes.to_string().as_bytes());
         let asker = asker_of_staged(plugin);
         let refused = self.authority.admit_to_serve(asker, &plugin.manifest).err().map(|error| error.to_string());
@@ -174,6 +182,7 @@ impl Manager {
                 generation: running.generation(),
                 version: package.manifest.version.clone(),
                 tree: package.tree,
+                provenance: Arc::clone(&package.provenance),
                 running: true,
                 manifest: package.manifest.raw.clone(),
                 description: Some(running.description().clone()),
@@ -189,6 +198,7 @@ impl Manager {
             };
             Before {
                 generation: installed.number,
+                provenance: Arc::new(installed.generation.provenance()),
                 version: installed.generation.version,
                 tree: installed.generation.tree,
                 running: false,
@@ -199,15 +209,16 @@ impl Manager {
     }
 }
 
-fn changes(plugin: &StagedPlugin, outlook: &Outlook, before: Option<&Before>) -> Value {
+/// `is_same`: what is installed is this very plugin.
+fn changes(plugin: &StagedPlugin, outlook: &Outlook, before: Option<&Before>, is_same: bool) -> Value {
     let nothing = Description::default();
     let old = before.and_then(|before| before.description.as_ref()).unwrap_or(&nothing);
     let manifest = &plugin.manifest;
     let old_manifest = before.map(|before| &before.manifest);
     let action = match before {
         None => "install",
-        Some(before) if before.tree == plugin.tree && before.running => "unchanged",
-        Some(before) if before.tree == plugin.tree => "load",
+        Some(before) if is_same && before.running => "unchanged",
+        Some(_) if is_same => "load",
         Some(_) => "upgrade",
     };
     let functions = difference::functions(&old.functions, &outlook.description.functions);

@@ -177,7 +177,6 @@ pub(crate) fn source_value(source: &Source) -> Value {
         Source::Url { url } => json!({"type": "url", "url": url}),
         Source::Upload => json!({"type": "upload"}),
         Source::Object { bucket, name } => json!({"type": "object", "bucket": bucket, "name": name}),
-        Source::Artifact { plugin, version } => json!({"type": "artifact", "plugin": plugin, "version": version}),
         Source::WorkingCopy => json!({"type": "working_copy"}),
     }
 }

@@ -317,6 +317,12 @@ impl Limits {
         }
     }
 
+    /// Whether none of these is higher than in `ceiling`.
+    #[must_use]
+    pub fn are_within(&self, ceiling: &Self) -> bool {
+        self.at_most(ceiling) == *self
+    }
+
     /// Each of these, or that of `ceiling` where it is lower.
     fn at_most(&self, ceiling: &Self) -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! Where a plugin's files came from.
 
 use crate::Digest;
+use url::Url;
 
 /// What is known of where a plugin's files came from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,6 +12,25 @@ pub struct Provenance {
     pub archive: Option<Digest>,
     /// The public key by which the archive's signature was verified, as the policy writes it; none where it has none.
     pub signer: Option<String>,
+    url: Option<Url>,
+}
+
+impl Provenance {
+    /// From what is on record.
+    #[must_use]
+    pub fn new(source: Source, archive: Option<Digest>, signer: Option<String>) -> Self {
+        let url = match &source {
+            Source::Url { url } => Url::parse(url).ok(),
+            _ => None,
+        };
+        Self { source, archive, signer, url }
+    }
+
+    /// The URL of [`Source::Url`], in its parts; none where it is none.
+    #[must_use]
+    pub fn url(&self) -> Option<&Url> {
+        self.url.as_ref()
+    }
 }
 
 /// Where a generation came from, as text for people and for the policy. Whoever makes it has taken out secrets.
@@ -36,13 +56,6 @@ pub enum Source {
         bucket: String,
         /// As its bucket has it.
         name: String,
-    },
-    /// An archive of the host's own artifact store.
-    Artifact {
-        /// The plugin it was published for.
-        plugin: String,
-        /// The version, where it has one.
-        version: Option<String>,
     },
     /// A snapshot of the plugin's working copy: all that is known of files that nobody installed.
     #[default]

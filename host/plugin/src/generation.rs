@@ -3,8 +3,8 @@
 use crate::account::{Account, Ended};
 use crate::job::{Job, JobKind, Ticket};
 use crate::runtime::{Instance, Package};
-use crate::services::Services;
-use mortise_model::{Description, DeviceId, EventName, Failure, Json};
+use crate::services::{PLUGIN_LOG_EVENT, Services};
+use mortise_model::{Description, DeviceId, EventName, Failure, Json, SubscriptionDef};
 use mortise_rpc::{Admission, Call, Handler, Heard, Origin, Outcome, Responder};
 use std::fmt;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Generation {
     /// Whether it wants such an event, and may hear it now.
     pub(crate) fn hears(&self, device: &DeviceId, event: &EventName) -> bool {
         let subscriptions = &self.description().subscriptions;
-        subscriptions.iter().any(|subscription| subscription.wants(device, event))
+        subscriptions.iter().any(|subscription| subscription.wants(device, event) && is_told(subscription, event))
             && self.services.may_hear(device, event)
     }
 
@@ -137,6 +137,12 @@ impl fmt::Debug for Generation {
     }
 }
 
+/// Whether such an event is told for that subscription. Lines of log are told to those who name them: a plugin that logs
+/// all it hears would keep another host's like it talking.
+fn is_told(subscription: &SubscriptionDef, event: &EventName) -> bool {
+    event.as_str() != PLUGIN_LOG_EVENT || subscription.event == PLUGIN_LOG_EVENT
+}
+
 fn empty_object() -> Json {
     Json::of(&serde_json::Value::Object(serde_json::Map::new()))
 }
@@ -157,6 +163,7 @@ struct Gate {
     /// The highest bit says closed, the next restricted, the others count.
     state: AtomicUsize,
     emptied: Notify,
+    /// Calls and ticks.
     ended: Ended,
     account: Arc<Account>,
 }
@@ -235,11 +242,14 @@ impl InFlight {
         if let Err(failure) = &outcome {
             gate.account.count_failure(failure);
         }
-        gate.ended.count(well);
         match kind {
             JobKind::Function => gate.account.calls.count(well, since.elapsed()),
             JobKind::Routine => gate.account.ticks.count(well),
             JobKind::Event => gate.account.heard.count(well),
+        }
+        // Strangers send events, and what they send must not decide which version serves.
+        if *kind != JobKind::Event {
+            gate.ended.count(well);
         }
         outcome
     }
@@ -268,6 +278,17 @@ mod tests {
 
     fn enter(gate: &Arc<Gate>, guest: Guest) -> Option<InFlight> {
         gate.enter(guest, JobKind::Function, Instant::now())
+    }
+
+    #[test]
+    fn events_that_fail_are_counted_and_say_nothing_of_the_version() {
+        let gate = gate();
+        for kind in [JobKind::Event, JobKind::Function, JobKind::Routine] {
+            let in_flight = gate.enter(Guest::Stranger, kind, Instant::now()).unwrap();
+            let _ = in_flight.ended(Err(Failure::new("plugin_error", "no")));
+        }
+        assert_eq!(gate.ended.outcomes(), Outcomes { answered: 2, failed: 2 });
+        assert_eq!(gate.account.stats().heard, Outcomes { answered: 1, failed: 1 });
     }
 
     #[tokio::test]

@@ -38,5 +38,5 @@ pub use registry::{
     RegistryConfig, RegistryParts, Removed, RunningPlugin,
 };
 pub use runtime::{Health, Instance, Package, PrepareError, Runtime};
-pub use services::{Backend, CALL_DEPTH_MAX, Invocation, PLUGIN_LOG_EVENT, Services};
+pub use services::{Backend, CALL_DEPTH_MAX, HOST_EVENTS, Invocation, PLUGIN_LOG_EVENT, Services};
 pub use state::{StateChange, StateChanges, StateStore, StateStoreError};

@@ -171,7 +171,7 @@ impl RunningPlugin {
         self.generation.incarnation
     }
 
-    /// How its calls have ended so far.
+    /// How its calls and ticks have ended so far. Events are counted for the plugin alone (see [`Stats`]).
     #[must_use]
     pub fn outcomes(&self) -> Outcomes {
         self.generation.outcomes()

@@ -25,6 +25,9 @@ pub const CALL_DEPTH_MAX: u8 = 8;
 /// The event by which the host tells those who follow a plugin's log of its lines.
 pub const PLUGIN_LOG_EVENT: &str = "plugin_log";
 
+/// The host's own events, which no plugin emits.
+pub const HOST_EVENTS: [&str; 3] = ["plugin_loaded", PLUGIN_LOG_EVENT, "plugin_unloaded"];
+
 /// How many events one generation may emit before it is activated, and how many bytes they may have.
 const HELD_EVENTS_MAX: usize = 1000;
 const HELD_BYTES_MAX: usize = 1 << 20;
@@ -289,7 +292,8 @@ impl Services {
     /// `event` stays in the message's `method` and is no part of the subject (wire contract 8.1).
     ///
     /// # Errors
-    /// A [`Failure`] for a name whose rest is not one subject token, an event that the manifest binds it not to emit, a payload that is no object, one over `limits.event`,
+    /// A [`Failure`] for a name whose rest is not one subject token, one of [`HOST_EVENTS`], an event that the manifest binds it not to emit, a
+    /// payload that is no object, one over `limits.event`,
     /// for more than 1,000 events or 1 MiB of them before activation, and after it for more than
     /// `limits.events_per_second`.
     pub fn emit(&self, event: &str, payload: Json) -> Result<(), Failure> {
@@ -304,6 +308,12 @@ impl Services {
         let event = EmittedName::new(event).map_err(|error| Failure::new("invalid_event", error.to_string()))?;
         if !payload.is_object() {
             return Err(Failure::new("invalid_event", format!("the payload of event `{event}` is not a JSON object")));
+        }
+        if HOST_EVENTS.contains(&event.event().as_str()) {
+            return Err(Failure::new(
+                "reserved_event",
+                format!("the plugin may not emit `{event}`: that event is the host's own, choose another name"),
+            ));
         }
         let (size, limit) = (payload.as_str().len(), self.limits().event);
         if size as u64 > limit.0 {

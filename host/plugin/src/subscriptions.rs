@@ -6,18 +6,23 @@ use crate::account::Account;
 use crate::generation::Generation;
 use crate::services::Backend;
 use mortise_model::{DeviceId, EventName};
-use mortise_rpc::{Heard, Listener, Listening, Topic};
+use mortise_rpc::{CallError, Heard, Listener, Listening, Topic};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{Level, warn};
 
 /// Bytes of all events that may wait for one plugin; how many may be says `limits.queue`.
 const WAITING_BYTES_MAX: usize = 8 << 20;
+
+/// Between two lines in a plugin's log about events that failed in it.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What the host's own lines in a plugin's log come from.
 const LOG_SOURCE: &str = "host";
@@ -42,7 +47,7 @@ struct Waiting {
     generation: Arc<Generation>,
     /// Nothing is handed over for now.
     paused: bool,
-    events: VecDeque<Heard>,
+    events: VecDeque<Arc<Heard>>,
     bytes: usize,
 }
 
@@ -100,7 +105,7 @@ impl Listener for Mailbox {
         self.generation().hears(device, event)
     }
 
-    fn hear(&self, heard: Heard) {
+    fn hear(&self, heard: Arc<Heard>) {
         let bytes = bytes_of(&heard);
         let mut waiting = self.waiting();
         let queue = waiting.generation.services.limits().queue;
@@ -123,7 +128,7 @@ impl Listener for Mailbox {
 }
 
 impl Waiting {
-    fn pop(&mut self) -> Option<Heard> {
+    fn pop(&mut self) -> Option<Arc<Heard>> {
         let heard = self.events.pop_front()?;
         self.bytes -= bytes_of(&heard);
         Some(heard)
@@ -136,7 +141,7 @@ impl Mailbox {
     }
 
     /// The next event, and who is to hear it. Cancel safe.
-    async fn next(&self) -> (Heard, Arc<Generation>) {
+    async fn next(&self) -> (Arc<Heard>, Arc<Generation>) {
         loop {
             {
                 let mut waiting = self.waiting();
@@ -151,7 +156,7 @@ impl Mailbox {
     }
 
     /// Puts back what `closed` did not take. False where nobody else is to hear it.
-    fn put_back(&self, heard: Heard, closed: &Arc<Generation>) -> bool {
+    fn put_back(&self, heard: Arc<Heard>, closed: &Arc<Generation>) -> bool {
         let mut waiting = self.waiting();
         if Arc::ptr_eq(&waiting.generation, closed) && !waiting.paused {
             return false;
@@ -170,8 +175,34 @@ fn bytes_of(heard: &Heard) -> usize {
     heard.params.as_str().len() + heard.event.as_str().len() + heard.device.as_str().len()
 }
 
+/// Tells of events that failed: whoever may send them could fill the plugin's log otherwise.
+#[derive(Default)]
+struct Failures {
+    told: Option<Instant>,
+    /// Since then.
+    untold: u64,
+}
+
+impl Failures {
+    /// What to tell of one more; none where the last line is not long ago.
+    fn line(&mut self, heard: &Heard, error: &CallError, now: Instant) -> Option<String> {
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < TELL_EVERY) {
+            self.untold += 1;
+            return None;
+        }
+        self.told = Some(now);
+        let (device, event) = (&heard.device, heard.event.as_str());
+        let others = match std::mem::take(&mut self.untold) {
+            0 => String::new(),
+            untold => format!(" (and {untold} before it)"),
+        };
+        Some(format!("event `{event}` of device `{device}` failed: {error}{others}"))
+    }
+}
+
 /// Hands over one event after another.
 async fn deliver(mailbox: Arc<Mailbox>, cancel: CancellationToken) {
+    let mut failures = Failures::default();
     while let Some((heard, generation)) = cancel.run_until_cancelled(mailbox.next()).await {
         // It may have waited for long.
         if !generation.hears(&heard.device, heard.event.event()) {
@@ -181,9 +212,9 @@ async fn deliver(mailbox: Arc<Mailbox>, cancel: CancellationToken) {
         match generation.hear(&heard).await {
             Some(Ok(_)) => {}
             Some(Err(error)) => {
-                let (device, event) = (&heard.device, heard.event.as_str());
-                let line = format!("event `{event}` of device `{device}` failed: {error}");
-                generation.services.log(Level::WARN, LOG_SOURCE, &line);
+                if let Some(line) = failures.line(&heard, &error, Instant::now()) {
+                    generation.services.log(Level::WARN, LOG_SOURCE, &line);
+                }
             }
             None if mailbox.put_back(heard, &generation) => {}
             None => return,
@@ -229,5 +260,28 @@ async fn tend(mailbox: Arc<Mailbox>, listening: Box<dyn Listening>) {
 async fn changed(changes: &mut tokio::sync::watch::Receiver<u64>) {
     if changes.changed().await.is_err() {
         std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mortise_model::{EmittedName, Failure, Json};
+
+    #[test]
+    fn of_many_events_that_fail_one_line_tells() {
+        let event = EmittedName::new("motion").unwrap();
+        let params = Json::new("{}".to_owned()).unwrap();
+        let heard = Heard { device: DeviceId::new("camera-1").unwrap(), event, params, trace: None };
+        let error = CallError::from(Failure::new("plugin_error", "no"));
+        let (mut failures, start) = (Failures::default(), Instant::now());
+        let mut line = |after| failures.line(&heard, &error, start + after);
+        assert_eq!(line(Duration::ZERO).as_deref(), Some("event `motion` of device `camera-1` failed: no"));
+        for _ in 0..1000 {
+            assert_eq!(line(TELL_EVERY - Duration::from_millis(1)), None);
+        }
+        let later = line(TELL_EVERY).unwrap();
+        assert!(later.ends_with("failed: no (and 1000 before it)"), "{later}");
+        assert_eq!(line(TELL_EVERY * 2).as_deref(), Some("event `motion` of device `camera-1` failed: no"));
     }
 }

@@ -98,6 +98,21 @@ pub enum PolicyError {
         /// Its pattern.
         id: String,
     },
+    /// A rule that takes away what the same files get when they are sent another way.
+    #[error(
+        "rule {rule} for plugins `{id}` gives less than rule {later} (`{key}`), which counts where the same files are sent another \
+         way"
+    )]
+    Evadable {
+        /// Which of `[[plugin]]`, from 1.
+        rule: usize,
+        /// Its pattern.
+        id: String,
+        /// What it gives less of.
+        key: &'static str,
+        /// The rule that counts then, from 1.
+        later: usize,
+    },
     /// Conditions that no plugin meets together.
     #[error(
         "rule {rule} for plugins `{id}` never matches: what comes from `{from}` is no archive, and has no `{condition}`"
@@ -157,6 +172,7 @@ impl PolicyError {
             Self::NoRuntime { .. } => "policy_unsupported",
             Self::NoSigners | Self::UnknownSigner { .. } => "policy_signer",
             Self::OthersUnruled { .. } => "policy_unruled",
+            Self::Evadable { .. } => "policy_evadable",
             Self::Pattern { .. } => "policy_pattern",
             Self::NeverMatches { .. } => "policy_condition",
             Self::BeyondMax { .. } => "policy_max",
@@ -178,6 +194,12 @@ impl PolicyError {
             },
             Self::OthersUnruled { id, .. } => {
                 return format!("write a rule for `{id}` behind it, with `max = []` or `install = false`");
+            }
+            Self::Evadable { later, .. } => {
+                return format!(
+                    "give at least as much as there by `digest`, `source` and `signer`; take away by `id` or `tree_digest`, or in rule \
+                     {later}"
+                );
             }
             Self::TooLarge { .. } => "write patterns with `*` in place of many rules",
             Self::Empty => "write `profile = \"strict\"` where nothing more is meant",

@@ -340,6 +340,16 @@ fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
         if !later.any(|later| !later.about.has_conditions() && glob(&later.about.id, id)) {
             return Err(PolicyError::OthersUnruled { rule: at + 1, id: id.clone() });
         }
+        if !rule.about.is_evadable() {
+            continue;
+        }
+        for (later, other) in rules.iter().enumerate().skip(at + 1) {
+            if other.about.takes_over_from(&rule.about)
+                && let Some(key) = rule.withholds(other)
+            {
+                return Err(PolicyError::Evadable { rule: at + 1, id: id.clone(), key, later: later + 1 });
+            }
+        }
     }
     Ok(rules)
 }

@@ -13,8 +13,9 @@ pub use error::PolicyError;
 pub use rating::{Rating, Risk, rate};
 
 use ipnet::IpNet;
-use mortise_model::{Digest, Limits, Permission, PluginId, Provenance, RuntimeKind, glob};
+use mortise_model::{Digest, Limits, Permission, Permissions, PluginId, Provenance, RuntimeKind, glob};
 use rule::PluginRule;
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// The longest policy file, in bytes.
@@ -214,7 +215,7 @@ impl Policy {
     /// Whether plugins of that kind may run here: never those that no sandbox holds, which this version cannot run.
     #[must_use]
     pub fn admits_kind(&self, kind: RuntimeKind) -> bool {
-        !matches!(kind, RuntimeKind::Native | RuntimeKind::Docker)
+        is_sandboxed(kind)
     }
 
     /// Whether the plugin may be installed.
@@ -247,6 +248,13 @@ impl Policy {
         self.rule_for(plugin).is_none_or(|rule| rule.bears(access))
     }
 
+    /// Whether the plugin may be granted anything of `access`.
+    #[must_use]
+    pub fn bears_something(&self, plugin: Subject<'_>, access: &Permission) -> bool {
+        let meets = |max: &Permissions| max.iter().any(|bound| bound.meets(access));
+        self.rule_for(plugin).is_none_or(|rule| rule.install && rule.max.as_ref().is_none_or(meets))
+    }
+
     /// What of the plugin's bound covers `access`, if it has one and that does.
     #[must_use]
     pub fn bound_of(&self, plugin: Subject<'_>, access: &Permission) -> Option<Permission> {
@@ -260,15 +268,20 @@ impl Policy {
         self.rule_for(plugin).map_or_else(|| Limits::ceilings(kind), |rule| rule.ceilings(kind))
     }
 
-    /// Whether the same files are the same plugin wherever of two places they came from: one rule counts for both, and who
-    /// signed them is told of both alike.
+    /// Whom the rule that counts for the plugin is about, as the policy file writes it; none where no rule does.
+    #[must_use]
+    pub fn rule(&self, plugin: Subject<'_>) -> Option<Value> {
+        self.rule_for(plugin).map(|rule| rule.about.to_json())
+    }
+
+    /// Whether the same files are the same plugin wherever of two places they came from: one rule counts for both.
     #[must_use]
     pub fn judges_alike(&self, id: &PluginId, tree: &Digest, one: &Provenance, other: &Provenance) -> bool {
         let rule = |provenance| {
             let plugin = Subject { id, tree, provenance };
             self.plugins.iter().position(|rule| rule.about.is(plugin))
         };
-        one.signer == other.signer && rule(one) == rule(other)
+        rule(one) == rule(other)
     }
 
     /// Whether a caller on the mesh may call the host's `function`. `caller` is what it claims to be: nothing proves it.
@@ -304,6 +317,10 @@ impl SourceKind {
             Self::Folder => "folder",
         }
     }
+}
+
+fn is_sandboxed(kind: RuntimeKind) -> bool {
+    !matches!(kind, RuntimeKind::Native | RuntimeKind::Docker)
 }
 
 /// Whether one of `patterns` opens `function`.

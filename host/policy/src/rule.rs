@@ -1,10 +1,10 @@
 //! Which plugins a rule is about: every condition that it names has to hold.
 
-use crate::{SourceKind, Subject};
-use mortise_model::{Digest, Limits, Permission, Permissions, Source, glob};
+use crate::{SourceKind, Subject, is_sandboxed};
+use mortise_model::{Digest, Limits, Permission, Permissions, Provenance, RuntimeKind, Source, glob};
 use serde_json::{Map, Value};
-use std::fmt;
 use std::path::{Component, Path, PathBuf};
+use std::{fmt, iter};
 use url::Url;
 
 /// What counts for some plugins.
@@ -50,9 +50,29 @@ impl PluginRule {
         self.install && self.max.as_ref().is_none_or(|max| max.cover(access))
     }
 
-    pub(crate) fn ceilings(&self, kind: mortise_model::RuntimeKind) -> Limits {
+    pub(crate) fn ceilings(&self, kind: RuntimeKind) -> Limits {
         // Every rule was tried when it was read.
         Limits::ceilings_named(kind, &self.limits).unwrap_or_else(|_| Limits::ceilings(kind))
+    }
+
+    /// What `later` gives to plugins that both are about, and this does not; as its key.
+    pub(crate) fn withholds(&self, later: &Self) -> Option<&'static str> {
+        if !later.install {
+            return None;
+        }
+        if !self.install {
+            return Some("install");
+        }
+        let is_within =
+            |max: &Permissions| later.max.as_ref().is_some_and(|other| other.iter().all(|one| max.cover(one)));
+        if self.max.as_ref().is_some_and(|max| !is_within(max)) {
+            return Some("max");
+        }
+        if later.grant.iter().any(|granted| !self.grant.cover(granted)) {
+            return Some("grant");
+        }
+        let mut kinds = RuntimeKind::ALL.into_iter().filter(|kind| is_sandboxed(*kind));
+        kinds.any(|kind| !later.ceilings(kind).are_within(&self.ceilings(kind))).then_some("limits")
     }
 }
 
@@ -62,17 +82,36 @@ impl About {
         glob(&self.id, plugin.id.as_str())
             && self.tree_digest.is_none_or(|digest| digest == *plugin.tree)
             && self.digest.is_none_or(|digest| provenance.archive == Some(digest))
-            && self.source.as_ref().is_none_or(|source| source.matches(&provenance.source))
+            && self.source.as_ref().is_none_or(|source| source.matches(provenance))
             && self.signer.as_ref().is_none_or(|signer| provenance.signer.as_ref() == Some(signer))
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let conditions = [
+            ("tree_digest", self.tree_digest.map(|digest| digest.to_string())),
+            ("digest", self.digest.map(|digest| digest.to_string())),
+            ("source", self.source.as_ref().map(ToString::to_string)),
+            ("signer", self.signer.clone()),
+        ];
+        let conditions = conditions.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        iter::once(("id", self.id.clone())).chain(conditions).collect()
     }
 
     /// Whether every plugin that `other` is about is one that this is about.
     pub(crate) fn covers(&self, other: &Self) -> bool {
+        glob(&self.id, &other.id) && self.conditions_cover(other)
+    }
+
+    /// Whether some plugins that `other` is about may meet every condition of this without anything more, by their ids.
+    pub(crate) fn takes_over_from(&self, other: &Self) -> bool {
+        (glob(&self.id, &other.id) || glob(&other.id, &self.id)) && self.conditions_cover(other)
+    }
+
+    fn conditions_cover(&self, other: &Self) -> bool {
         fn bound<T>(mine: Option<&T>, other: Option<&T>, covers: impl Fn(&T, &T) -> bool) -> bool {
             mine.is_none_or(|mine| other.is_some_and(|other| covers(mine, other)))
         }
-        glob(&self.id, &other.id)
-            && bound(self.tree_digest.as_ref(), other.tree_digest.as_ref(), Digest::eq)
+        bound(self.tree_digest.as_ref(), other.tree_digest.as_ref(), Digest::eq)
             && bound(self.digest.as_ref(), other.digest.as_ref(), Digest::eq)
             && bound(self.source.as_ref(), other.source.as_ref(), SourcePattern::covers)
             && bound(self.signer.as_ref(), other.signer.as_ref(), String::eq)
@@ -81,6 +120,12 @@ impl About {
     /// Whether it is about some of what comes under an id, and not all.
     pub(crate) fn has_conditions(&self) -> bool {
         self.tree_digest.is_some() || self.digest.is_some() || self.source.is_some() || self.signer.is_some()
+    }
+
+    /// Whether the same files may come so that it is not about them. That of a working copy nobody sends.
+    pub(crate) fn is_evadable(&self) -> bool {
+        let is_sent = |source: &SourcePattern| *source != SourcePattern::Any(None);
+        self.digest.is_some() || self.signer.is_some() || self.source.as_ref().is_some_and(is_sent)
     }
 
     /// A condition that only an archive meets beside a source that brings none.
@@ -125,10 +170,10 @@ impl SourcePattern {
         }
     }
 
-    fn matches(&self, source: &Source) -> bool {
-        match (self, source) {
+    fn matches(&self, provenance: &Provenance) -> bool {
+        match (self, &provenance.source) {
             (Self::Any(kind), source) => *kind == kind_of(source),
-            (Self::Url(prefix), Source::Url { url }) => Url::parse(url).is_ok_and(|url| is_below(prefix, &url)),
+            (Self::Url(prefix), Source::Url { .. }) => provenance.url().is_some_and(|url| is_below(prefix, url)),
             (Self::Object(wanted), Source::Object { bucket, .. }) => wanted == bucket,
             (Self::Folder(parent), Source::Folder { path }) => {
                 is_plain(Path::new(path)) && Path::new(path).starts_with(parent)
@@ -173,20 +218,21 @@ fn kind_of(source: &Source) -> Option<SourceKind> {
         Source::Bundle => Some(SourceKind::Bundle),
         Source::Upload => Some(SourceKind::Upload),
         // The host's own published plugins are installed by their URLs.
-        Source::Url { .. } | Source::Artifact { .. } => Some(SourceKind::Url),
+        Source::Url { .. } => Some(SourceKind::Url),
         Source::Object { .. } => Some(SourceKind::Object),
         Source::Folder { .. } => Some(SourceKind::Folder),
         Source::WorkingCopy => None,
     }
 }
 
-/// What is recorded of a URL has no user, password and query.
+/// What is recorded of a URL has no user, password and query, and below an ambiguous path lies nothing.
 fn is_prefix(url: &Url) -> bool {
     matches!(url.scheme(), "https" | "http")
         && url.username().is_empty()
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none()
+        && is_unambiguous(url.path())
 }
 
 /// Whether `url` is `prefix`, or lies below it at a `/`. What a server may read as another path lies below none but the

@@ -24,7 +24,7 @@ impl Plugin {
 
     /// The same files, from somewhere.
     fn from(id: &str, source: Source, archive: Option<&[u8]>) -> Self {
-        let provenance = Provenance { source, archive: archive.map(Digest::of), signer: None };
+        let provenance = Provenance::new(source, archive.map(Digest::of), None);
         Self(PluginId::new(id).unwrap(), Digest::of(id.as_bytes()), provenance)
     }
 
@@ -161,16 +161,23 @@ fn a_rule_goes_by_who_signed() {
 
 #[test]
 fn the_same_files_are_the_same_plugin_where_one_rule_counts_for_both() {
-    let policy = policy("[[plugin]]\nid = 'a*'\nsource = 'url:https://a.example.com'\n[[plugin]]\nid = 'a*'");
-    let trusted = Provenance { source: url("https://a.example.com/x"), ..Provenance::default() };
-    let also = Provenance { source: url("https://a.example.com/y"), ..Provenance::default() };
-    let other = Provenance { source: Source::Bundle, ..Provenance::default() };
-    let signed = Provenance { signer: Some("RWQ".to_owned()), ..trusted.clone() };
+    let key = "RWSbhUHEuNjcE+c3glOFgUKjKlsrcUU6x4OVrNoenocQsMCSt/lUzlH6";
+    let policy = policy(&format!(
+        "[install]\nsigners = ['{key}']\n[[plugin]]\nid = 'a*'\nsource = 'url:https://a.example.com'\n\
+         [[plugin]]\nid = 'a*'\nsigner = '{key}'\n[[plugin]]\nid = 'a*'"
+    ));
+    let from = |source| Provenance::new(source, None, None);
+    let signed = |source| Provenance::new(source, None, Some(key.to_owned()));
+    let trusted = from(url("https://a.example.com/x"));
+    let also = from(url("https://a.example.com/y"));
+    let other = from(Source::Bundle);
     let alike = |id: &str, one: &Provenance, other: &Provenance| {
         policy.judges_alike(&PluginId::new(id).unwrap(), &Digest::of(b"files"), one, other)
     };
     assert!(alike("a1", &trusted, &also) && !alike("a1", &trusted, &other) && alike("b", &trusted, &other));
-    assert!(!alike("a1", &trusted, &signed));
+    assert!(!alike("a1", &other, &signed(Source::Bundle)), "a rule is about who signed");
+    assert!(alike("a1", &trusted, &signed(trusted.source.clone())), "no rule that counts is");
+    assert!(alike("b", &other, &signed(Source::Bundle)));
 }
 
 #[test]
@@ -201,6 +208,58 @@ fn rules_that_no_plugin_can_meet_are_refused() {
         let code = Policy::parse(&text, &FUNCTIONS).err().map(|error| error.code());
         assert_eq!(code, hidden.then_some("policy_order"), "{text}");
     }
+}
+
+#[test]
+fn what_can_be_sent_another_way_is_given_more_and_never_less() {
+    let digest = Digest::of(b"archive");
+    let key = "RWSbhUHEuNjcE+c3glOFgUKjKlsrcUU6x4OVrNoenocQsMCSt/lUzlH6";
+    let signer = format!("signer = '{key}'");
+    for (first, later, withheld) in [
+        ("source = 'bundle'\ninstall = false", "id = '*'", Some("install")),
+        (&format!("digest = '{digest}'\ninstall = false"), "id = '*'", Some("install")),
+        (&format!("{signer}\nmax = ['state']"), "id = '*'", Some("max")),
+        (&format!("{signer}\nmax = ['state']"), "id = '*'\nmax = ['state', 'mesh.discover']", Some("max")),
+        ("source = 'url:https://a.b'\ngrant = ['mesh.discover']", "id = '*'\ngrant = ['state']", Some("grant")),
+        ("source = 'url'\nlimits = {memory = '32MiB'}", "id = '*'", Some("limits")),
+        ("source = 'url'\nlimits = {concurrency = 2}", "id = '*'", Some("limits")),
+        // By another spelling of the URL.
+        ("source = 'url:https://a.b/beta'\ninstall = false", "id = '*'\nsource = 'url:https://a.b'", Some("install")),
+        // A narrower one behind it.
+        ("source = 'url'\nmax = []", "id = 'door-1'", Some("max")),
+        ("source = 'url'\nmax = []", "id = 'window'", None),
+        ("source = 'url'\nmax = []", "id = 'door-*'\nsource = 'object'", None),
+        ("source = 'url'\nmax = ['state']", "id = 'door-*'\nmax = ['state']", None),
+        ("source = 'url'\nmax = ['state']", "id = 'door-*'\ninstall = false", None),
+        ("source = 'url'\nlimits = {memory = '1GiB'}", "id = 'door-*'\nlimits = {memory = '512MiB'}", None),
+        // Files are what they are, and a working copy is nothing that anybody sends.
+        (&format!("tree_digest = '{digest}'\ninstall = false"), "id = '*'", None),
+        ("source = 'working_copy'\ninstall = false", "id = '*'", None),
+    ] {
+        // One rule has to say what counts for all others.
+        let is_last = later.starts_with("id = '*'") && !later.contains("source");
+        let last = if is_last { "" } else { "[[plugin]]\nid = '*'\ninstall = false" };
+        let text =
+            format!("[install]\nsigners = ['{key}']\n[[plugin]]\nid = 'door-*'\n{first}\n[[plugin]]\n{later}\n{last}");
+        let error = Policy::parse(&text, &FUNCTIONS).err();
+        let Some(key) = withheld else {
+            assert_eq!(error, None, "{text}");
+            continue;
+        };
+        let error = error.unwrap_or_else(|| panic!("accepted: {text}"));
+        assert_eq!(error.code(), "policy_evadable", "{text}: {error}");
+        assert!(error.to_string().contains(&format!("gives less than rule 2 (`{key}`)")), "{error}");
+        assert!(error.hint().contains("`tree_digest`, or in rule 2"), "{}", error.hint());
+    }
+}
+
+#[test]
+fn a_bound_leaves_something_or_nothing() {
+    let policy =
+        policy("[[plugin]]\nid = 'a'\nmax = ['mesh.subscribe:camera-1']\n[[plugin]]\nid = 'b'\ninstall = false");
+    let leaves = |id: &str, wanted: &str| policy.bears_something(Plugin::new(id).subject(), &permission(wanted));
+    assert!(leaves("a", "mesh.subscribe:camera-*/motion") && !leaves("a", "mesh.subscribe:door-*"));
+    assert!(!leaves("b", "mesh.discover") && leaves("c", "mesh.discover"));
 }
 
 #[test]
@@ -305,6 +364,8 @@ fn what_would_mean_nothing_is_refused() {
         ("[[plugin]]\nid = 'a'\nsource = 'object:a/b'", "line 3: `object:a/b` is no source"),
         ("[[plugin]]\nid = 'a'\nsource = 'url:example.com'", "line 3: `example.com` is no URL that archives come from"),
         ("[[plugin]]\nid = 'a'\nsource = 'url:https://a.b/?c'", "line 3: `https://a.b/?c` is no URL that"),
+        ("[[plugin]]\nid = 'a'\nsource = 'url:https://u@a.b/'", "line 3: `https://u@a.b/` is no URL that"),
+        ("[[plugin]]\nid = 'a'\nsource = 'url:https://a.b/c%2fd'", "line 3: `https://a.b/c%2fd` is no URL that"),
         ("[[plugin]]\nid = 'a'\nsource = 'folder:/srv/../etc'", "line 3: `/srv/../etc` is not an absolute path"),
         ("[[plugin]]\nid = 'a'\ndigest = 'x'", "line 3: invalid digest"),
         ("[[plugin]]\nid = 'a'\nsource = 'url'", "rule 1 for plugins `a` is about some of them, and no later rule"),

@@ -59,7 +59,7 @@ pub trait Listener: Send + Sync {
     fn wants(&self, device: &DeviceId, event: &EventName) -> bool;
 
     /// Takes one, in the order of arrival.
-    fn hear(&self, heard: Heard);
+    fn hear(&self, heard: Arc<Heard>);
 }
 
 /// What somebody listens to. Dropped, nothing more is heard.
@@ -221,12 +221,12 @@ impl Shared {
         if takers.peek().is_none() {
             return;
         }
-        let Some(heard) = read(&device, &event, &message.payload) else {
+        let Some(heard) = read(&device, &event, &message.payload).map(Arc::new) else {
             debug!(%device, %event, "a message that is no event of its subject");
             return;
         };
         for tuned in takers {
-            tuned.listener.hear(heard.clone());
+            tuned.listener.hear(Arc::clone(&heard));
         }
     }
 
@@ -244,8 +244,11 @@ struct Seat {
 impl Listening for Seat {
     fn to(&self, topics: Vec<Topic>) {
         let mut table = self.shared.table();
-        if let Some((_, own)) = table.listeners.get_mut(&self.id) {
-            *own = topics;
+        match table.listeners.get_mut(&self.id) {
+            // Told at every change of any permission.
+            Some((_, own)) if *own == topics => return,
+            Some((_, own)) => *own = topics,
+            None => return,
         }
         self.shared.tell(&table);
         drop(table);

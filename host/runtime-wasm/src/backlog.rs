@@ -1,6 +1,6 @@
 //! How much waits for a plugin: jobs and their bytes, each with a limit.
 
-use mortise_plugin::Job;
+use mortise_plugin::{Job, JobKind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The bytes of all jobs that may wait for one instance: eight of the largest, or `limits.queue` of any usual size.
@@ -27,9 +27,15 @@ impl Backlog {
         Self { jobs: AtomicUsize::new(0), bytes: AtomicUsize::new(0), jobs_max, bytes_max }
     }
 
-    /// Counts `job` in, unless that would exceed a limit.
+    /// Counts `job` in, unless that would exceed a limit. An event is never too many: the next is handed over when it has
+    /// ended, and the others wait elsewhere.
     pub(crate) fn admit(&self, job: &Job) -> Result<(), Full> {
         let bytes = bytes_of(job);
+        if job.kind == JobKind::Event {
+            self.jobs.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            return Ok(());
+        }
         // Counted first and taken back: two that come at once cannot both have the last place.
         if self.jobs.fetch_add(1, Ordering::Relaxed) >= self.jobs_max {
             self.jobs.fetch_sub(1, Ordering::Relaxed);
@@ -64,7 +70,7 @@ fn bytes_of(job: &Job) -> usize {
 mod tests {
     use super::*;
     use mortise_model::Json;
-    use mortise_plugin::{JobKind, Ticket};
+    use mortise_plugin::Ticket;
     use tokio::time::Instant;
 
     fn job(bytes: usize) -> Job {
@@ -91,6 +97,9 @@ mod tests {
         assert_eq!(backlog.jobs(), 2);
         backlog.admit(&job(4)).unwrap();
         assert_eq!(backlog.admit(&job(4)), Err(Full::Jobs));
+        let event = Job { kind: JobKind::Event, ..job(80) };
+        backlog.admit(&event).unwrap();
+        backlog.release(&event);
         for bytes in [40, 4, 4] {
             backlog.release(&job(bytes));
         }

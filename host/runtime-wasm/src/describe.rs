@@ -6,6 +6,7 @@ use mortise_model::{
     Cadence, Description, EventDef, EventName, FunctionDef, FunctionName, Json, LabelValue, Labels, Permission,
     RoutineDef, SubscriptionDef,
 };
+use mortise_plugin::HOST_EVENTS;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -134,6 +135,10 @@ fn function(function: wit::Function, names: &mut HashSet<String>, warnings: &mut
 fn event(event: wit::Event, names: &mut HashSet<String>, warnings: &mut Warnings) -> Option<EventDef> {
     let wit::Event { name, description, payload_schema, labels, tags } = event;
     let name = warnings.checked("event", EventName::new(&name))?;
+    if HOST_EVENTS.contains(&name.as_str()) {
+        warnings.add(format!("event `{name}` dropped: it is the host's own, choose another name"));
+        return None;
+    }
     if !warnings.unique("event", name.as_str(), names) {
         return None;
     }
@@ -305,6 +310,13 @@ mod tests {
             interval_ns,
             cadence: wit::Cadence::FixedDelay,
         };
+        let event = |name: &str| wit::Event {
+            name: name.into(),
+            description: String::new(),
+            payload_schema: None,
+            labels: vec![],
+            tags: vec![],
+        };
         let subscription = |name: &str, device: &str, event: &str| wit::Subscription {
             name: name.into(),
             device: device.into(),
@@ -312,13 +324,7 @@ mod tests {
         };
         let description = check(wit::Description {
             functions: vec![wit::Function { labels: vec![label("k"), label(""), label("k")], ..function("f", EMPTY) }],
-            events: vec![wit::Event {
-                name: "a/b".into(),
-                description: String::new(),
-                payload_schema: None,
-                labels: vec![],
-                tags: vec![],
-            }],
+            events: vec![event("a/b"), event("plugin_log"), event("plugin_log_2")],
             routines: vec![routine("slow", 1_000_000), routine("fast", 999_999)],
             subscriptions: vec![
                 subscription("s", "camera-*", "event/motion"),
@@ -331,10 +337,12 @@ mod tests {
         })
         .unwrap();
         assert_eq!(description.functions[0].labels.as_ref().map(Labels::len), Some(1));
-        assert!(description.events.is_empty());
+        assert_eq!(description.events.iter().map(|event| event.name.as_str()).collect::<Vec<_>>(), ["plugin_log_2"]);
+        let reserved = "event `plugin_log` dropped: it is the host's own, choose another name";
+        assert!(description.warnings.iter().any(|warning| warning == reserved), "{:?}", description.warnings);
         assert_eq!(description.routines.len(), 1);
         assert_eq!(description.subscriptions.len(), 1);
-        assert_eq!(description.warnings.len(), 9, "{:?}", description.warnings);
+        assert_eq!(description.warnings.len(), 10, "{:?}", description.warnings);
     }
 
     #[test]
@@ -342,6 +350,13 @@ mod tests {
         let functions = (0..=DECLARATIONS_MAX).map(|n| function(&format!("f{n}"), EMPTY)).collect();
         let flood = wit::Description { functions, events: vec![], routines: vec![], subscriptions: vec![] };
         assert_eq!(check(flood).unwrap_err(), "1001 functions, more than 1000");
+        let subscription = |n| wit::Subscription { name: format!("s{n}"), device: "*".into(), event: "*".into() };
+        let subscribed = |count| {
+            let subscriptions = (0..count).map(subscription).collect();
+            check(wit::Description { functions: vec![], events: vec![], routines: vec![], subscriptions })
+        };
+        assert_eq!(subscribed(SUBSCRIPTIONS_MAX).unwrap().subscriptions.len(), 64);
+        assert_eq!(subscribed(SUBSCRIPTIONS_MAX + 1).unwrap_err(), "65 subscriptions, more than 64");
         let tags = vec![String::new(); TEXT_BYTES_MAX + 1];
         let functions = vec![wit::Function { tags, ..function("", "") }];
         let flood = wit::Description { functions, events: vec![], routines: vec![], subscriptions: vec![] };

@@ -105,7 +105,6 @@ pub(crate) mod source {
         Url { url: String },
         Upload,
         Object { bucket: String, name: String },
-        Artifact { plugin: String, version: Option<String> },
         WorkingCopy,
     }
 

@@ -80,7 +80,7 @@ impl GenerationRecord {
     /// All that is known of where it came from.
     #[must_use]
     pub fn provenance(&self) -> Provenance {
-        Provenance { source: self.source.clone(), archive: self.archive, signer: self.signer.clone() }
+        Provenance::new(self.source.clone(), self.archive, self.signer.clone())
     }
 }
 

@@ -71,6 +71,70 @@ async fn a_log_is_read_from_where_it_was_left_and_outlives_its_generation() {
     host.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_logs_are_followed_and_no_more() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    let ids: Vec<String> = (0..17).map(|n| format!("counter-{n}")).collect();
+    let code = Plugin::assembled("counter").files.remove(0).1;
+    for id in &ids {
+        host.install(&Plugin::new(id, code.clone())).await;
+    }
+    let follow = async |id: &String| {
+        let params = json!({"plugin_id": id, "follow": 60});
+        host.ask(Way::Mesh, "get_plugin_logs", params).await["result"].take()
+    };
+    for id in &ids[..16] {
+        assert_eq!(follow(id).await["status"], "success");
+    }
+    let refusal = follow(&ids[16]).await;
+    assert_eq!(refusal["code"], "too_many_followed", "{refusal}");
+    assert_eq!(follow(&ids[0]).await["status"], "success", "one that is followed may be followed on");
+    host.succeed("uninstall_plugin", json!({"plugin_id": ids[3]})).await;
+    crate::until("there is room again", async || follow(&ids[16]).await["status"] == "success").await;
+    host.stop().await;
+}
+
+/// While the mesh is away, lines wait in the log and not as events, which would push out others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_followed_leaves_the_queue_of_events_to_others() {
+    let site = Site::on_nats();
+    let host = start(&site, json!({})).await;
+    let mut events = host.events().await;
+    let log = async || {
+        host.result(Way::Control, "log", json!({"message": "away"})).await;
+    };
+    let page = logs(&host, json!({"level": "error", "follow": 300})).await;
+    site.broker().kill();
+    let queued = async || {
+        let status = host.result(Way::Control, "get_status", json!({})).await;
+        status["events"]["queued"].as_u64().unwrap()
+    };
+    crate::until("so many wait", async || {
+        log().await;
+        queued().await >= 16
+    })
+    .await;
+    for _ in 0..20 {
+        log().await;
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    log().await;
+    assert_eq!(queued().await, 16, "half a second is worth five events");
+    site.broker().restart();
+    let mut next = page["next"].as_u64().unwrap() + 1;
+    let last = host.result(Way::Control, "get_plugin_logs", json!({"plugin_id": "talker", "level": "error"})).await;
+    let last = last["lines"].as_array().unwrap().last().unwrap()["number"].as_u64().unwrap();
+    while next <= last {
+        let event = events.next_where("lines are missing", |event| event["method"] == "plugin_log").await;
+        for (number, _) in lines(&event) {
+            assert!(number >= next, "{event}");
+            next = number + 1;
+        }
+    }
+    host.stop().await;
+}
+
 /// The number of each line and its text.
 fn lines(event: &Value) -> Vec<(u64, String)> {
     let lines = event["params"]["lines"].as_array().unwrap().iter();

@@ -20,10 +20,15 @@ fn folder(site: &Site, plugin: &Plugin) -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundled_plugin_is_installed_and_follows_the_bundle() {
     let site = Site::on_nats();
-    let bundled = folder(&site, &version(1));
+    let folders = folder(&site, &version(1));
+    let bundled = site.path().join("link");
+    std::os::unix::fs::symlink(&folders, &bundled).unwrap();
     let host = start(&site, &bundled).await;
     host.wait_for_loaded(&["versioned"]).await;
     assert_eq!(host.call("version", json!({})).await, "1.0.0");
+    let versions = host.succeed("list_plugin_versions", json!({"plugin_id": "versioned"})).await;
+    let path = folders.canonicalize().unwrap().join("versioned");
+    assert_eq!(versions["versions"][0]["source"]["path"], json!(path), "rules go by where it lies");
     host.stop().await;
 
     folder(&site, &version(2));

@@ -87,6 +87,7 @@ async fn a_plugin_hears_what_it_is_permitted_to_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_has_a_silent_plugin_hear_at_once_and_a_revocation_ends_it() {
     let site = Site::on_nats();
+    site.policy("# nothing but the default");
     let host = site.start().await;
     let installed = host.install(&ears()).await;
     assert_eq!(installed["load_result"]["denied"][0]["permission"], "mesh.subscribe:camera-*", "{installed}");
@@ -125,6 +126,22 @@ async fn a_grant_has_a_silent_plugin_hear_at_once_and_a_revocation_ends_it() {
     quiet(&host).await;
     assert_eq!(subscriptions(&host).await, none);
     assert_eq!(host.call("heard", json!({})).await["count"], 0);
+
+    // One that ends by itself, and one of which the policy leaves nothing later on.
+    let params = json!({"plugin_id": "ears", "permission": "mesh.subscribe:camera-0", "expires_in": "2s"});
+    let granted = host.ask(Way::Control, "grant_plugin_permission", params).await["result"].take();
+    assert_eq!(granted["status"], "success", "{granted}");
+    listens(&host, &site).await;
+    until("it has ended", async || subscriptions(&host).await == none).await;
+    tell(&host, &site, "camera-0", "motion", json!({})).await;
+    quiet(&host).await;
+    tell(&host, &site, "camera-0", "motion", json!({})).await;
+    host.peer.round_trip().await;
+    assert_eq!(heard(&host).await["count"], 0);
+    assert_eq!(grant("mesh.subscribe:camera-0", false).await["status"], "success");
+    listens(&host, &site).await;
+    site.policy("[[plugin]]\nid = '*'\nmax = ['mesh.subscribe:camera-1']");
+    until("nothing of it is left", async || subscriptions(&host).await == none).await;
     host.stop().await;
 }
 

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 const SIGNED: &str = include_str!("../../delivery/tests/signed/archive.base64");
 const SIGNATURE: &str = include_str!("../../delivery/tests/signed/archive.minisig");
 const OTHERS_SIGNATURE: &str = include_str!("../../delivery/tests/signed/other.minisig");
+const NAMELESS: &str = include_str!("../../delivery/tests/signed/nameless.base64");
+const NAMELESS_SIGNATURE: &str = include_str!("../../delivery/tests/signed/nameless.minisig");
+const NAMELESS_SIGNER: &str = "RWQbw/KcMAG6YEHnziQEWvDsxPJaFuwFdRMf7lnFSV3w9T7r2Icrur4E";
 const SIGNER: &str = "RWSbhUHEuNjcE+c3glOFgUKjKlsrcUU6x4OVrNoenocQsMCSt/lUzlH6";
 
 async fn start(site: &Site) -> Host<'_> {
@@ -87,10 +90,71 @@ async fn a_plugin_may_what_its_source_may_and_nobody_claims_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_gave_outlives_a_restart_and_no_edit() {
+    let site = Site::on_nats();
+    let web = Web::start();
+    site.policy(&format!(
+        "[[plugin]]\nid = '*'\nsource = 'url:{}'\ngrant = ['mesh.discover']\n[[plugin]]\nid = '*'\nmax = []",
+        web.url("trusted")
+    ));
+    let host = start(&site).await;
+    web.serve(looker().tarball(), None);
+    let fetched = json!({"url": web.url("trusted/looker.tgz")});
+    host.succeed("install_plugin_from_url", fetched.clone()).await;
+    assert!(may_look(&host).await);
+    host.stop().await;
+    let host = start(&site).await;
+    host.wait_for_loaded(&["looker"]).await;
+    assert!(may_look(&host).await);
+
+    std::fs::write(site.capabilities().join("looker/notes.txt"), "mine").unwrap();
+    host.succeed("reload_plugin", json!({"plugin_id": "looker"})).await;
+    assert!(!may_look(&host).await, "nobody sent these files");
+    assert_eq!(versions(&host, "looker").await[0]["source"]["type"], "working_copy");
+    host.succeed("rollback_plugin", json!({"plugin_id": "looker"})).await;
+    assert!(may_look(&host).await);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_for_one_origin_is_none_for_another_that_the_policy_knows() {
+    let site = Site::on_nats();
+    let web = Web::start();
+    let trusted = format!("url:{}", web.url("trusted"));
+    site.policy(&format!("[[plugin]]\nid = 'look*'\nsource = '{trusted}'\n[[plugin]]\nid = '*'\nmax = []"));
+    let host = start(&site).await;
+    let archive = looker().tarball();
+    web.serve(archive.clone(), None);
+    let fetched = json!({"url": web.url("trusted/looker.tgz")});
+    let sent = bundle(&archive);
+    let plan = async |params: &Value| host.succeed("plan_plugin_install", params.clone()).await;
+    let with = |params: &Value, agreed: &Value| {
+        let mut params = params.clone();
+        params["plan_digest"] = agreed.clone();
+        params
+    };
+    let (by_url, by_bundle) = (plan(&fetched).await, plan(&sent).await);
+    assert_eq!(
+        (&by_url["rule"], &by_bundle["rule"]),
+        (&json!({"id": "look*", "source": trusted}), &json!({"id": "*"}))
+    );
+    let refusal = host.refuse("install_plugin_from_bundle", with(&sent, &by_url["plan_digest"])).await;
+    assert_eq!((&refusal["code"], &refusal["plan"]["rule"]["id"]), (&json!("plan_changed"), &json!("*")), "{refusal}");
+    host.succeed("install_plugin_from_url", with(&fetched, &by_url["plan_digest"])).await;
+
+    // The same files, and yet another plugin in the policy's eyes.
+    let (by_url, by_bundle) = (plan(&fetched).await, plan(&sent).await);
+    assert_eq!((&by_url["action"], &by_bundle["action"]), (&json!("unchanged"), &json!("upgrade")));
+    let installed = host.succeed("install_plugin_from_bundle", with(&sent, &by_bundle["plan_digest"])).await;
+    assert_eq!(installed["generation"], 2, "{installed}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_signatures_are_required_nothing_else_arrives() {
     let site = Site::on_nats();
     let web = Web::start();
-    site.policy(&format!("[install]\nsigners = ['{SIGNER}']\nrequire_signature = true"));
+    site.policy(&format!("[install]\nsigners = ['{SIGNER}', '{NAMELESS_SIGNER}']\nrequire_signature = true"));
     let host = start(&site).await;
     let archive = STANDARD.decode(SIGNED.trim()).unwrap();
     // Not loaded: its code is none.
@@ -98,6 +162,7 @@ async fn where_signatures_are_required_nothing_else_arrives() {
     for (signature, code) in [
         (Value::Null, "signature_required"),
         (json!(""), "signature_required"),
+        (json!(" \n"), "signature_required"),
         (json!("no signature"), "signature_invalid"),
         (json!(SIGNATURE.replace("signed.tgz", "other.tgz")), "signature_invalid"),
         (json!(OTHERS_SIGNATURE), "signer_unknown"),
@@ -108,6 +173,10 @@ async fn where_signatures_are_required_nothing_else_arrives() {
     }
     let other = json!({"bundle_b64": STANDARD.encode(looker().tarball()), "signature": SIGNATURE});
     assert_eq!(host.refuse("install_plugin_from_bundle", other).await["code"], "signature_invalid");
+    let nameless =
+        json!({"bundle_b64": NAMELESS.trim(), "load": false, "signature": NAMELESS_SIGNATURE, "plugin_id": "anything"});
+    let refusal = host.refuse("install_plugin_from_bundle", nameless).await;
+    assert_eq!(refusal["code"], "signed_without_id", "whoever installs would say what was signed: {refusal}");
     let folder = json!({"source_path": site.path()});
     let refusal = host.result(Way::Control, "install_plugin", folder).await;
     assert_eq!(refusal["code"], "signature_required", "the operator as well: {refusal}");
@@ -122,11 +191,18 @@ async fn where_signatures_are_required_nothing_else_arrives() {
     assert_eq!((&line["what"], &line["signer"]), (&json!("install_plugin_from_bundle"), &json!(SIGNER)), "{line}");
 
     // Beside the archive, where nobody sends it.
-    let fetched = json!({"url": web.url("signed.tgz?token=s3cret"), "load": false});
+    let fetched = json!({"url": web.url("signed.tgz?token=s3cret#part"), "load": false});
     web.serve(archive.clone(), None);
     let refusal = host.refuse("install_plugin_from_url", fetched.clone()).await;
     assert_eq!(refusal["code"], "signature_required", "{refusal}");
     assert!(refusal["detail"].as_str().unwrap().contains("404"), "{refusal}");
+    for (status, body, code) in
+        [(403, "", "http_status"), (410, "", "signature_required"), (200, &*"x".repeat(9000), "signature_invalid")]
+    {
+        web.sign_with(status, body);
+        let refusal = host.refuse("install_plugin_from_url", fetched.clone()).await;
+        assert_eq!(refusal["code"], code, "{refusal}");
+    }
     web.sign(OTHERS_SIGNATURE);
     assert_eq!(host.refuse("install_plugin_from_url", fetched.clone()).await["code"], "signer_unknown");
     web.sign(SIGNATURE);

@@ -13,8 +13,8 @@ pub(crate) struct Web {
 #[derive(Default)]
 struct State {
     archive: Vec<u8>,
-    /// At paths that end in `.minisig`.
-    signature: Option<Vec<u8>>,
+    /// With its status, at paths that end in `.minisig`.
+    signature: Option<(u16, Vec<u8>)>,
     /// None: it sends no validators.
     etag: Option<String>,
     /// The status of each answer, in order, and whether the request had a condition.
@@ -47,7 +47,12 @@ impl Web {
 
     /// What lies beside the archive from now on.
     pub(crate) fn sign(&self, signature: &str) {
-        self.state.lock().unwrap().signature = Some(signature.as_bytes().to_vec());
+        self.sign_with(200, signature);
+    }
+
+    /// What is answered for it from now on.
+    pub(crate) fn sign_with(&self, status: u16, body: &str) {
+        self.state.lock().unwrap().signature = Some((status, body.as_bytes().to_vec()));
     }
 
     /// The answers since this was last asked.
@@ -64,7 +69,8 @@ fn answer(stream: &TcpStream, state: &mut State) {
         if line.is_empty() {
             break;
         }
-        is_signature |= line.starts_with("GET ") && line.contains(".minisig");
+        let path = line.strip_prefix("GET ").and_then(|rest| rest.split(['?', ' ']).next());
+        is_signature |= path.is_some_and(|path| path.ends_with(".minisig"));
         if let Some((name, value)) = line.split_once(": ")
             && name.eq_ignore_ascii_case("if-none-match")
         {
@@ -73,7 +79,7 @@ fn answer(stream: &TcpStream, state: &mut State) {
     }
     let same = condition.is_some() && condition == state.etag;
     let (status, body) = match &state.signature {
-        Some(signature) if is_signature => (200, &signature[..]),
+        Some((status, signature)) if is_signature => (*status, &signature[..]),
         None if is_signature => (404, &[][..]),
         _ if same => (304, &[][..]),
         _ => (200, &state.archive[..]),

@@ -68,6 +68,16 @@ pub fn url_digest(text: &str) -> Option<Digest> {
     Some(Digest::of(url.as_str().as_bytes()))
 }
 
+/// The URL of the file that lies beside another one, under the same path and `suffix`. Its query stays. None for what is no URL.
+#[must_use]
+pub fn url_beside(text: &str, suffix: &str) -> Option<String> {
+    let mut url = Url::parse(text.trim()).ok()?;
+    let path = format!("{}{suffix}", url.path());
+    url.set_path(&path);
+    url.set_fragment(None);
+    Some(url.into())
+}
+
 /// A URL, or text that should be one, without what may carry secrets: user information, query, fragment.
 #[must_use]
 pub fn redacted_url(text: &str) -> String {
@@ -94,6 +104,19 @@ pub fn redacted_url(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_beside_a_file_has_its_query() {
+        for (url, beside) in [
+            ("https://a.b/c.tgz", "https://a.b/c.tgz.minisig"),
+            (" https://a.b/c.tgz?d=/e?f#g ", "https://a.b/c.tgz.minisig?d=/e?f"),
+            ("https://a.b/c%2F%3F.tgz#g?h", "https://a.b/c%2F%3F.tgz.minisig"),
+            ("https://a.b", "https://a.b/.minisig"),
+        ] {
+            assert_eq!(url_beside(url, ".minisig").as_deref(), Some(beside));
+        }
+        assert_eq!(url_beside("c.tgz", ".minisig"), None);
+    }
 
     #[test]
     fn a_redirect_into_the_private_network_is_refused() {

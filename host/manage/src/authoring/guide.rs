@@ -111,7 +111,7 @@ pub(super) fn guide(docs: &str, runs: &dyn Fn(Language) -> bool) -> Value {
             "constructor": "Python: class_name is called with device=…, which has device_id, tenant, invoke_remote; no I/O \
                 there, use start(). Rust: Default, or #[init] with the config",
             "decorators": "Python: @rpc(), @emit(), @periodic(interval=5.0) on methods; calling an @emit method emits. Rust: \
-                #[tenon::plugin] on the impl, #[function], #[routine(every = \"5s\")] on methods",
+                #[tenon::plugin] on the impl, #[function], #[routine(every = \"5s\")], #[on(event = …)] on methods",
             "lifecycle": "start and stop are optional. Memory lasts between calls, not over reload, upgrade, restart or \
                 the loss of an instance: what has to goes into state",
             "naming": "letters, digits, `_`, `-`. A name that the host or another plugin has already is reached as \

@@ -158,26 +158,26 @@ impl StateView {
 
     /// Writes a value, or with `None` removes the key. What would take more than `limit` changes nothing.
     pub(crate) fn put(&self, key: &str, value: Option<&[u8]>, limit: ByteSize) -> Result<(), Failure> {
-        self.change(key, limit, |_| Ok(value.map(Arc::from)))
+        self.change(key, limit, |_| Ok(value))
     }
 
-    /// The same with the value that `change` makes of the one there is: nobody writes in between.
-    pub(crate) fn change(
+    /// The same with the value that `change` makes of the one there is: nobody writes in between. It is copied, if at all, once
+    /// it is taken.
+    pub(crate) fn change<V: AsRef<[u8]> + Into<Arc<[u8]>>>(
         &self,
         key: &str,
         limit: ByteSize,
-        change: impl FnOnce(Option<&[u8]>) -> Result<Option<Arc<[u8]>>, Failure>,
+        change: impl FnOnce(Option<&[u8]>) -> Result<Option<V>, Failure>,
     ) -> Result<(), Failure> {
         let mut phase = self.phase();
         let mut live = self.state.live();
         phase.check(&live)?;
         let value = change(phase.get(&live, key).map(AsRef::as_ref))?;
-        let value = value.as_deref();
         if value.is_none() && phase.get(&live, key).is_none() {
             return Ok(());
         }
         let before = phase.get(&live, key).map_or(0, |value| counted(key, value));
-        let after = value.map_or(0, |value| counted(key, value));
+        let after = value.as_ref().map_or(0, |value| counted(key, value.as_ref()));
         let bytes = (phase.bytes(&live) + after).saturating_sub(before);
         // What is over the limit already may still shrink.
         if after > before && bytes as u64 > limit.0 {
@@ -189,7 +189,7 @@ impl StateView {
         let own = phase.overlay().map(|overlay| {
             let replaced =
                 overlay.entries.get(key).map_or(0, |entry| counted(key, entry.as_deref().unwrap_or_default()));
-            (overlay.own, overlay.own - replaced + counted(key, value.unwrap_or_default()))
+            (overlay.own, overlay.own - replaced + if value.is_some() { after } else { counted(key, &[]) })
         });
         // Every key may go or be replaced by another one, and no more.
         if let Some((before, after)) = own
@@ -200,14 +200,14 @@ impl StateView {
                 format!("what the plugin writes before it serves is more than twice `limits.state` ({limit})");
             return Err(Failure::new("state_full", message));
         }
-        let (key, value) = (Arc::<str>::from(key), value.map(Arc::<[u8]>::from));
+        let (key, taken) = (Arc::<str>::from(key), || value.map(Into::into));
         match &mut *phase {
             Phase::Serving { .. } if live.migrators > 0 => Err(Failure::retryable(
                 "state_migrating",
                 "a new version has migrated the plugin's state and is about to serve: nothing is written until then",
             )),
             Phase::Serving { .. } => {
-                live.put(key, value);
+                live.put(key, taken());
                 drop(live);
                 self.state.wake.changed.notify_one();
                 Ok(())
@@ -216,6 +216,7 @@ impl StateView {
                 overlay.added += after;
                 overlay.removed += before;
                 // Keys that come and go before the swap leave nothing behind.
+                let value = taken();
                 let is_kept = value.is_some() || (!overlay.replaces && live.entries.contains_key(&key));
                 let (known, cost) = own.unwrap_or_default();
                 if is_kept {

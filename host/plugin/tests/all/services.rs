@@ -1,11 +1,12 @@
 //! What a generation emits before it serves, and under which names.
 
-use crate::fake::{Events, json, package, plugin};
+use crate::fake::{Events, Plan, host, json, package, plugin};
 use mortise_model::{DeviceId, Failure, Json, Permission, Tenant};
 use mortise_plugin::{Account, Backend, Invocation, Services};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::Level;
 
 fn services() -> (Services, Arc<Events>) {
     let events = Arc::new(Events::default());
@@ -81,4 +82,20 @@ fn a_name_keeps_its_prefix_and_is_judged_without_it() {
     for bad in ["event/", "event/a/b", "a.b", ""] {
         assert_eq!(code(services.emit(bad, json("{}"))), "invalid_event", "{bad}");
     }
+    // The host's own, under whatever prefix.
+    for own in ["plugin_log", "plugin_loaded", "plugin_unloaded", "event/plugin_log"] {
+        assert_eq!(code(services.emit(own, json("{}"))), "reserved_event", "{own}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_log_tells_no_secret_whichever_part_holds_it() {
+    let host = host();
+    host.load("a", Plan::default()).await;
+    let services = Arc::clone(&host.instance(0).services);
+    services.secret("token").await.unwrap();
+    services.log(Level::INFO, "at s3cret-token", "with s3cret-token");
+    let page = host.registry.log(&plugin("a"), None, Level::INFO, 10).unwrap();
+    assert_eq!(page.lines.len(), 1);
+    assert!(!format!("{page:?}").contains("s3cret-token"), "{page:?}");
 }

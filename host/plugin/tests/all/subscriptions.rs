@@ -176,11 +176,14 @@ async fn a_permission_counts_from_the_moment_it_changes() {
 }
 
 #[tokio::test]
-async fn what_the_host_tells_of_its_plugins_logs_no_plugin_of_it_hears() {
+async fn what_hosts_tell_of_logs_is_heard_by_name_and_of_the_own_host_never() {
     let host = host();
-    let plan = Plan { subscriptions: vec![("*", "*")], ..listening("a1", false) };
+    let plan = Plan { subscriptions: vec![("*", "*"), ("host-*", "plugin_*")], ..listening("a1", false) };
     host.load("a", plan).await;
     let heard = |device| host.events.hear(device, "plugin_log", "{}");
+    assert_eq!((heard("host-1"), heard("host-2")), (0, 0));
+    let plan = Plan { subscriptions: vec![("*", "plugin_log")], ..listening("a1", false) };
+    host.load("b", plan).await;
     assert_eq!((heard("host-1"), heard("host-2")), (0, 1));
     assert_eq!(host.events.hear("host-1", "motion", "{}"), 1, "other events of its own device it hears");
 }

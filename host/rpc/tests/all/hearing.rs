@@ -11,7 +11,7 @@ use tokio::sync::watch;
 /// Takes what its patterns want, and writes it down.
 struct Ear {
     wanted: Vec<SubscriptionDef>,
-    heard: Mutex<Vec<Heard>>,
+    heard: Mutex<Vec<Arc<Heard>>>,
     count: watch::Sender<usize>,
 }
 
@@ -20,7 +20,7 @@ impl Listener for Ear {
         self.wanted.iter().any(|wanted| wanted.wants(device, event))
     }
 
-    fn hear(&self, heard: Heard) {
+    fn hear(&self, heard: Arc<Heard>) {
         self.heard.lock().unwrap().push(heard);
         self.count.send_modify(|count| *count += 1);
     }

@@ -15,8 +15,6 @@ fn every_source() -> Vec<Source> {
         Source::Url { url: "https://example.com/a.tgz".to_owned() },
         Source::Upload,
         Source::Object { bucket: "plugins".to_owned(), name: "a.tgz".to_owned() },
-        Source::Artifact { plugin: "a".to_owned(), version: Some("1.0".to_owned()) },
-        Source::Artifact { plugin: "a".to_owned(), version: None },
         Source::WorkingCopy,
     ]
 }
