@@ -1,6 +1,8 @@
 //! The store's data, and the narrow part of it that the host functions see.
 
 use crate::backoff::Backoff;
+use crate::host;
+use crate::host::http::Bodies;
 use crate::host::keyvalue::KeyValue;
 use crate::host::stdio::LineLog;
 use crate::javascript::{Modules, Session};
@@ -18,6 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::WasiHttpCtx;
 
 /// The most bytes that any guest is given at once.
 const ENTRY_BYTES_MAX: usize = 8 << 20;
@@ -29,6 +32,9 @@ const RESOURCES_MAX: usize = 10_000;
 /// the folder is writable.
 const RESOURCES_WITH_FOLDERS_MAX: usize = 500;
 const RESOURCES_WITH_WRITABLE_FOLDERS_MAX: usize = 100;
+
+/// The same of one that sends requests through WASI: each may be a body of which 512 KiB wait to be sent.
+const RESOURCES_WITH_HTTP_MAX: usize = 100;
 
 /// The longest that a further instance waits after losses, however many were lost at once.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -183,7 +189,8 @@ pub(crate) struct State {
     /// Of an interpreter that is a core module.
     pub(crate) javascript: Option<Session>,
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) table: ResourceTable,
 }
 
 impl State {
@@ -226,11 +233,23 @@ impl State {
         }
         Ok(Self {
             limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
-            host: HostView { shared, ops: Ops::default(), keyvalue: KeyValue::default(), turn_limit },
+            host: HostView {
+                shared,
+                ops: Ops::default(),
+                keyvalue: KeyValue::default(),
+                bodies: Bodies::default(),
+                turn_limit,
+            },
             javascript: None,
             wasi: wasi.build(),
+            http: host::http::context(),
             table,
         })
+    }
+
+    /// For a guest of which each resource may be large.
+    pub(crate) fn hold_little(&mut self) {
+        self.table.set_max_capacity(RESOURCES_WITH_HTTP_MAX);
     }
 }
 
@@ -261,6 +280,8 @@ pub(crate) struct HostView {
     pub(crate) ops: Ops,
     /// Of `wasi:keyvalue`.
     pub(crate) keyvalue: KeyValue,
+    /// Of `wasi:http`.
+    pub(crate) bodies: Bodies,
     /// Bounds the turn under way.
     pub(crate) turn_limit: TurnLimit,
 }

@@ -57,6 +57,7 @@ mod state;
 mod swaps;
 mod upgrades;
 mod versions;
+mod wasi_http;
 
 use std::time::{Duration, Instant};
 

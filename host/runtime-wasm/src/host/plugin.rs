@@ -294,6 +294,7 @@ pub(crate) mod tests {
             shared: Arc::new(Shared::new(Arc::new(services), Source::None)),
             ops: Ops::default(),
             keyvalue: KeyValue::default(),
+            bodies: crate::host::http::Bodies::default(),
             turn_limit,
         }
     }
