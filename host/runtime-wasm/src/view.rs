@@ -259,8 +259,22 @@ fn open_granted(wasi: &mut WasiCtxBuilder, folder: &Folder, perms: FsPerms) -> w
     use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
     use std::os::fd::AsRawFd as _;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = openat2(CWD, folder.access.folder(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    let opened = openat2(CWD, folder.access.folder(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+    let opened = opened.map_err(not_opened_safely)?;
     wasi.preopened_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()), &folder.seen_as, perms).map(drop)
+}
+
+/// Why a folder was not opened. Without the system call there is no way to open one and be sure that no link is followed.
+#[cfg(target_os = "linux")]
+fn not_opened_safely(error: rustix::io::Errno) -> wasmtime::Error {
+    use rustix::io::Errno;
+    match error {
+        // Profiles of seccomp say either.
+        Errno::NOSYS | Errno::PERM => wasmtime::Error::msg(format!(
+            "{error}; plugins are given folders only where the kernel has `openat2` (Linux 5.6) and no seccomp profile forbids it"
+        )),
+        error => error.into(),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -296,6 +310,15 @@ impl HasData for HasHostView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_system_without_the_call_that_follows_no_links_is_named() {
+        use rustix::io::Errno;
+        for error in [Errno::NOSYS, Errno::PERM] {
+            assert!(not_opened_safely(error).to_string().contains("`openat2` (Linux 5.6)"), "{error}");
+        }
+        assert!(!not_opened_safely(Errno::NOENT).to_string().contains("openat2"));
+    }
 
     #[test]
     fn pauses_follow_one_another_and_end_within_the_longest() {

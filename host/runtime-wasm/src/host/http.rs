@@ -41,9 +41,6 @@ const TARGET_BYTES_MAX: usize = 8 << 10;
 /// Header fields that are the host's to set, besides those that are so everywhere.
 const OWN_HEADERS: [HeaderName; 3] = [header::EXPECT, header::TE, header::TRAILER];
 
-/// Which part of what is left of a turn is kept for the guest where it waits too long: a tenth, as for `perform`.
-const TURN_RESERVE: u32 = 10;
-
 type Answer = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 /// The interfaces of outgoing requests.
@@ -140,10 +137,10 @@ impl HostView {
         body: WasiBody,
         first_byte: Option<Duration>,
     ) -> BoxFuture<'static, Result<Answer, Error>> {
-        let (now, end) = (Instant::now(), self.turn_limit.end);
-        let turn = end - end.saturating_duration_since(now) / TURN_RESERVE;
+        let now = Instant::now();
         let asked = first_byte.and_then(|timeout| now.checked_add(timeout));
-        let deadline = asked.into_iter().fold(turn.min(now + self.shared.limits.call_timeout), Instant::min);
+        let latest = self.turn_limit.wait_until().min(now + self.shared.limits.call_timeout);
+        let deadline = asked.map_or(latest, |asked| asked.min(latest));
         let (shared, mut room) = (Arc::clone(&self.shared), self.bodies.room());
         Box::pin(async move {
             let exchange = async {
