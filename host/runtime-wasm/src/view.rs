@@ -11,7 +11,7 @@ use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
 use mortise_model::{Folder, GUEST_SOURCE, Limits, PluginId};
-use mortise_plugin::{Health, InstanceLoss, Services};
+use mortise_plugin::{Disk, Health, InstanceLoss, Services};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -212,7 +212,9 @@ impl State {
             .envs(&shared.services.environment());
         let folders = shared.services.folders();
         let folders = folders.map_err(|failure| Loss { code: "folder", reason: failure.message })?;
-        table.set_max_capacity(if folders.iter().any(|folder| folder.access.is_writable()) {
+        let writable = folders.iter().map(|folder| &folder.access).filter(|access| access.is_writable());
+        let writable: Vec<PathBuf> = writable.map(|access| access.folder().to_owned()).collect();
+        table.set_max_capacity(if !writable.is_empty() {
             RESOURCES_WITH_WRITABLE_FOLDERS_MAX
         } else if shared.has_folders() {
             RESOURCES_WITH_FOLDERS_MAX
@@ -231,6 +233,7 @@ impl State {
             let perms = if folder.access.is_writable() { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
             open_granted(&mut wasi, folder, perms).map_err(|error| not_opened(folder.access.folder(), &error))?;
         }
+        let disk = (!writable.is_empty()).then(|| Disk::new(Arc::clone(&shared.services), writable));
         Ok(Self {
             limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
             host: HostView {
@@ -238,6 +241,7 @@ impl State {
                 ops: Ops::default(),
                 keyvalue: KeyValue::default(),
                 bodies: Bodies::default(),
+                disk,
                 turn_limit,
             },
             javascript: None,
@@ -296,6 +300,8 @@ pub(crate) struct HostView {
     pub(crate) keyvalue: KeyValue,
     /// Of `wasi:http`.
     pub(crate) bodies: Bodies,
+    /// Of `wasi:filesystem`; none where nothing may be changed.
+    pub(crate) disk: Option<Disk>,
     /// Bounds the turn under way.
     pub(crate) turn_limit: TurnLimit,
 }

@@ -37,6 +37,7 @@ mod early;
 mod envelope;
 mod events;
 mod exclusive;
+mod folders;
 mod hearing;
 mod hostile;
 mod instances;

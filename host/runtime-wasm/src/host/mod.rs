@@ -1,6 +1,7 @@
 //! What a guest may ask of the host, one file for each interface.
 
 mod config;
+mod files;
 pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod plugin;
@@ -18,6 +19,7 @@ use wasmtime::component::Linker;
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker: Linker<State> = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    files::bound(&mut linker)?;
     Plugin::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;
     http::add_to_linker(&mut linker)?;
     wasi_config::store::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;

@@ -290,6 +290,7 @@ pub(crate) mod tests {
             ops: Ops::default(),
             keyvalue: KeyValue::default(),
             bodies: crate::host::http::Bodies::default(),
+            disk: None,
             turn_limit,
         }
     }
