@@ -26,7 +26,7 @@ const LIMITS: [(&str, &str); 23] = [
     ("queue", "calls that wait"),
     ("call_timeout", "from a call's arrival to its answer"),
     ("routine_timeout", "one tick of a routine"),
-    ("turn", "computing without waiting for anything; the instance is lost at the end"),
+    ("turn", "computing without a wait; then the instance is lost"),
     ("cpu_per_minute", "computing, over all calls"),
     ("start_timeout", "the start hook"),
     ("stop_timeout", "the stop hook"),
@@ -40,7 +40,7 @@ const LIMITS: [(&str, &str); 23] = [
     ("http_requests", "at once; further ones wait"),
     ("http_requests_per_second", "further ones fail"),
     ("state", "keys and values"),
-    ("disk", "what lies in the folders it may change"),
+    ("disk", "in folders it may change"),
 ];
 
 /// The guide of a host whose documents lie below `docs`, and which runs the languages that `runs` says.
