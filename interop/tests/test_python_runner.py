@@ -152,6 +152,27 @@ def test_a_variable_is_absent_until_it_is_granted(hosting):
     assert "mortise deploy grant tries env:TREASURE" in json.dumps(logs)
 
 
+def test_a_folder_takes_as_much_as_the_limit_says(transport, tmp_path):
+    runners = os.environ.get("MORTISE_RUNNERS") or ROOT / "target/runners"
+    out = tmp_path.resolve() / "out"
+    out.mkdir()
+    files = [{"path": str(out), "as": "/out", "mode": "rw"}]
+    host = Host(transport, tmp_path / "host", arguments=["--runners-dir", runners, "--policy", "development"])
+    with host.serving():
+        host.install(
+            bundle("tries", {"capability.py": PLUGIN}, permissions={"files": files}, limits={"disk": "1MiB"}),
+        )
+        fill = "import errno\ntry:\n with open('/out/a', 'wb', 0) as file:\n  while file.write(bytes(1 << 16)):\n   pass\n"
+        fill += "except OSError as error:\n return errno.errorcode[error.errno]"
+        # The runner's C library takes every failure of a stream for EIO; the log knows better.
+        assert attempt(host, fill) in ("EIO", "ENOSPC")
+        assert "`limits.disk` (1MiB)" in json.dumps(host.call("get_plugin_logs", {"plugin_id": "tries"}))
+        assert (1 << 20) - (1 << 17) < (out / "a").stat().st_size <= 1 << 20
+        assert host.call("get_plugin_stats", {"plugin_id": "tries"})["plugins"]["tries"]["disk"]["refused"] > 0
+        again = "import os\nos.remove('/out/a')\nwith open('/out/b', 'w') as file:\n file.write('x' * 1000)\nreturn os.listdir('/out')"
+        assert attempt(host, again) == ["b"]
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [

@@ -5,7 +5,7 @@
 
 use crate::arguments::Plan;
 use crate::caller::Caller;
-use crate::host::{Host, Surroundings, bundle};
+use crate::host::{Host, Surroundings, bundle, copy_guest, packed};
 use crate::sample::Sample;
 use crate::table::{Table, ratio, time};
 use anyhow::Context;
@@ -20,23 +20,25 @@ const PACE: Duration = Duration::from_millis(2);
 /// How long each turn of the plugin that burns the processor takes; `limits.turn` is 5 s.
 const TURN: Duration = Duration::from_millis(4_500);
 
+/// Instances of the plugin that computes in all of them: as many as a manifest may ask for.
+const POOL: usize = 4;
+
 /// What goes on beside the neighbour.
 #[derive(Debug, Clone, Copy)]
 enum Noise {
     /// The same call again and again.
-    Call(&'static str, &'static str, fn(bool) -> serde_json::Value),
+    Call(&'static str, &'static str, fn(Duration) -> serde_json::Value),
+    /// As many turns at once as there are instances, each as long as the limit lets it.
+    Pool,
     /// Begun once; a reload ends it.
     Timers,
     /// A plugin is installed, compiled and uninstalled again and again.
     Installs,
 }
 
-const NOISES: [Noise; 6] = [
-    Noise::Call(
-        "turns that compute up to their limit",
-        "behave.busy_ms",
-        |quick| json!({"ms": if quick { 200 } else { TURN.as_millis() }}),
-    ),
+const NOISES: [Noise; 7] = [
+    Noise::Call("turns that compute up to their limit", "behave.busy_ms", |turn| json!({"ms": turn.as_millis()})),
+    Noise::Pool,
     Noise::Call("a flood of log lines", "hostile.flood_log", |_| json!({"count": 10_000})),
     Noise::Call("a flood of events", "hostile.flood_events", |_| json!({"count": 10_000})),
     Noise::Call("a flood of host calls", "hostile.flood_ops", |_| json!({"count": 20_000})),
@@ -48,6 +50,7 @@ impl Noise {
     fn name(self) -> &'static str {
         match self {
             Self::Call(name, ..) => name,
+            Self::Pool => "four instances that compute up to their limit",
             Self::Timers => "10,000 timers of a millisecond",
             Self::Installs => "installs that compile",
         }
@@ -59,12 +62,14 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let host = surroundings.host(plan, &["behave", "demo", "hostile"])?;
     let scene = Scene {
         host: &host,
-        quick: plan.quick,
+        turn: if plan.quick { Duration::from_millis(200) } else { TURN },
         bundle: bundle(plan, "hello-world", surroundings.path())?,
         compiled: surroundings.path().join("capabilities/.mortise/cache"),
     };
     let mut neighbour = surroundings.caller("neighbour")?;
     let mut noisy = surroundings.caller("noisy")?;
+    let pool = json!({"bundle_b64": pool(plan, surroundings.path())?}).to_string();
+    noisy.succeed(&host.call("install_plugin_from_bundle", pool))?;
     let bare = surroundings.bare()?;
     let (echo, bare_echo) = (host.call("demo.echo", r#"{"message":"hello"}"#), bare.echo());
     let mut drive = |span: Duration| {
@@ -124,7 +129,8 @@ impl Both {
 /// What noise is made with.
 struct Scene<'a> {
     host: &'a Host,
-    quick: bool,
+    /// How long a turn computes.
+    turn: Duration,
     bundle: String,
     /// Where compiled code is kept.
     compiled: std::path::PathBuf,
@@ -163,7 +169,11 @@ impl Scene<'_> {
     fn make(&self, noise: Noise, noisy: &mut Caller) -> anyhow::Result<()> {
         match noise {
             Noise::Call(_, function, params) => {
-                noisy.call(&self.host.call(function, params(self.quick).to_string())).map(drop)
+                noisy.call(&self.host.call(function, params(self.turn).to_string())).map(drop)
+            }
+            Noise::Pool => {
+                let params = json!({"ms": self.turn.as_millis()}).to_string();
+                noisy.drive(&self.host.call("pool.busy_ms", params), POOL, || false).map(drop)
             }
             Noise::Timers => {
                 let params = r#"{"count":10000,"ms":1,"again":true}"#;
@@ -177,6 +187,15 @@ impl Scene<'_> {
             }
         }
     }
+}
+
+/// The fixture `behave` with several instances, as it is sent.
+fn pool(plan: &Plan, folder: &Path) -> anyhow::Result<String> {
+    let plugin = folder.join("pool");
+    copy_guest(plan, "behave", &plugin)?;
+    let manifest = json!({"id": "pool", "type": "wasm", "entry_point": "plugin.wasm", "limits": {"instances": POOL}});
+    std::fs::write(plugin.join("manifest.json"), manifest.to_string())?;
+    packed(plan, &plugin, folder)
 }
 
 /// Removes the files of a folder, so that everything has to be compiled anew.

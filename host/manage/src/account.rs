@@ -151,6 +151,7 @@ fn stats(stats: &Stats) -> Value {
             "writes": stats.state.writes,
             "refused": stats.state.refused,
         },
+        "disk": {"bytes": stats.disk.bytes, "refused": stats.disk.refused},
         "log_lines": metering(stats.log_lines),
         "denied": stats.denied,
     })

@@ -59,6 +59,8 @@ pub struct Limits {
     pub http_requests_per_second: u32,
     /// Durable key-value: keys and values together, with 64 bytes for each entry.
     pub state: ByteSize,
+    /// What lies in the folders that it may change, in blocks of 4 KiB.
+    pub disk: ByteSize,
 }
 
 /// A limit that a manifest may not ask for.
@@ -71,12 +73,6 @@ pub enum LimitError {
         name: String,
         /// A limit that was probably meant.
         suggestion: Option<&'static str>,
-    },
-    /// A limit that this version does not keep.
-    #[error("limit `{name}` is not supported by this version")]
-    Unsupported {
-        /// Its name.
-        name: String,
     },
     /// Neither a number of instances nor one for each call.
     #[error("`limits.instances` must be a whole number or \"per-call\", got {got}")]
@@ -124,7 +120,7 @@ pub enum LimitError {
 }
 
 /// What a manifest may set.
-const SUPPORTED: [&str; 22] = [
+const SUPPORTED: [&str; 23] = [
     "memory",
     "stack",
     "tables",
@@ -147,10 +143,8 @@ const SUPPORTED: [&str; 22] = [
     "http_requests",
     "http_requests_per_second",
     "state",
+    "disk",
 ];
-
-/// Limits that the manifest format knows and this version does not keep: accepting one would be a promise.
-const UNSUPPORTED: [&str; 1] = ["disk"];
 
 impl Default for Limits {
     fn default() -> Self {
@@ -178,6 +172,7 @@ impl Default for Limits {
             http_requests: 8,
             http_requests_per_second: 50,
             state: ByteSize::mib(1),
+            disk: ByteSize::mib(100),
         }
     }
 }
@@ -242,13 +237,14 @@ impl Limits {
         http_requests: 64,
         http_requests_per_second: 100_000,
         state: ByteSize::mib(64),
+        disk: ByteSize::mib(1 << 20),
     };
 
     /// What a plugin has that asks for this, of which each may be as high as in `self`: what it asks for, else what is in
     /// `defaults`, if that is not higher.
     ///
     /// # Errors
-    /// [`LimitError`] for the first key that is unknown, unsupported, malformed, zero or higher than in `self`.
+    /// [`LimitError`] for the first key that is unknown, malformed, zero or higher than in `self`.
     pub fn given(&self, defaults: &Self, asked: &Map<String, Value>) -> Result<Self, LimitError> {
         let mut limits = defaults.at_most(self);
         for (name, value) in asked {
@@ -288,13 +284,11 @@ impl Limits {
                         count("http_requests_per_second", self.http_requests_per_second, value)?;
                 }
                 "state" => limits.state = size("state", self.state, value)?,
+                "disk" => limits.disk = size("disk", self.disk, value)?,
                 "instances" => limits.instances = Instances::parse(self.instances.ceiling(), value)?,
-                name if UNSUPPORTED.contains(&name) => {
-                    return Err(LimitError::Unsupported { name: name.to_owned() });
-                }
                 name => {
-                    let known = SUPPORTED.into_iter().chain(UNSUPPORTED);
-                    return Err(LimitError::Unknown { name: name.to_owned(), suggestion: suggestion(name, known) });
+                    let suggestion = suggestion(name, SUPPORTED);
+                    return Err(LimitError::Unknown { name: name.to_owned(), suggestion });
                 }
             }
         }
@@ -351,6 +345,7 @@ impl Limits {
             http_requests: self.http_requests.min(ceiling.http_requests),
             http_requests_per_second: self.http_requests_per_second.min(ceiling.http_requests_per_second),
             state: self.state.min(ceiling.state),
+            disk: self.disk.min(ceiling.disk),
         }
     }
 }
@@ -383,6 +378,7 @@ impl Limits {
             "http_requests": self.http_requests,
             "http_requests_per_second": self.http_requests_per_second,
             "state": self.state.to_string(),
+            "disk": self.disk.to_string(),
         })
     }
 }
@@ -393,7 +389,6 @@ impl LimitError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unknown { .. } => "limit_unknown",
-            Self::Unsupported { .. } => "limit_unsupported",
             Self::WrongType { .. } | Self::Instances { .. } | Self::Value { .. } | Self::Zero { .. } => "limit_invalid",
             Self::Raised { .. } => "limit_raised",
         }
@@ -405,9 +400,6 @@ impl LimitError {
         match self {
             Self::Unknown { suggestion: Some(suggestion), .. } => format!("did you mean `{suggestion}`?"),
             Self::Unknown { suggestion: None, .. } => format!("the limits are {}", SUPPORTED.join(", ")),
-            Self::Unsupported { name } => {
-                format!("remove `limits.{name}`: this version of Mortise does not keep it yet")
-            }
             Self::Instances { per_call: true, .. } => "did you mean \"per-call\"?".to_owned(),
             Self::Instances { per_call: false, .. } => {
                 "write how many instances share the calls, or \"per-call\" for a fresh one for each".to_owned()

@@ -1,5 +1,6 @@
 //! What is kept of one plugin as long as the host runs, whichever generation serves: its log, its rates and its counts.
 
+use crate::disk::{DiskStats, DiskUse};
 use crate::generation::Outcomes;
 use crate::log::PluginLog;
 use crate::rate::Rate;
@@ -35,6 +36,7 @@ pub struct Account {
     pub(crate) http: HttpTraffic,
     pub(crate) redaction: Redaction,
     pub(crate) state: StateUse,
+    pub(crate) disk: DiskUse,
     /// What it tried and was not allowed to.
     pub(crate) denied: AtomicU64,
     /// Instances lost, by the stable word of the reason. The std mutex is held for a look-up.
@@ -116,6 +118,8 @@ pub struct Stats {
     pub http_bytes_received: u64,
     /// Its durable key-value.
     pub state: StateStats,
+    /// The folders that it may change.
+    pub disk: DiskStats,
     /// What it tried and was not allowed to.
     pub denied: u64,
     /// Lines of log, and those dropped since there were too many.
@@ -178,6 +182,7 @@ impl Account {
             http: HttpTraffic { requests: Metered::new(), sent: AtomicU64::new(0), received: AtomicU64::new(0) },
             redaction: Redaction::default(),
             state: StateUse::default(),
+            disk: DiskUse::default(),
             denied: AtomicU64::new(0),
             losses: Mutex::default(),
             refused: Mutex::default(),
@@ -219,6 +224,7 @@ impl Account {
             http_bytes_sent: self.http.sent.load(Ordering::Relaxed),
             http_bytes_received: self.http.received.load(Ordering::Relaxed),
             state: self.state.stats(),
+            disk: self.disk.stats(),
             denied: self.denied.load(Ordering::Relaxed),
             log_lines: self.log.metering(),
         }

@@ -6,6 +6,7 @@
 mod account;
 mod alone;
 mod authority;
+mod disk;
 mod generation;
 mod job;
 mod log;
@@ -26,6 +27,7 @@ mod waiting;
 pub use account::{Account, Latency, Metering, StateStats, Stats};
 pub use alone::describe_alone;
 pub use authority::{Asker, Authority, Denied, Leave};
+pub use disk::{DISK_BLOCK_BYTES, Disk, DiskStats};
 pub use generation::Outcomes;
 pub use job::{Job, JobKind, Ticket};
 pub use log::{LOG_LINES_KEPT_MAX, LogLine, LogPage};

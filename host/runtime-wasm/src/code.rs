@@ -28,7 +28,11 @@ const HINT_COMPONENT: &str = "build the crate with `mortise pack`, which makes a
 
 /// Code, linked and ready to be instantiated any number of times.
 pub(crate) enum Code {
-    Component(PluginPre<State>),
+    Component {
+        plugin: PluginPre<State>,
+        /// Whether it imports `wasi:http`.
+        sends_requests: bool,
+    },
     /// What [`crate::javascript`] drives.
     Interpreter(Program),
 }
@@ -139,10 +143,11 @@ impl CodeStore {
             (Binary::Component(component), Linkers::Component(linker)) => {
                 check_exports(component)?;
                 let linked = linker.instantiate_pre(component);
-                let linked = linked.map_err(|error| self.unknown_imports(component, &error))?;
+                let linked = linked.map_err(|error| Self::unknown_imports(component, &error))?;
                 let plugin = PluginPre::new(linked)
                     .map_err(|error| Unusable::plain(format!("its `{GUEST}` is not ours: {}", said(&error))))?;
-                Code::Component(plugin)
+                let sends_requests = imports(component).iter().any(|name| name.starts_with(host::http::PACKAGE));
+                Code::Component { plugin, sends_requests }
             }
             (Binary::Module(module), Linkers::Module(linker)) => {
                 let linked = linker.instantiate_pre(module);
@@ -158,13 +163,11 @@ impl CodeStore {
         Ok(code)
     }
 
-    fn unknown_imports(&self, component: &Component, error: &wasmtime::Error) -> Unusable {
-        let engine = self.engine.wasmtime();
-        let unknown: Vec<String> = component
-            .component_type()
-            .imports(engine)
-            .filter(|(name, _)| !host::PACKAGES.iter().any(|package| name.starts_with(package)))
-            .map(|(name, _)| format!("`{name}`"))
+    fn unknown_imports(component: &Component, error: &wasmtime::Error) -> Unusable {
+        let unknown: Vec<String> = imports(component)
+            .into_iter()
+            .filter(|name| !host::PACKAGES.iter().any(|package| name.starts_with(package)))
+            .map(|name| format!("`{name}`"))
             .collect();
         let reason = if unknown.is_empty() {
             format!("it imports what this host does not provide: {}", said(error))
@@ -174,7 +177,7 @@ impl CodeStore {
         Unusable {
             reason,
             hint: Some(
-                "a plugin may import `mortise:plugin/host`, WASI 0.2 without network, `wasi:config` 0.2.0-rc.1 and `wasi:keyvalue` 0.2.0-draft",
+                "a plugin may import `mortise:plugin/host`, WASI 0.2 without sockets, `wasi:http` 0.2 for requests of its own, `wasi:config` 0.2.0-rc.1 and `wasi:keyvalue` 0.2.0-draft",
             ),
         }
     }
@@ -225,6 +228,11 @@ fn preamble(bytes: &[u8], form: Form) -> Result<(), Unusable> {
             Err(Unusable { reason: "it is not WebAssembly".to_owned(), hint: Some(HINT_COMPONENT) })
         }
     }
+}
+
+/// The names of what it imports.
+fn imports(component: &Component) -> Vec<String> {
+    component.component_type().imports(component.engine()).map(|(name, _)| name.to_owned()).collect()
 }
 
 fn check_exports(component: &Component) -> Result<(), Unusable> {

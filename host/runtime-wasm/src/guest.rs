@@ -67,7 +67,10 @@ impl Guest {
         };
         let mut store = store(engine, state?);
         let entries = match code {
-            Code::Component(plugin) => {
+            Code::Component { plugin, sends_requests } => {
+                if *sends_requests {
+                    store.data_mut().hold_little();
+                }
                 let plugin = plugin.instantiate_async(&mut store).await;
                 plugin.map(|plugin| Entries::Component { plugin, parameters: String::new() })
             }

@@ -51,6 +51,14 @@ pub(crate) struct TurnLimit {
     pub(crate) end: tokio::time::Instant,
 }
 
+impl TurnLimit {
+    /// Until when a guest may wait for one thing within its turn: a tenth of what is left of it is kept, so that the guest can
+    /// be told that there is nothing, and make something of it.
+    pub(crate) fn wait_until(&self) -> tokio::time::Instant {
+        self.end - self.end.saturating_duration_since(tokio::time::Instant::now()) / 10
+    }
+}
+
 fn reason(error: &wasmtime::Error, trap: Option<&Trap>, stack: ByteSize) -> String {
     match trap {
         Some(Trap::StackOverflow) => {

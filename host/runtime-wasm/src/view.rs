@@ -1,6 +1,8 @@
 //! The store's data, and the narrow part of it that the host functions see.
 
 use crate::backoff::Backoff;
+use crate::host;
+use crate::host::http::Bodies;
 use crate::host::keyvalue::KeyValue;
 use crate::host::stdio::LineLog;
 use crate::javascript::{Modules, Session};
@@ -9,7 +11,7 @@ use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
 use mortise_model::{Folder, GUEST_SOURCE, Limits, PluginId};
-use mortise_plugin::{Health, InstanceLoss, Services};
+use mortise_plugin::{Disk, Health, InstanceLoss, Services};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::WasiHttpCtx;
 
 /// The most bytes that any guest is given at once.
 const ENTRY_BYTES_MAX: usize = 8 << 20;
@@ -29,6 +32,9 @@ const RESOURCES_MAX: usize = 10_000;
 /// the folder is writable.
 const RESOURCES_WITH_FOLDERS_MAX: usize = 500;
 const RESOURCES_WITH_WRITABLE_FOLDERS_MAX: usize = 100;
+
+/// The same of one that sends requests through WASI: each may be a body of which 512 KiB wait to be sent.
+const RESOURCES_WITH_HTTP_MAX: usize = 100;
 
 /// The longest that a further instance waits after losses, however many were lost at once.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -183,7 +189,8 @@ pub(crate) struct State {
     /// Of an interpreter that is a core module.
     pub(crate) javascript: Option<Session>,
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) table: ResourceTable,
 }
 
 impl State {
@@ -205,7 +212,9 @@ impl State {
             .envs(&shared.services.environment());
         let folders = shared.services.folders();
         let folders = folders.map_err(|failure| Loss { code: "folder", reason: failure.message })?;
-        table.set_max_capacity(if folders.iter().any(|folder| folder.access.is_writable()) {
+        let writable = folders.iter().map(|folder| &folder.access).filter(|access| access.is_writable());
+        let writable: Vec<PathBuf> = writable.map(|access| access.folder().to_owned()).collect();
+        table.set_max_capacity(if !writable.is_empty() {
             RESOURCES_WITH_WRITABLE_FOLDERS_MAX
         } else if shared.has_folders() {
             RESOURCES_WITH_FOLDERS_MAX
@@ -224,13 +233,27 @@ impl State {
             let perms = if folder.access.is_writable() { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
             open_granted(&mut wasi, folder, perms).map_err(|error| not_opened(folder.access.folder(), &error))?;
         }
+        let disk = (!writable.is_empty()).then(|| Disk::new(Arc::clone(&shared.services), writable));
         Ok(Self {
             limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
-            host: HostView { shared, ops: Ops::default(), keyvalue: KeyValue::default(), turn_limit },
+            host: HostView {
+                shared,
+                ops: Ops::default(),
+                keyvalue: KeyValue::default(),
+                bodies: Bodies::default(),
+                disk,
+                turn_limit,
+            },
             javascript: None,
             wasi: wasi.build(),
+            http: host::http::context(),
             table,
         })
+    }
+
+    /// For a guest of which each resource may be large.
+    pub(crate) fn hold_little(&mut self) {
+        self.table.set_max_capacity(RESOURCES_WITH_HTTP_MAX);
     }
 }
 
@@ -240,8 +263,22 @@ fn open_granted(wasi: &mut WasiCtxBuilder, folder: &Folder, perms: FsPerms) -> w
     use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
     use std::os::fd::AsRawFd as _;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = openat2(CWD, folder.access.folder(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    let opened = openat2(CWD, folder.access.folder(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+    let opened = opened.map_err(not_opened_safely)?;
     wasi.preopened_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()), &folder.seen_as, perms).map(drop)
+}
+
+/// Why a folder was not opened. Without the system call there is no way to open one and be sure that no link is followed.
+#[cfg(target_os = "linux")]
+fn not_opened_safely(error: rustix::io::Errno) -> wasmtime::Error {
+    use rustix::io::Errno;
+    match error {
+        // Profiles of seccomp say either.
+        Errno::NOSYS | Errno::PERM => wasmtime::Error::msg(format!(
+            "{error}; plugins are given folders only where the kernel has `openat2` (Linux 5.6) and no seccomp profile forbids it"
+        )),
+        error => error.into(),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -261,6 +298,10 @@ pub(crate) struct HostView {
     pub(crate) ops: Ops,
     /// Of `wasi:keyvalue`.
     pub(crate) keyvalue: KeyValue,
+    /// Of `wasi:http`.
+    pub(crate) bodies: Bodies,
+    /// Of `wasi:filesystem`; none where nothing may be changed.
+    pub(crate) disk: Option<Disk>,
     /// Bounds the turn under way.
     pub(crate) turn_limit: TurnLimit,
 }
@@ -275,6 +316,15 @@ impl HasData for HasHostView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_system_without_the_call_that_follows_no_links_is_named() {
+        use rustix::io::Errno;
+        for error in [Errno::NOSYS, Errno::PERM] {
+            assert!(not_opened_safely(error).to_string().contains("`openat2` (Linux 5.6)"), "{error}");
+        }
+        assert!(!not_opened_safely(Errno::NOENT).to_string().contains("openat2"));
+    }
 
     #[test]
     fn pauses_follow_one_another_and_end_within_the_longest() {

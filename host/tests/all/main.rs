@@ -37,6 +37,7 @@ mod early;
 mod envelope;
 mod events;
 mod exclusive;
+mod folders;
 mod hearing;
 mod hostile;
 mod instances;
@@ -57,6 +58,7 @@ mod state;
 mod swaps;
 mod upgrades;
 mod versions;
+mod wasi_http;
 
 use std::time::{Duration, Instant};
 

@@ -15,21 +15,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// A server on this machine that knows what it was asked.
-struct Server {
-    address: SocketAddr,
-    seen: Arc<Seen>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Seen>,
     _serving: AbortOnDropHandle<()>,
 }
 
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     requests: AtomicUsize,
     now: AtomicUsize,
-    most: AtomicUsize,
+    pub(crate) most: AtomicUsize,
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let seen = Arc::<Seen>::default();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -46,15 +46,15 @@ impl Server {
         Self { address, seen, _serving: AbortOnDropHandle::new(serving) }
     }
 
-    fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.origin())
     }
 
-    fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.seen.requests.load(Ordering::Relaxed)
     }
 }
@@ -112,7 +112,7 @@ fn surfer() -> Plugin {
     Plugin::of("surfer", "behave")
 }
 
-async fn grant(host: &Host<'_>, plugin: &str, permission: &str) {
+pub(crate) async fn grant(host: &Host<'_>, plugin: &str, permission: &str) {
     let params = json!({"plugin_id": plugin, "permission": permission});
     let granted = host.result(Way::Control, "grant_plugin_permission", params).await;
     assert_eq!(granted["status"], "success", "{granted}");
@@ -127,7 +127,7 @@ async fn fetch_error(host: &Host<'_>, url: &str) -> (String, String) {
     (error["data"]["code"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
 }
 
-async fn stats(host: &Host<'_>, plugin: &str) -> Value {
+pub(crate) async fn stats(host: &Host<'_>, plugin: &str) -> Value {
     host.succeed("get_plugin_stats", json!({"plugin_id": plugin})).await["plugins"][plugin].take()
 }
 

@@ -14,7 +14,7 @@ const EXAMPLE_SOURCE: &str = include_str!("../../../../examples/garage-door/capa
 const REQUIRED: [&str; 3] = ["id", "class_name", "entry_point"];
 
 /// The limits with their meanings. What their defaults are the code says.
-const LIMITS: [(&str, &str); 22] = [
+const LIMITS: [(&str, &str); 23] = [
     ("memory", "of one instance"),
     ("stack", "of one instance"),
     ("tables", "elements of one instance"),
@@ -26,7 +26,7 @@ const LIMITS: [(&str, &str); 22] = [
     ("queue", "calls that wait"),
     ("call_timeout", "from a call's arrival to its answer"),
     ("routine_timeout", "one tick of a routine"),
-    ("turn", "computing without waiting for anything; the instance is lost at the end"),
+    ("turn", "computing without a wait; then the instance is lost"),
     ("cpu_per_minute", "computing, over all calls"),
     ("start_timeout", "the start hook"),
     ("stop_timeout", "the stop hook"),
@@ -40,6 +40,7 @@ const LIMITS: [(&str, &str); 22] = [
     ("http_requests", "at once; further ones wait"),
     ("http_requests_per_second", "further ones fail"),
     ("state", "keys and values"),
+    ("disk", "in folders it may change"),
 ];
 
 /// The guide of a host whose documents lie below `docs`, and which runs the languages that `runs` says.

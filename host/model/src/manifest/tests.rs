@@ -236,12 +236,6 @@ fn every_malformation_has_its_own_words() {
             "write names, with `*` for any run of characters",
         ),
         (
-            json!({"limits": {"disk": "1MiB"}}),
-            "limit_unsupported",
-            "limit `disk` is not supported by this version",
-            "remove `limits.disk`: this version of Mortise does not keep it yet",
-        ),
-        (
             json!({"config": {"a": 1}, "config_schema": {"properties": {"a": {"type": "string"}}}}),
             "config_invalid",
             "`config.a` must be string, got number",

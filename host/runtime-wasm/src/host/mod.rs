@@ -1,6 +1,8 @@
 //! What a guest may ask of the host, one file for each interface.
 
 mod config;
+mod files;
+pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod plugin;
 pub(crate) mod stdio;
@@ -12,12 +14,14 @@ use crate::bindings::keyvalue::wasi::keyvalue as wasi_keyvalue;
 use crate::view::{HasHostView, State};
 use wasmtime::component::Linker;
 
-/// Everything that a guest can import: our own interface, WASI 0.2 without any grant, and the ways of WASI to the plugin's
-/// settings, secrets and state.
+/// Everything that a guest can import: our own interface, WASI 0.2 without any grant, and the ways of WASI to the web and to
+/// the plugin's settings, secrets and state.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker: Linker<State> = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    files::bound(&mut linker)?;
     Plugin::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;
+    http::add_to_linker(&mut linker)?;
     wasi_config::store::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;
     wasi_keyvalue::store::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;
     wasi_keyvalue::atomics::add_to_linker::<_, HasHostView>(&mut linker, |state| &mut state.host)?;
@@ -26,12 +30,13 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
 }
 
 /// The packages of which [`linker`] provides interfaces.
-pub(crate) const PACKAGES: [&str; 9] = [
+pub(crate) const PACKAGES: [&str; 10] = [
     "mortise:plugin/",
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:config/",
     "wasi:filesystem/",
+    http::PACKAGE,
     "wasi:io/",
     "wasi:keyvalue/",
     "wasi:random/",
@@ -66,7 +71,10 @@ mod tests {
         ] {
             assert!(!links(&format!("(import {import})")), "another shape, another version: {import}");
         }
-        assert!(!links(r#"(import "wasi:http/handler@0.2.3" (instance (export "f" (func))))"#));
+        assert!(links(r#"(import "wasi:http/types@0.2.3" (instance (export "fields" (type (sub resource)))))"#));
+        for interface in ["wasi:http/incoming-handler@0.2.3", "wasi:http/types@0.3.0", "wasi:http/handler@0.3.0"] {
+            assert!(!links(&format!(r#"(import "{interface}" (instance (export "f" (func))))"#)), "{interface}");
+        }
         assert!(!links(r#"(import "mortise:plugin/host@0.1.0" (instance (export "format-disk" (func))))"#));
     }
 }

@@ -21,9 +21,6 @@ const RANDOM_BYTES_MAX: u32 = 65_536;
 /// How much of a name a failure repeats, in bytes.
 pub(super) const NAME_BYTES_MAX: usize = 256;
 
-/// Which part of what is left of a turn is kept for the guest where it waits too long within one: a tenth.
-const TURN_RESERVE: u32 = 10;
-
 /// Where the monotonic clock of guests begins: some moment of this process.
 static CLOCK_START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
 
@@ -139,14 +136,12 @@ impl Host for HostView {
     }
 
     async fn perform(&mut self, op: Op) -> OpOutcomeOfGuest {
-        let TurnLimit { name, span, end } = self.turn_limit;
+        let TurnLimit { name, span, .. } = self.turn_limit;
         let late = || {
             let message = format!("it took longer than the turn of its instance may (`{name}`, {span:?})");
             OpOutcome::Failed(mortise_model::Failure::retryable("timeout", message))
         };
-        // The guest is left the time to make something of it.
-        let left = end.saturating_duration_since(Instant::now());
-        let until = end - left / TURN_RESERVE;
+        let until = self.turn_limit.wait_until();
         outcome::of_op(match self.work(op) {
             Ok(Work { outcome, .. }) => tokio::time::timeout_at(until, outcome).await.unwrap_or_else(|_| late()),
             Err(failure) => OpOutcome::Failed(self.refused(failure)),
@@ -262,7 +257,7 @@ pub(crate) mod tests {
         }
 
         async fn secret(&self, _: &VariableName) -> Result<Option<String>, mortise_model::Failure> {
-            Ok(None)
+            std::future::pending().await
         }
     }
 
@@ -294,6 +289,8 @@ pub(crate) mod tests {
             shared: Arc::new(Shared::new(Arc::new(services), Source::None)),
             ops: Ops::default(),
             keyvalue: KeyValue::default(),
+            bodies: crate::host::http::Bodies::default(),
+            disk: None,
             turn_limit,
         }
     }

@@ -291,7 +291,7 @@ async fn wasi_keyvalue_has_the_permission_and_the_limits_of_the_plugins_state() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn interfaces_of_wasi_that_are_not_provided_are_named() {
     for interface in
-        ["wasi:http/outgoing-handler@0.2.3", "wasi:clocks/timezone@0.2.3", "wasi:keyvalue/store@0.2.0-draft2"]
+        ["wasi:http/incoming-handler@0.2.3", "wasi:clocks/timezone@0.2.3", "wasi:keyvalue/store@0.2.0-draft2"]
     {
         let component = format!(
             r#"(component

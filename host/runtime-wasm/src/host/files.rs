@@ -1,0 +1,265 @@
+//! `wasi:filesystem` under `limits.disk`: what makes a folder hold more asks first. All else is as wasmtime has it.
+
+use crate::view::State;
+use async_trait::async_trait;
+use bytes::Bytes;
+use mortise_plugin::{DISK_BLOCK_BYTES, Disk};
+use std::fs::File;
+use std::sync::Arc;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    DescriptorFlags, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p2::{DynOutputStream, FsResult, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
+
+type Store<'a> = StoreContextMut<'a, State>;
+type Fd = Resource<Descriptor>;
+type Told<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
+
+/// Puts ours in place of wasmtime's functions.
+pub(super) fn bound(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut types = linker.instance("wasi:filesystem/types@0.2.12")?;
+    types.func_wrap_async("[method]descriptor.write", |store, asked| Box::new(write(store, asked)))?;
+    types.func_wrap_async("[method]descriptor.set-size", |store, asked| Box::new(set_size(store, asked)))?;
+    types.func_wrap_async("[method]descriptor.open-at", |store, asked| Box::new(open_at(store, asked)))?;
+    types.func_wrap_async("[method]descriptor.create-directory-at", |store, asked| {
+        Box::new(create_directory_at(store, asked))
+    })?;
+    types.func_wrap_async("[method]descriptor.symlink-at", |store, asked| Box::new(symlink_at(store, asked)))?;
+    types.func_wrap_async("[method]descriptor.link-at", |store, asked| Box::new(link_at(store, asked)))?;
+    types.func_wrap("[method]descriptor.write-via-stream", write_via_stream)?;
+    types.func_wrap("[method]descriptor.append-via-stream", append_via_stream)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+async fn write(mut store: Store<'_>, (fd, bytes, offset): (Fd, Vec<u8>, u64)) -> Told<u64> {
+    if let Some((disk, file)) = writable(&mut store, &fd)? {
+        let size = bytes.len() as u64;
+        if !disk.admit(size, move || Disk::growth(&file, Some(offset), size)).await {
+            return Ok((Err(ErrorCode::InsufficientSpace),));
+        }
+    }
+    told(store.data_mut().filesystem().write(fd, bytes, offset).await)
+}
+
+async fn set_size(mut store: Store<'_>, (fd, size): (Fd, u64)) -> Told<()> {
+    if let Some((disk, file)) = writable(&mut store, &fd)?
+        && !disk.admit(size, move || Disk::growth(&file, Some(0), size)).await
+    {
+        return Ok((Err(ErrorCode::InsufficientSpace),));
+    }
+    told(store.data_mut().filesystem().set_size(fd, size).await)
+}
+
+async fn open_at(
+    mut store: Store<'_>,
+    (fd, path_flags, path, open, flags): (Fd, PathFlags, String, OpenFlags, DescriptorFlags),
+) -> Told<Fd> {
+    if open.contains(OpenFlags::CREATE)
+        && store.data().host.disk.as_ref().is_some_and(|disk| !disk.admit_now(DISK_BLOCK_BYTES))
+    {
+        let there =
+            store.data_mut().filesystem().stat_at(Resource::new_borrow(fd.rep()), path_flags, path.clone()).await;
+        if there.is_err() && !entry_admitted(&mut store).await {
+            return Ok((Err(ErrorCode::InsufficientSpace),));
+        }
+    }
+    let opened = store.data_mut().filesystem().open_at(fd, path_flags, path, open, flags).await;
+    if let Ok(fd) = &opened
+        && let Some(disk) = store.data().host.disk.clone()
+        && let Descriptor::File(file) = store.data_mut().table.get(fd)?
+    {
+        disk.opened(&file.file);
+    }
+    told(opened)
+}
+
+async fn create_directory_at(mut store: Store<'_>, (fd, path): (Fd, String)) -> Told<()> {
+    if !entry_admitted(&mut store).await {
+        return Ok((Err(ErrorCode::InsufficientSpace),));
+    }
+    told(store.data_mut().filesystem().create_directory_at(fd, path).await)
+}
+
+async fn symlink_at(mut store: Store<'_>, (fd, from, to): (Fd, String, String)) -> Told<()> {
+    if !entry_admitted(&mut store).await {
+        return Ok((Err(ErrorCode::InsufficientSpace),));
+    }
+    told(store.data_mut().filesystem().symlink_at(fd, from, to).await)
+}
+
+async fn link_at(
+    mut store: Store<'_>,
+    (fd, path_flags, from, new_fd, to): (Fd, PathFlags, String, Fd, String),
+) -> Told<()> {
+    if !entry_admitted(&mut store).await {
+        return Ok((Err(ErrorCode::InsufficientSpace),));
+    }
+    told(store.data_mut().filesystem().link_at(fd, path_flags, from, new_fd, to).await)
+}
+
+fn write_via_stream(mut store: Store<'_>, (fd, offset): (Fd, u64)) -> Told<Resource<DynOutputStream>> {
+    let of = writable(&mut store, &fd)?;
+    let stream = store.data_mut().filesystem().write_via_stream(fd, offset);
+    bounded(&mut store, of, Some(offset), stream)
+}
+
+fn append_via_stream(mut store: Store<'_>, (fd,): (Fd,)) -> Told<Resource<DynOutputStream>> {
+    let of = writable(&mut store, &fd)?;
+    let stream = store.data_mut().filesystem().append_via_stream(fd);
+    bounded(&mut store, of, None, stream)
+}
+
+/// The same stream, under the limit.
+fn bounded(
+    store: &mut Store<'_>,
+    of: Option<(Disk, Arc<File>)>,
+    at: Option<u64>,
+    stream: FsResult<Resource<DynOutputStream>>,
+) -> Told<Resource<DynOutputStream>> {
+    let (Some((disk, file)), Ok(stream)) = (of, &stream) else { return told(stream) };
+    let table = &mut store.data_mut().table;
+    let inner = table.delete(Resource::<DynOutputStream>::new_own(stream.rep()))?;
+    let bounded: DynOutputStream = Box::new(Bounded { inner, disk, file, at, state: Passage::Open });
+    Ok((Ok(table.push(bounded)?),))
+}
+
+/// The file, and under which limit it may be written to; none where it may not.
+fn writable(store: &mut Store<'_>, fd: &Fd) -> wasmtime::Result<Option<(Disk, Arc<File>)>> {
+    let Some(disk) = store.data().host.disk.clone() else { return Ok(None) };
+    Ok(match store.data().table.get(fd)? {
+        Descriptor::File(file) if !file.perms.write_not_permitted() => Some((disk, Arc::clone(&file.file))),
+        _ => None,
+    })
+}
+
+/// Whether there is room for one file or folder more.
+async fn entry_admitted(store: &mut Store<'_>) -> bool {
+    match store.data().host.disk.clone() {
+        Some(disk) => disk.admit(DISK_BLOCK_BYTES, || DISK_BLOCK_BYTES).await,
+        None => true,
+    }
+}
+
+fn told<T>(result: FsResult<T>) -> Told<T> {
+    Ok((match result {
+        Ok(value) => Ok(value),
+        Err(error) => Err(error.downcast()?),
+    },))
+}
+
+/// A stream into a file, which is let as much as the limit lets.
+struct Bounded {
+    inner: DynOutputStream,
+    disk: Disk,
+    file: Arc<File>,
+    /// Where the next byte goes; none at the end.
+    at: Option<u64>,
+    state: Passage,
+}
+
+enum Passage {
+    Open,
+    /// These are written once it is known that there is room for them.
+    Waiting(AbortOnDropJoinHandle<bool>, Bytes),
+    /// There was none, and nobody knows it yet.
+    Refused,
+    Closed,
+}
+
+impl Bounded {
+    /// Whether there is room for that much. On its own, for the stream may be dropped meanwhile.
+    fn ask(&self, bytes: usize) -> impl Future<Output = bool> + Send + 'static {
+        let (disk, file, at) = (self.disk.clone(), Arc::clone(&self.file), self.at);
+        let bytes = bytes as u64;
+        async move { disk.admit(bytes, move || Disk::growth(&file, at, bytes)).await }
+    }
+
+    fn pass(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.at = self.at.map(|at| at.saturating_add(bytes.len() as u64));
+        self.inner.write(bytes)
+    }
+
+    /// Tells once that there was no room.
+    fn told(&mut self) -> Option<StreamError> {
+        match self.state {
+            Passage::Refused => {
+                self.state = Passage::Closed;
+                Some(no_space())
+            }
+            Passage::Closed => Some(StreamError::Closed),
+            Passage::Open | Passage::Waiting(..) => None,
+        }
+    }
+}
+
+fn no_space() -> StreamError {
+    StreamError::LastOperationFailed(std::io::Error::from(rustix::io::Errno::NOSPC).into())
+}
+
+#[async_trait]
+impl OutputStream for Bounded {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if !matches!(self.state, Passage::Open) {
+            return Err(StreamError::trap("write not permitted: check-write was not called first"));
+        }
+        if self.disk.admit_now(bytes.len() as u64) {
+            return self.pass(bytes);
+        }
+        self.state = Passage::Waiting(spawn(self.ask(bytes.len())), bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        match self.told() {
+            Some(error) => Err(error),
+            None => self.inner.flush(),
+        }
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        match (self.told(), &self.state) {
+            (Some(error), _) => Err(error),
+            (None, Passage::Waiting(..)) => Ok(0),
+            (None, _) => self.inner.check_write(),
+        }
+    }
+
+    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.ready().await;
+        if let Some(error) = self.told() {
+            return Err(error);
+        }
+        if !self.ask(bytes.len()).await {
+            self.state = Passage::Closed;
+            return Err(no_space());
+        }
+        self.at = self.at.map(|at| at.saturating_add(bytes.len() as u64));
+        self.inner.blocking_write_and_flush(bytes).await
+    }
+
+    async fn cancel(&mut self) {
+        self.state = Passage::Closed;
+        self.inner.cancel().await;
+    }
+}
+
+#[async_trait]
+impl Pollable for Bounded {
+    async fn ready(&mut self) {
+        if let Passage::Waiting(room, bytes) = &mut self.state {
+            let (room, bytes) = (room.await, bytes.clone());
+            self.state = if room { Passage::Open } else { Passage::Refused };
+            // It may be told of the failure at its next step.
+            if room && self.pass(bytes).is_err() {
+                self.state = Passage::Closed;
+            }
+        }
+        self.inner.ready().await;
+    }
+}
