@@ -35,6 +35,8 @@ class Answer:
     """Whether the size of the body is announced; else it comes in chunks."""
     etag: str | None = None
     """The validator: who has it is sent no body."""
+    gate: threading.Barrier | None = None
+    """What requests wait at: as many as it takes are answered together, and those that it gave up with status 504."""
 
 
 def redirect(to, status=302):
@@ -119,6 +121,11 @@ def _handler(server):
 
         def do_GET(self):
             answer = server.answer(self.path, self.headers.get("If-None-Match"))
+            if answer.gate is not None:
+                try:
+                    answer.gate.wait()
+                except threading.BrokenBarrierError:
+                    answer = Answer(status=504)
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)

@@ -19,10 +19,13 @@ class Plugin:
     def __init__(self, device=None):
         self.device = device
         self.seen = 0
+        self.sleepers = asyncio.Barrier(20)
 
     @rpc
     async def nap(self, seconds: float):
         await asyncio.sleep(seconds)
+        await self.sleepers.wait()
+        return "rested"
 
     @rpc
     async def count(self):
@@ -64,18 +67,34 @@ def attempt(host, code):
     return reply.get("result", reply.get("error"))
 
 
-def test_calls_overlap_where_they_wait(hosting):
+@pytest.fixture
+def took(record_property, capsys):
+    """Says how long something took since `began`: for the budgets, which a busy machine must not fail on."""
+
+    def tell(what, began):
+        seconds = f"{time.monotonic() - began:.3f} s"
+        record_property(what, seconds)
+        with capsys.disabled():
+            print(f"\n  {what}: {seconds}")
+
+    return tell
+
+
+def test_calls_overlap_where_they_wait(hosting, took):
+    # None is answered before all have slept: one after the other they never would be.
     began = time.monotonic()
     with ThreadPoolExecutor(20) as pool:
-        list(pool.map(lambda _: hosting.call("tries.nap", {"seconds": 1.0}, limit=15), range(20)))
-    # One after the other they would take twenty seconds.
-    assert time.monotonic() - began < 10
+        answers = list(pool.map(lambda _: hosting.call("tries.nap", {"seconds": 1.0}, limit=30), range(20)))
+    took("20 calls that each sleep 1 s", began)
+    assert answers == ["rested"] * 20
 
 
-def test_an_endless_loop_ends_at_its_turn_and_the_plugin_answers_again(hosting):
+def test_an_endless_loop_ends_at_its_turn_and_the_plugin_answers_again(hosting, took):
     error = attempt(hosting, "while True: pass")
+    began = time.monotonic()
     assert error["data"]["code"] == "turn_limit" and "`limits.turn` (1s)" in error["message"]
     assert hosting.call("tries.count") == 1, "a fresh instance"
+    took("first answer after an endless loop was stopped", began)
     assert hosting.call("other.count") >= 1
 
 
@@ -90,9 +109,12 @@ def test_an_endless_loop_ends_at_its_turn_and_the_plugin_answers_again(hosting):
         ("import urllib.request\nurllib.request.urlopen('http://127.0.0.1:1/')", "mortise deploy grant tries http:"),
         ("import asyncio\nawait asyncio.open_connection('127.0.0.1', 1)", "use an HTTP client"),
         ("import threading\nthreading.Thread(target=print).start()", "asyncio.create_task"),
-        ("import subprocess\nsubprocess.run(['ls'])", "cannot start processes"),
+        ("import subprocess\nsubprocess.run(['ls'])", "invoke a device beside the host"),
         ("import ctypes", "no native code"),
         ("import numpy", "no native code"),
+        ("import serial", "no hardware"),
+        ("import cgi", "declare `legacy-cgi`"),
+        ("import telnetlib", "no sockets"),
         ("import sys\nsys.exit(3)", "3"),
         ("raise SystemExit", "SystemExit"),
         ("def deeper(): return deeper()\ndeeper()", "recursion"),
@@ -102,6 +124,8 @@ def test_an_endless_loop_ends_at_its_turn_and_the_plugin_answers_again(hosting):
         ("import tenon\nawait tenon.invoke(7)", "a function's name must be str, not int"),
         ("import tenon\nawait tenon.secret('\\ud800')", "a secret's name has a lone surrogate"),
         ("import tenon\ntenon.state.set_bytes('k', bytes(20 << 20))", "more than 8388608"),
+        ("import os\nos.environ['\\udc80']", "'\\udc80'"),
+        ("import os\nassert os.environ.get('x' * (20 << 20)), 'not set'", "not set"),
         ("import asyncio\nasyncio.current_task().cancel()", "CancelledError"),
         ("return 'x' * (20 << 20)", "more than 8388608"),
         ("raise ValueError('x' * (20 << 20))", "xxxx"),

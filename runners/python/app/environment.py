@@ -8,6 +8,7 @@ import logging
 import os
 import time
 
+import crossing
 import operations
 from failure import Failure
 from wit_world.imports import host
@@ -48,6 +49,11 @@ class Environment(os._Environ):
 
     def _ask(self, key: str) -> str | None:
         if _is_probed(key) or self._asked.get(key, 0) > time.monotonic():
+            return None
+        try:
+            key = crossing.text(key, "a variable's name")
+        except ValueError:
+            # There is none of a name that the host cannot be asked for.
             return None
         if len(self._asked) >= DENIALS_MAX:
             self._asked.clear()

@@ -10,6 +10,8 @@ import os
 import sys
 import zlib
 
+import threads
+
 #: Parts of the standard library that nobody can use here, or that only developers use.
 _LEFT_OUT = frozenset(
     "test tests idle_test idlelib tkinter turtledemo turtle.py ensurepip venv pydoc_data __pycache__ site-packages __phello__ "
@@ -17,23 +19,47 @@ _LEFT_OUT = frozenset(
     "_osx_support.py multiprocessing ssl.py".split()
 )
 
-_NO_PROCESSES = "plugins cannot start processes: a plugin is one thread; for real processes make it a plugin of type `docker`"
 _NO_TERMINAL = "plugins have no terminal: what they print is in their log"
-_NO_C = "the sandbox runs no native code: use a package in pure Python, or make it a plugin of type `docker`"
-_NO_SYSTEM = "plugins see no operating system: ask the host through `tenon`, or make it a plugin of type `docker`"
+_NO_C = "the sandbox runs no native code: use a package in pure Python, a Rust plugin, or a service over HTTP"
+_NO_SYSTEM = "plugins see no operating system: ask the host through `tenon`, or invoke a device beside the host that does it"
+_NO_HARDWARE = "plugins reach no hardware: invoke a device beside the host that drives it"
+
+#: What Python 3.12, which the reference runs on, has and this one has not, and the package in pure Python that brings it back.
+_REMOVED = {
+    "cgi": "legacy-cgi",
+    "cgitb": "legacy-cgi",
+    **{name: f"standard-{name}" for name in ("chunk", "imghdr", "mailcap", "pipes", "uu", "xdrlib")},
+}
 
 #: Why a module is not there, for those that plugins try.
 _ABSENT = {
-    **dict.fromkeys(("multiprocessing", "_multiprocessing", "_posixsubprocess"), _NO_PROCESSES),
+    **dict.fromkeys(("multiprocessing", "_multiprocessing", "_posixsubprocess"), threads.NO_PROCESSES),
     **dict.fromkeys(("curses", "_curses", "readline", "termios", "tty", "pty", "tkinter", "turtle", "idlelib"), _NO_TERMINAL),
     **dict.fromkeys(("fcntl", "resource", "pwd", "grp", "syslog", "mmap"), _NO_SYSTEM),
+    **{
+        name: f"Python has none since 3.13: declare `{package}` under `dependencies.python`, or bring it in `site-packages`"
+        for name, package in _REMOVED.items()
+    },
+    "crypt": "Python has none since 3.13: use the package `passlib`",
+    "lib2to3": "Python has none since 3.13: use the package `fissix`",
+    **dict.fromkeys(
+        ("nntplib", "telnetlib"),
+        "Python has none since 3.13, and plugins have no sockets: call a service over HTTP, or invoke a device beside the host that does it",
+    ),
+    **dict.fromkeys(
+        ("aifc", "audioop", "sndhdr", "sunau"),
+        "Python has none since 3.13, and what brings it back is native code, which the sandbox does not run: call a service over HTTP",
+    ),
+    "ossaudiodev": _NO_HARDWARE,
+    **dict.fromkeys(("nis", "spwd"), _NO_SYSTEM),
     **dict.fromkeys(("ctypes", "_ctypes", "cffi"), _NO_C),
     **dict.fromkeys(("bz2", "_bz2", "lzma", "_lzma", "compression.zstd", "_zstd"), "this Python has `zlib` and `gzip` only"),
     **dict.fromkeys(
         "numpy pandas scipy cv2 PIL torch tensorflow sklearn matplotlib lxml grpc cryptography psycopg2 zmq uvloop orjson "
-        "pydantic_core serial usb smbus RPi zenoh".split(),
+        "pydantic_core zenoh".split(),
         _NO_C,
     ),
+    **dict.fromkeys(("serial", "usb", "smbus", "RPi"), _NO_HARDWARE),
 }
 
 

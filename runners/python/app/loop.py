@@ -9,6 +9,8 @@ import threading
 import time
 from asyncio import events
 
+import threads
+
 #: How long one turn goes on while more is ready, in seconds: then other calls and cancellations get in between.
 SLICE = 0.02
 
@@ -97,7 +99,7 @@ class Loop(asyncio.base_events.BaseEventLoop):
     getaddrinfo = getnameinfo = sock_connect = sock_recv = sock_sendall = create_connection
 
     async def subprocess_exec(self, *_args, **_options):
-        raise OSError("plugins cannot start processes: do it in Python, or make it a plugin of type `docker`")
+        raise OSError(threads.NO_PROCESSES)
 
     subprocess_shell = subprocess_exec
 

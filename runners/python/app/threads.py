@@ -7,7 +7,8 @@ import threading
 _NO_THREADS = (
     "plugins have no threads: use a task (`asyncio.create_task`), or `asyncio.to_thread`, which runs the function at once"
 )
-_NO_PROCESSES = "plugins cannot start processes: do it in Python, or make it a plugin of type `docker`"
+#: Why there is no process, and what to do instead.
+NO_PROCESSES = "plugins cannot start processes: call a service over HTTP, or invoke a device beside the host that does it"
 
 
 class ThreadPoolExecutor(concurrent.futures.Executor):
@@ -39,7 +40,7 @@ class Popen(subprocess.Popen):
     def __init__(self, *_args, **_options) -> None:
         self.returncode = None
         self._child_created = False
-        raise OSError(_NO_PROCESSES)
+        raise OSError(NO_PROCESSES)
 
 
 def _start(_thread) -> None:

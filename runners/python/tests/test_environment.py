@@ -55,6 +55,15 @@ def test_a_variable_that_is_not_set_is_absent(variables):
     assert os.getenv("a=b") is None
 
 
+@pytest.mark.parametrize("name", ["\udc80", "x" * (20 << 20)], ids=["a lone surrogate", "20 MiB"])
+def test_a_name_that_cannot_cross_is_absent_and_not_asked_for(variables, name):
+    variables.answers[contract.Op_Env] = as_json("never")
+    assert os.environ.get(name) is None and name not in os.environ
+    with pytest.raises(KeyError):
+        os.environ[name]
+    assert asked(variables) == [] and not environment.Environment._asked
+
+
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "no_proxy", "PYTHONPATH", "HOME", "LC_ALL", "SSL_CERT_FILE"])
 def test_what_libraries_probe_is_not_asked_for(variables, monkeypatch, name):
     monkeypatch.delenv(name, raising=False)

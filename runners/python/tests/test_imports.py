@@ -54,11 +54,33 @@ def test_packed_modules_need_no_files(tmp_path):
 
 def test_what_is_absent_says_why():
     sys.meta_path.append(imports.Absent())
-    with pytest.raises(ModuleNotFoundError, match="No module named 'RPi': the sandbox runs no native code") as caught:
+    with pytest.raises(ModuleNotFoundError, match="No module named 'RPi': plugins reach no hardware") as caught:
         importlib.import_module("RPi")
     assert caught.value.name == "RPi"
     with pytest.raises(ModuleNotFoundError, match="^No module named 'nowhere_at_all'$"):
         importlib.import_module("nowhere_at_all")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cgi", "declare `legacy-cgi`"),
+        ("cgitb", "declare `legacy-cgi`"),
+        *((name, f"declare `standard-{name}`") for name in ("chunk", "imghdr", "mailcap", "pipes", "uu", "xdrlib")),
+        ("crypt", "`passlib`"),
+        ("lib2to3", "`fissix`"),
+        ("telnetlib", "no sockets"),
+        ("nntplib", "no sockets"),
+        *((name, "is native code") for name in ("aifc", "audioop", "sndhdr", "sunau")),
+        ("ossaudiodev", "no hardware"),
+        ("nis", "no operating system"),
+        ("spwd", "no operating system"),
+    ],
+)
+def test_what_python_has_removed_names_what_to_use(name, words):
+    # An ordinary Python 3.12 still has it.
+    with pytest.raises(ModuleNotFoundError, match=f"No module named '{name}': .*{words}"):
+        imports.Absent().find_spec(name)
 
 
 def test_a_seam_changes_a_package_once_it_is_imported(tmp_path):

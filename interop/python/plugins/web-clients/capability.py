@@ -36,6 +36,13 @@ class WebClients:
             return type(error).__name__
 
     @rpc()
+    async def urllib_impatient(self, url: str, seconds: float) -> str:
+        try:
+            urllib.request.urlopen(url, timeout=seconds)
+        except TimeoutError as error:
+            return type(error).__name__
+
+    @rpc()
     async def urllib_in_thread(self, url: str) -> str:
         def read():
             with urllib.request.urlopen(url, timeout=5) as answer:
@@ -58,6 +65,15 @@ class WebClients:
             requests.get(url, timeout=5).raise_for_status()
         except requests.HTTPError as error:
             return f"{type(error).__name__} {error.response.status_code}"
+
+    @rpc()
+    async def requests_impatient(self, url: str, seconds: float) -> str:
+        import requests
+
+        try:
+            requests.get(url, timeout=seconds)
+        except requests.Timeout as error:
+            return type(error).__name__
 
     @rpc()
     async def httpx_get(self, url: str) -> list:
@@ -83,6 +99,27 @@ class WebClients:
                 (await client.get(url)).raise_for_status()
         except httpx.HTTPStatusError as error:
             return f"{type(error).__name__} {error.response.status_code}"
+
+    @rpc()
+    async def httpx_impatient(self, url: str, seconds: float) -> str:
+        import httpx
+
+        try:
+            async with httpx.AsyncClient(timeout=seconds) as client:
+                await client.get(url)
+        except httpx.TimeoutException as error:
+            return type(error).__name__
+
+    @rpc()
+    async def aiohttp_impatient(self, url: str, seconds: float) -> str:
+        import aiohttp
+
+        try:
+            timeout = aiohttp.ClientTimeout(total=seconds)
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+                await answer.text()
+        except asyncio.TimeoutError:
+            return "TimeoutError"
 
     @rpc()
     async def aiohttp_get(self, url: str) -> list:

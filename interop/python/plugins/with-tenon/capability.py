@@ -86,11 +86,6 @@ class WithTenon:
             await self.level(value)
 
     @tenon.rpc
-    async def sleep(self, seconds: float) -> str:
-        await asyncio.sleep(seconds)
-        return "slept"
-
-    @tenon.rpc
     async def leave(self, how: str):
         if how == "exit":
             sys.exit(3)
