@@ -222,13 +222,16 @@ async fn memory_ends_at_its_limit_with_an_error_or_a_loss_and_the_plugin_goes_on
     )
     .await;
     for name in ["array", "text", "buffer", "promises", "keep"] {
+        let counted = plugin.ok("add", json!({})).await.as_u64().unwrap();
         let traps = plugin.instance.health().traps;
         let error = plugin.err(name, json!({})).await;
         assert!(["error", "trap"].contains(&error.code.as_ref()), "{name}: {error:?}");
-        // Whatever its caller was told, the instance ends with that turn: what waits there may never be answered.
-        until("the instance is gone", || plugin.instance.health().traps == traps + 1).await;
-        assert_eq!(plugin.ok("add", json!({})).await, json!(1), "{name}: a fresh instance counts anew");
-        assert_eq!(plugin.ok("add", json!({})).await, json!(2), "{name}: and stays");
+        let next = plugin.ok("add", json!({})).await;
+        // Whatever its caller was told, the instance ends with that turn: what waits there may never be answered. A text has
+        // a length at which it ends before there is no memory.
+        let is_lost = plugin.instance.health().traps > traps;
+        assert!(is_lost || name == "text", "{name}");
+        assert_eq!(next, json!(if is_lost { 1 } else { counted + 1 }), "{name}: a fresh instance counts anew");
     }
     let health = plugin.instance.health();
     assert!(health.memory_peak_bytes <= 16 << 20);
@@ -367,11 +370,12 @@ async fn what_a_plugin_asks_the_host_for_comes_as_it_is() {
         export async function keep() {
             state.set("b", { list: [1, "é"] });
             state.setBytes("a/1", new Uint8Array([0, 255]));
-            await state.flush();
+            // Nothing here writes to a disk.
+            const flushed = await state.flush().catch((error) => error.code);
             state.delete("nothing");
             const all = [state.get("b"), [...state.getBytes("a/1")], state.keys("a/"), state.keys(), state.get("none", 5), state.getBytes("none")];
             state.delete("b");
-            return [...all, state.keys()];
+            return [...all, state.keys(), flushed];
         }
         export async function forbidden() { const told = []; for (const ask of [() => env("HOME"), () => secret("key"), () => invoke("third.f"), () => discover()]) try { await ask(); } catch (error) { told.push(error.code); } return told; }
         export function full() { try { state.set("c", "x".repeat(5000)); } catch (error) { return [error.name, error.code]; } }
@@ -387,7 +391,7 @@ async fn what_a_plugin_asks_the_host_for_comes_as_it_is() {
         ("post", json!([201, "é", [0, 255, 195]])),
         ("refused", json!(["TypeError", "played: not allowed", "permission_denied"])),
         ("hang", json!("TimeoutError")),
-        ("keep", json!([{"list": [1, "é"]}, [0, 255], ["a/1"], ["a/1", "b"], 5, null, ["a/1"]])),
+        ("keep", json!([{"list": [1, "é"]}, [0, 255], ["a/1"], ["a/1", "b"], 5, null, ["a/1"], "stopped"])),
         ("forbidden", json!(["permission_denied", "permission_denied", "permission_denied", "permission_denied"])),
         ("full", json!(["Failure", "state_full"])),
     ] {
