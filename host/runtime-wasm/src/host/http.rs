@@ -144,11 +144,10 @@ impl HostView {
         let (shared, mut room) = (Arc::clone(&self.shared), self.bodies.room());
         Box::pin(async move {
             let exchange = async {
-                let body = whole(body, &mut room, shared.entry_bytes_max()).await?;
-                let request = request(&parts, body);
-                let (bytes, bytes_max) = (request.bytes(), shared.entry_bytes_max());
-                if bytes > bytes_max {
-                    return Err(Error::HttpRequestBodySize(Some(bytes as u64)));
+                let bytes_max = shared.entry_bytes_max();
+                let request = request(&parts, whole(body, &mut room, bytes_max, &shared).await?);
+                if request.bytes() > bytes_max {
+                    return Err(too_large(&shared, request.bytes()));
                 }
                 let answer = shared.services.http(request, deadline, bytes_max).await;
                 answer.map_err(|failure| error(&shared, &failure))
@@ -162,13 +161,14 @@ impl HostView {
 }
 
 /// All of a request's body.
-async fn whole(mut body: WasiBody, room: &mut Room, bytes_max: usize) -> Result<Vec<u8>, Error> {
+async fn whole(mut body: WasiBody, room: &mut Room, bytes_max: usize, shared: &Shared) -> Result<Vec<u8>, Error> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         match frame?.into_data() {
             Ok(data) => {
-                if whole.len() + data.len() > bytes_max || !room.grow(data.len()) {
-                    return Err(Error::HttpRequestBodySize(Some((whole.len() + data.len()) as u64)));
+                let bytes = whole.len() + data.len();
+                if bytes > bytes_max || !room.grow(data.len()) {
+                    return Err(too_large(shared, bytes));
                 }
                 whole.extend_from_slice(&data);
             }
@@ -179,6 +179,11 @@ async fn whole(mut body: WasiBody, room: &mut Room, bytes_max: usize) -> Result<
         }
     }
     Ok(whole)
+}
+
+fn too_large(shared: &Shared, bytes: usize) -> Error {
+    shared.services.count_refusal("request_too_large");
+    Error::HttpRequestBodySize(Some(bytes as u64))
 }
 
 /// The request as ops have it. Its length is told by who sends it.
