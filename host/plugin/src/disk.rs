@@ -19,6 +19,9 @@ use tracing::Level;
 /// What each file and folder takes at least, and in multiples of which files do: a block of usual file systems.
 pub const DISK_BLOCK_BYTES: u64 = 4096;
 
+/// The names of folders that one walk keeps in mind at a time, in bytes.
+const WALK_BYTES_MAX: usize = 16 << 20;
+
 /// Between two measurements passes this many times what the last one took, and no more than the longest pause.
 const PAUSE_TIMES: u32 = 10;
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -42,8 +45,10 @@ struct Counted {
     open: Vec<Weak<File>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Measured {
+    /// Where: another grant may have brought others since.
+    folders: Arc<[PathBuf]>,
     bytes: u64,
     began: Instant,
     ended: Instant,
@@ -66,16 +71,18 @@ impl DiskUse {
     pub(crate) fn stats(&self) -> DiskStats {
         let counted = self.counted();
         DiskStats {
-            bytes: counted.measured.map(|measured| measured.bytes.saturating_add(counted.since)),
+            bytes: counted.measured.as_ref().map(|measured| measured.bytes.saturating_add(counted.since)),
             refused: self.refused.load(Ordering::Relaxed),
         }
     }
 }
 
 impl Counted {
-    /// Whether as many bytes more are certainly within the limit. They are counted then.
-    fn admit(&mut self, bytes: u64, limit: ByteSize) -> bool {
-        let Some(measured) = self.measured else { return false };
+    /// Whether as many bytes more in these folders are certainly within the limit. They are counted then.
+    fn admit(&mut self, folders: &[PathBuf], bytes: u64, limit: ByteSize) -> bool {
+        let Some(measured) = self.measured.as_ref().filter(|measured| *measured.folders == *folders) else {
+            return false;
+        };
         let sum = measured.bytes.saturating_add(self.since).saturating_add(bytes);
         let fits = sum <= limit.0;
         if fits {
@@ -103,7 +110,7 @@ impl Disk {
     #[must_use]
     pub fn admit_now(&self, bytes: u64) -> bool {
         let account = self.services.account();
-        account.disk.counted().admit(bytes, self.services.limits().disk)
+        account.disk.counted().admit(&self.folders, bytes, self.services.limits().disk)
     }
 
     /// Counts bytes that are about to be written. Where it is not certain that they are within the limit, the folders are
@@ -116,32 +123,40 @@ impl Disk {
         }
         let (came, account, limit) = (Instant::now(), self.services.account(), self.services.limits().disk);
         let turn = Arc::clone(&account.disk.measuring).lock_owned().await;
-        let last = account.disk.counted().measured;
-        if let Some(last) = last {
+        let last = account.disk.counted().measured.clone();
+        let last = last.filter(|last| last.folders == self.folders).map(|last| (last.began, last.ended));
+        if let Some((began, ended)) = last {
             if self.admit_now(bytes) {
                 return true;
             }
-            if last.began < came {
-                let pause = ((last.ended - last.began) * PAUSE_TIMES).min(PAUSE_MAX);
-                tokio::time::sleep_until(last.ended + pause).await;
+            if began < came {
+                let pause = ((ended - began) * PAUSE_TIMES).min(PAUSE_MAX);
+                tokio::time::sleep_until(ended + pause).await;
             }
         }
         let (folders, measured) = (Arc::clone(&self.folders), Arc::clone(&account));
         let looked = tokio::task::spawn_blocking(move || {
             // Nobody else measures before this has ended, whoever gives up waiting for it.
             let _turn = turn;
-            if last.is_none_or(|last| last.began < came) {
+            if last.is_none_or(|(began, _)| began < came) {
                 measured.disk.measure(&folders, limit);
             }
-            growth()
+            let growth = growth();
+            measured.disk.counted().admit(&folders, growth, limit)
         });
-        let admitted = looked.await.is_ok_and(|growth| account.disk.counted().admit(growth, limit));
+        let admitted = looked.await.unwrap_or(false);
         if !admitted {
             account.disk.refused.fetch_add(1, Ordering::Relaxed);
             let line = format!("the folders that it may change would hold more than `limits.disk` ({limit})");
             self.services.log(Level::WARN, "disk", &line);
         }
         admitted
+    }
+
+    /// The most that a file takes more when it is written to at `at`, or else at its end: a block where only a byte is new.
+    #[must_use]
+    pub fn growth_max(at: Option<u64>, bytes: u64) -> u64 {
+        in_blocks(at.unwrap_or_default() % DISK_BLOCK_BYTES + bytes)
     }
 
     /// By how much more a file counts that is written to at `at`, or else at its end. Blocks for a look.
@@ -161,7 +176,7 @@ impl Disk {
 }
 
 impl DiskUse {
-    fn measure(&self, folders: &[PathBuf], limit: ByteSize) {
+    fn measure(&self, folders: &Arc<[PathBuf]>, limit: ByteSize) {
         let began = Instant::now();
         let (before, open) = {
             let mut counted = self.counted();
@@ -173,14 +188,16 @@ impl DiskUse {
         let bytes = removed.saturating_add(walk(folders, limit.0));
         let mut counted = self.counted();
         counted.since -= before;
-        counted.measured = Some(Measured { bytes, began, ended: Instant::now() });
+        let folders = Arc::clone(folders);
+        counted.measured = Some(Measured { folders, bytes, began, ended: Instant::now() });
     }
 }
 
 /// What lies in the folders. It ends as soon as that is more than is asked for.
 fn walk(folders: &[PathBuf], enough: u64) -> u64 {
-    let (mut left, mut bytes) = (folders.to_vec(), 0_u64);
+    let (mut left, mut bytes, mut kept) = (folders.to_vec(), 0_u64, 0_usize);
     while let Some(folder) = left.pop() {
+        kept = kept.saturating_sub(folder.as_os_str().len());
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
             // The plugin writes as the host's user does: it has nothing in a folder that is closed to it.
@@ -197,7 +214,12 @@ fn walk(folders: &[PathBuf], enough: u64) -> u64 {
                 return bytes;
             }
             if found.is_dir() {
-                left.push(entry.path());
+                let path = entry.path();
+                kept += path.as_os_str().len();
+                if kept > WALK_BYTES_MAX {
+                    return u64::MAX;
+                }
+                left.push(path);
             }
         }
     }
@@ -241,6 +263,18 @@ mod tests {
         folder
     }
 
+    fn folders_of(folder: &tempfile::TempDir) -> Arc<[PathBuf]> {
+        Arc::from([folder.path().to_owned()])
+    }
+
+    #[test]
+    fn a_byte_here_and_there_counts_as_the_block_that_it_takes() {
+        assert_eq!(Disk::growth_max(Some(40_960), 1), 4096);
+        assert_eq!(Disk::growth_max(Some(4095), 2), 8192);
+        assert_eq!(Disk::growth_max(None, 4097), 8192);
+        assert_eq!(Disk::growth_max(Some(u64::MAX), 1), 4096);
+    }
+
     #[test]
     fn files_and_folders_count_in_blocks_and_links_as_themselves() {
         let folder = folder_with(&[("empty", 0), ("small", 1), ("large", 4097), ("in/it", 10)]);
@@ -272,7 +306,7 @@ mod tests {
         let file = Arc::new(File::open(&path).unwrap());
         disk.counted().open.push(Arc::downgrade(&file));
         let measure = || {
-            disk.measure(&[folder.path().to_owned()], ByteSize::mib(1));
+            disk.measure(&folders_of(&folder), ByteSize::mib(1));
             disk.stats().bytes
         };
         assert_eq!(measure(), Some(8192), "and once");
@@ -285,15 +319,19 @@ mod tests {
     #[test]
     fn what_is_let_is_added_until_it_could_be_too_much() {
         let (disk, folder) = (DiskUse::default(), folder_with(&[("file", 4096)]));
-        assert!(!disk.counted().admit(0, ByteSize::kib(8)), "nobody has measured");
-        disk.measure(&[folder.path().to_owned()], ByteSize::kib(8));
-        assert!(disk.counted().admit(4000, ByteSize::kib(8)));
-        assert!(!disk.counted().admit(97, ByteSize::kib(8)));
-        assert!(disk.counted().admit(96, ByteSize::kib(8)));
+        let folders = folders_of(&folder);
+        let admit = |bytes| disk.counted().admit(&folders, bytes, ByteSize::kib(8));
+        assert!(!admit(0), "nobody has measured");
+        disk.measure(&folders, ByteSize::kib(8));
+        assert!(admit(4000));
+        assert!(!admit(97));
+        assert!(admit(96));
         assert_eq!(disk.stats().bytes, Some(8192));
         // What was let is forgotten where it is not there.
-        disk.measure(&[folder.path().to_owned()], ByteSize::kib(8));
+        disk.measure(&folders, ByteSize::kib(8));
         assert_eq!(disk.stats().bytes, Some(4096));
+        let others = [folder.path().to_owned(), PathBuf::from("/other")];
+        assert!(!disk.counted().admit(&others, 1, ByteSize::kib(8)), "nobody has measured the other one");
     }
 
     #[test]

@@ -313,7 +313,7 @@ impl HasData for HasHostView {
     type Data<'a> = &'a mut HostView;
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 

@@ -40,7 +40,8 @@ pub(super) fn bound(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 async fn write(mut store: Store<'_>, (fd, bytes, offset): (Fd, Vec<u8>, u64)) -> Told<u64> {
     if let Some((disk, file)) = writable(&mut store, &fd)? {
         let size = bytes.len() as u64;
-        if !disk.admit(size, move || Disk::growth(&file, Some(offset), size)).await {
+        let most = Disk::growth_max(Some(offset), size);
+        if !disk.admit(most, move || Disk::growth(&file, Some(offset), size)).await {
             return Ok((Err(ErrorCode::InsufficientSpace),));
         }
     }
@@ -48,10 +49,13 @@ async fn write(mut store: Store<'_>, (fd, bytes, offset): (Fd, Vec<u8>, u64)) ->
 }
 
 async fn set_size(mut store: Store<'_>, (fd, size): (Fd, u64)) -> Told<()> {
-    if let Some((disk, file)) = writable(&mut store, &fd)?
-        && !disk.admit(size, move || Disk::growth(&file, Some(0), size)).await
-    {
-        return Ok((Err(ErrorCode::InsufficientSpace),));
+    if let Some((disk, file)) = writable(&mut store, &fd)? {
+        let look = move || Disk::growth(&file, Some(0), size);
+        let growth = tokio::task::spawn_blocking(look.clone()).await.unwrap_or(size);
+        // To shorten a file is always possible.
+        if growth > 0 && !disk.admit(growth, look).await {
+            return Ok((Err(ErrorCode::InsufficientSpace),));
+        }
     }
     told(store.data_mut().filesystem().set_size(fd, size).await)
 }
@@ -177,7 +181,7 @@ impl Bounded {
     fn ask(&self, bytes: usize) -> impl Future<Output = bool> + Send + 'static {
         let (disk, file, at) = (self.disk.clone(), Arc::clone(&self.file), self.at);
         let bytes = bytes as u64;
-        async move { disk.admit(bytes, move || Disk::growth(&file, at, bytes)).await }
+        async move { disk.admit(Disk::growth_max(at, bytes), move || Disk::growth(&file, at, bytes)).await }
     }
 
     fn pass(&mut self, bytes: Bytes) -> StreamResult<()> {
@@ -208,7 +212,7 @@ impl OutputStream for Bounded {
         if !matches!(self.state, Passage::Open) {
             return Err(StreamError::trap("write not permitted: check-write was not called first"));
         }
-        if self.disk.admit_now(bytes.len() as u64) {
+        if self.disk.admit_now(Disk::growth_max(self.at, bytes.len() as u64)) {
             return self.pass(bytes);
         }
         self.state = Passage::Waiting(spawn(self.ask(bytes.len())), bytes);
@@ -244,6 +248,8 @@ impl OutputStream for Bounded {
     }
 
     async fn cancel(&mut self) {
+        // What was taken is written, if there is room for it.
+        self.ready().await;
         self.state = Passage::Closed;
         self.inner.cancel().await;
     }
