@@ -71,6 +71,7 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
         let run = async {
             endpoint = Some(app.join_mesh(config.mesh).await?);
             info!("the device is on the mesh");
+            app.manager.load_again().await;
             std::future::pending::<anyhow::Result<std::convert::Infallible>>().await
         };
         // The host serves its control socket and loads its plugins whether or not there is a mesh.
@@ -361,7 +362,6 @@ async fn follow_policy(file: Option<PolicyFile>, hang_up: Option<tokio::signal::
     }
 }
 
-/// Takes the artifact server's address, if it is to run.
 /// Tells of a folder of runners that is of no use, before a plugin needs it.
 fn tell_of_runners(config: &HostConfig) {
     match check_runners(&config.runners_dir()) {
@@ -377,6 +377,7 @@ fn tell_of_runners(config: &HostConfig) {
     }
 }
 
+/// Takes the artifact server's address, if it is to run.
 async fn listen(config: &HostConfig) -> Result<Option<ArtifactServer>, StartError> {
     if !config.artifacts.serve {
         return Ok(None);

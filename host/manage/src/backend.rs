@@ -104,6 +104,7 @@ impl HostBackend {
                 trace: invocation.trace,
                 deadline: invocation.deadline,
                 depth: invocation.depth + 1,
+                may_wait: invocation.may_wait,
             })
             .await;
         outcome.map_err(|error| Failure { code: error.code, message: error.message, retryable: error.retryable })

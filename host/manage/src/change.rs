@@ -158,7 +158,7 @@ impl Manager {
             Ok(prepared) => Ok(Proven { next, prepared }),
             Err(error) => {
                 if let ChangeError::Prepare(PrepareError::Denied { denied, .. }) = &error {
-                    self.note_denied(next.folder(), denied).await?;
+                    self.note_denied(next.folder(), denied).await;
                 }
                 self.drop_files(next).await?;
                 Err(error)
@@ -167,12 +167,13 @@ impl Manager {
     }
 
     /// Remembers what a plugin that is on record was denied before it served.
-    async fn note_denied(&self, folder: &GenerationFolder, denied: &[Permission]) -> Result<(), DepotError> {
+    async fn note_denied(&self, folder: &GenerationFolder, denied: &[Permission]) {
         let id = folder.id.clone();
-        if self.on_disk(move |depot| Ok(depot.store().plugin(&id)?.is_some())).await? {
-            denied.iter().for_each(|denied| self.authority.note_denied(asker_of(folder), denied));
+        match self.on_disk(move |depot| Ok(depot.store().plugin(&id)?.is_some())).await {
+            Ok(true) => denied.iter().for_each(|denied| self.authority.note_denied(asker_of(folder), denied)),
+            Ok(false) => {}
+            Err(error) => warn!(plugin = %folder.id, error = chain(&error), "failed to remember what it was denied"),
         }
-        Ok(())
     }
 
     /// What the registry is given of a generation.
@@ -296,10 +297,14 @@ fn prepare_refusal(id: &PluginId, error: &PrepareError, verb: Verb) -> Refusal {
     match error {
         PrepareError::Code { hint: Some(hint), .. } | PrepareError::Runner { hint, .. } => refusal.hint(hint.clone()),
         PrepareError::Refused(error) => refusal.hint(activate_hint(error)),
-        PrepareError::Denied { denied, .. } => {
+        PrepareError::Denied { denied, error } => {
             let commands = denied.iter().map(|denied| format!("`{}`", grant_command(id, denied))).collect::<Vec<_>>();
+            let otherwise = match &**error {
+                PrepareError::Code { hint: Some(hint), .. } => hint,
+                error => prepare_hint(error),
+            };
             refusal.with("denied", denied.iter().map(ToString::to_string).collect::<Vec<_>>()).hint(format!(
-                "if it cannot do without, install it with `load` false, grant it that with {}, and load it",
+                "if it cannot do without, install it with `load` false, grant it that with {}, and load it; otherwise {otherwise}",
                 commands.join(" and ")
             ))
         }

@@ -5,7 +5,7 @@ use crate::change::{ChangeError, Changed, Next};
 use crate::manager::Manager;
 use crate::refusal::chain;
 use mortise_model::Swap;
-use mortise_plugin::{Operation, Package};
+use mortise_plugin::{Operation, Package, PrepareError};
 use tracing::{info, warn};
 
 /// What became of the version that had made room for one that failed.
@@ -53,7 +53,11 @@ impl Manager {
     async fn make_room(&self, operation: &Operation, next: &Next) -> Result<Option<Package>, ChangeError> {
         if self.running(operation.id()).is_some() {
             // Whatever can be told of the new version without starting it is told while the old one serves.
-            self.registry.describe(self.package(next.folder())?).await.map_err(ChangeError::Prepare)?;
+            match self.registry.describe(self.package(next.folder())?).await {
+                // Nobody grants anything to one that is only asked, so it may do better when it is started.
+                Ok(_) | Err(PrepareError::Denied { .. }) => {}
+                Err(error) => return Err(ChangeError::Prepare(error)),
+            }
         }
         operation.vacate().await.map_err(ChangeError::Activate)
     }

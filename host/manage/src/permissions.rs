@@ -96,10 +96,11 @@ impl Manager {
             _ => refusal,
         })?;
         let id = &asking.id;
-        let asks_for = |asking: &Asking| asking.asker().wanted.iter().any(|wanted| permission.meets(wanted));
+        let asks_for = |asking: &Asking| asking.asker().wanted.iter().any(|wanted| permission.covers(wanted));
         let waiting =
             asking.waiting.clone().map(|(tree, provenance)| Asking { tree: Some(tree), provenance, ..asking.clone() });
-        if matches!(permission, Permission::Files(_)) && !asks_for(&asking) && !waiting.as_ref().is_some_and(asks_for) {
+        // What a version that waits asks for is known once it serves.
+        if matches!(permission, Permission::Files(_)) && !asks_for(&asking) && waiting.is_none() {
             let message = format!("plugin '{id}' does not ask for `{permission}`, and would never see it");
             return Err(Refusal::new("not_asked_for", message)
                 .with("plugin_id", id.as_str())

@@ -159,15 +159,14 @@ impl Manager {
         insert(&mut changes, "security", security(asker.wanted));
         let mut warnings: Vec<String> = plugin.manifest.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(outlook.description.warnings);
-        let root = plugin.root().to_owned();
-        let native = blocking(move || Ok::<_, DepotError>(native_file(&root))).await;
-        if plugin.manifest.runtime == RuntimeKind::Python
-            && let Some(file) = native.map_err(|error| disk_refusal(&error))?
-        {
-            warnings.push(format!(
-                "`{}` is native code, which does not run in the sandbox: whatever imports it fails",
-                file.display()
-            ));
+        if plugin.manifest.runtime == RuntimeKind::Python {
+            let root = plugin.root().to_owned();
+            let native = blocking(move || Ok::<_, DepotError>(native_file(&root))).await;
+            if let Some(file) = native.map_err(|error| disk_refusal(&error))? {
+                let file = file.display();
+                warnings
+                    .push(format!("`{file}` is native code, which does not run in the sandbox: what imports it fails"));
+            }
         }
         if before.is_some_and(|before| before.description.is_none()) {
             warnings.push("what the installed version brings is not known, because it never ran here".to_owned());

@@ -6,7 +6,7 @@ use crate::lifecycle::next_to_load;
 use crate::manager::Manager;
 use crate::refusal::chain;
 use mortise_model::{PluginId, PluginState};
-use mortise_plugin::Operation;
+use mortise_plugin::{Operation, PrepareError};
 use mortise_store::Desired;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -35,11 +35,51 @@ impl Manager {
     /// Those on record are advertised meanwhile, if [`Manager::announce`] did so. Cancel safe: what is not loaded by then
     /// is loaded at the next start.
     pub async fn auto_load(&self) {
-        self.load_all().await;
+        let failed = self.load_all().await;
         self.give_up_announced().await;
+        self.failed_at_start.lock().await.extend(failed);
+        self.load_again().await;
     }
 
-    async fn load_all(&self) {
+    /// Loads the plugins whose own code failed at the start, as long as that helps: what they call may not have been there
+    /// yet. To be called once the mesh is there, too.
+    pub async fn load_again(&self) {
+        // Held throughout: who comes meanwhile tries what is left by then.
+        let mut failed = self.failed_at_start.lock().await;
+        loop {
+            let tried = std::mem::take(&mut *failed);
+            let before = tried.len();
+            for id in tried {
+                let Some((operation, proven)) = self.prove_to_load(id.clone()).await else { continue };
+                let result = match proven {
+                    Ok(proven) => self.adopt(&operation, proven).await,
+                    Err(error) => Err(error),
+                };
+                if self.remember_failure(&operation, result, Verb::Load).await.is_err() {
+                    failed.push(id);
+                }
+            }
+            if failed.len() == before || failed.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// None where somebody has loaded or unloaded it meanwhile, or is about to.
+    async fn prove_to_load(&self, id: PluginId) -> Option<(Operation, Result<Proven, ChangeError>)> {
+        let operation = self.registry.begin(&id).await.ok()?;
+        if self.running(&id).is_some() {
+            return None;
+        }
+        let proven = match self.next_at_start(&id).await {
+            Ok(next) => self.prove_at_start(&operation, next?).await,
+            Err(error) => Err(error),
+        };
+        Some((operation, proven))
+    }
+
+    /// Returns those whose own code failed.
+    async fn load_all(&self) -> Vec<PluginId> {
         let capabilities_dir = self.config.capabilities_dir.clone();
         let listed = self
             .on_disk(move |depot| {
@@ -51,7 +91,10 @@ impl Manager {
             .await;
         let (desired, folders) = match listed {
             Ok(listed) => listed,
-            Err(error) => return warn!(error = chain(&error), "failed to list the plugins"),
+            Err(error) => {
+                warn!(error = chain(&error), "failed to list the plugins");
+                return Vec::new();
+            }
         };
         let mut seen: BTreeSet<PluginId> = desired.keys().cloned().collect();
         let recorded = desired.into_iter().filter_map(|(id, desired)| match desired {
@@ -67,34 +110,26 @@ impl Manager {
             }
         });
         let ids: Vec<PluginId> = recorded.into_iter().chain(new).collect();
-        let prove = |id: PluginId| async move {
-            let operation = self.registry.begin(&id).await.ok()?;
-            // Somebody may have loaded or unloaded it while others were compiled.
-            if self.running(&id).is_some() {
-                return None;
-            }
-            let proven = match self.next_at_start(&id).await {
-                Ok(next) => self.prove_at_start(&operation, next?).await,
-                Err(error) => Err(error),
-            };
-            Some((operation, proven))
-        };
         // Prepared side by side, activated in order: who owns a bare name must not depend on who is quicker.
-        let ids = futures_util::stream::iter(ids.into_iter().map(prove));
+        let ids = futures_util::stream::iter(ids.into_iter().map(|id| self.prove_to_load(id)));
         let mut proven = futures_util::StreamExt::buffered(ids, AUTO_LOAD_CONCURRENCY);
-        let (mut loaded, mut failed) = (0, 0);
+        let (mut loaded, mut failed, mut own) = (0, 0, Vec::new());
         while let Some(next) = futures_util::StreamExt::next(&mut proven).await {
             let Some((operation, proven)) = next else { continue };
             let result = match proven {
                 Ok(proven) => self.adopt(&operation, proven).await,
                 Err(error) => Err(error),
             };
+            if matches!(&result, Err(ChangeError::Prepare(error)) if is_own(error)) {
+                own.push(operation.id().clone());
+            }
             match self.remember_failure(&operation, result, Verb::Load).await {
                 Ok(_) => loaded += 1,
                 Err(_) => failed += 1,
             }
         }
         info!(loaded, failed, "auto-load is done");
+        own
     }
 
     /// A version that was put in place and never served does not keep down the one that did.
@@ -151,5 +186,14 @@ impl Manager {
                 operation.fail(Some("it was not loaded at start; the log says why".to_owned())).await;
             }
         }
+    }
+}
+
+/// Whether the plugin's own code failed.
+fn is_own(error: &PrepareError) -> bool {
+    match error {
+        PrepareError::Hook { .. } => true,
+        PrepareError::Denied { error, .. } => is_own(error),
+        _ => false,
     }
 }

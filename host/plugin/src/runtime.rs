@@ -17,7 +17,8 @@ pub struct Package {
     /// Parsed from the same folder.
     pub manifest: Arc<Manifest>,
     /// The folder. A runtime reads what it needs while it prepares and nothing afterwards, unless the folder is
-    /// known to be immutable. It is not removed as long as somebody has this.
+    /// known to be immutable. An upgrade does not remove it as long as somebody
+    /// has this; an uninstall does.
     pub root: Arc<Path>,
     /// Over path, mode and content of every file.
     pub tree: Digest,

@@ -59,6 +59,8 @@ pub struct Invocation {
     pub trace: Option<Arc<TraceContext>>,
     /// Of the call on whose behalf it is made.
     pub depth: u8,
+    /// Whether it may wait for a plugin that is about to serve: not as long as the caller is about to itself.
+    pub may_wait: bool,
 }
 
 /// The host as its plugins reach it; implemented where mesh and routes meet.
@@ -369,6 +371,7 @@ impl Services {
             invocation.device = None;
         }
         let (access, what) = access_of(&invocation);
+        invocation.may_wait &= self.active.load(Ordering::Acquire);
         if invocation.depth >= CALL_DEPTH_MAX {
             self.account.count_refusal("call_depth");
             return Err(Failure::new(

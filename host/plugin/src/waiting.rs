@@ -197,6 +197,12 @@ impl Handler for WaitingRoom {
                 Err(back) => call = *back,
             }
         }
+        if !call.may_wait {
+            drop(state);
+            let message = format!("`{}` is not loaded yet, and who calls it is not either", self.plugin);
+            call.responder.respond(Err(Failure::retryable("not_loaded", message).into()));
+            return Admission::Taken;
+        }
         let full = if state.calls.len() >= self.calls_max {
             let Self { plugin, calls_max, .. } = self;
             Some(format!("`{plugin}` has {calls_max} calls waiting, the limit of `limits.queue`"))

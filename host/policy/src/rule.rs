@@ -1,7 +1,7 @@
 //! Which plugins a rule is about: every condition that it names has to hold.
 
 use crate::{SourceKind, Subject, is_sandboxed};
-use mortise_model::{Digest, Limits, Permission, Permissions, Provenance, RuntimeKind, Source, glob};
+use mortise_model::{Digest, Limits, Permission, Permissions, Provenance, RuntimeKind, Source, glob, globs_meet};
 use serde_json::{Map, Value};
 use std::path::{Component, Path, PathBuf};
 use std::{fmt, iter};
@@ -104,7 +104,8 @@ impl About {
 
     /// Whether some plugins that `other` is about may meet every condition of this without anything more, by their ids.
     pub(crate) fn takes_over_from(&self, other: &Self) -> bool {
-        (glob(&self.id, &other.id) || glob(&other.id, &self.id)) && self.conditions_cover(other)
+        let mine = Self { source: self.source.clone().filter(|source| !source.is_anybodys()), ..self.clone() };
+        globs_meet(&self.id, &other.id) && mine.conditions_cover(other)
     }
 
     fn conditions_cover(&self, other: &Self) -> bool {
@@ -144,6 +145,11 @@ impl About {
 }
 
 impl SourcePattern {
+    /// Whether whoever sends a plugin may have it come that way.
+    fn is_anybodys(&self) -> bool {
+        matches!(self, Self::Any(Some(_)))
+    }
+
     /// # Errors
     /// What is wrong with it, as one clause.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {

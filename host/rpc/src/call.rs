@@ -108,6 +108,8 @@ pub struct Call {
     pub deadline: Option<Instant>,
     /// How many plugin-to-plugin calls led here.
     pub depth: u8,
+    /// Whether it may wait for a plugin that is about to serve.
+    pub may_wait: bool,
     /// Where the answer goes.
     pub responder: Responder,
 }
@@ -125,6 +127,8 @@ pub struct LocalCall {
     pub deadline: Instant,
     /// How many plugin-to-plugin calls lead to this one, itself included.
     pub depth: u8,
+    /// Whether it may wait for a plugin that is about to serve. Two that are about to might wait for each other.
+    pub may_wait: bool,
 }
 
 /// What a call ends with.

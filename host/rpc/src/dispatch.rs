@@ -86,6 +86,7 @@ impl Dispatcher {
                     origin: Origin::Plugin,
                     deadline: Some(call.deadline),
                     depth: call.depth,
+                    may_wait: call.may_wait,
                     responder,
                 },
             ),
@@ -111,7 +112,8 @@ impl Dispatcher {
         match envelope::split_params(params) {
             Ok(params) => {
                 let Params { json: params, caller, trace } = params;
-                self.dispatch(&method, Call { params, caller, trace, origin, deadline: None, depth: 0, responder });
+                let (deadline, depth, may_wait) = (None, 0, true);
+                self.dispatch(&method, Call { params, caller, trace, origin, deadline, depth, may_wait, responder });
             }
             Err(error) => responder.respond(Err(error)),
         }
@@ -241,6 +243,7 @@ mod tests {
             trace: None,
             deadline: tokio::time::Instant::now() + Duration::from_secs(5),
             depth: 1,
+            may_wait: true,
         };
         assert_eq!(dispatcher.invoke(call("echo")).await.unwrap().as_str(), r#"{"a":1}"#);
         assert_eq!(dispatcher.invoke(call("caller")).await.unwrap().to_value(), "host-1");

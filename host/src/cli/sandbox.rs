@@ -1,7 +1,9 @@
 //! What a plugin brings, asked in the sandbox as a host asks it for a plan.
 
 use mortise_delivery::Inspected;
-use mortise_model::{Description, DeviceId, Digest, Limits, Manifest, Provenance, RuntimeKind, Tenant, chain};
+use mortise_model::{
+    Description, DeviceId, Digest, Limits, Manifest, Permission, Provenance, RuntimeKind, Tenant, chain,
+};
 use mortise_plugin::{Package, PrepareError, describe_alone};
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
 use std::path::Path;
@@ -57,12 +59,21 @@ impl From<PrepareError> for Unasked {
         match error {
             PrepareError::Runner { ref hint, .. } => Self::Here(format!("{error}; {hint}")),
             PrepareError::NoRuntime(_) => Self::Here(chain(&error)),
-            PrepareError::Denied { .. } => {
+            PrepareError::Denied { ref denied, error: ref own }
+                if denied.iter().any(|denied| is_about(own, denied)) =>
+            {
                 Self::Here(format!("{}; a host's operator may grant it that", chain(&error)))
             }
+            PrepareError::Denied { error, .. } => Self::Plugin(*error),
             error => Self::Plugin(error),
         }
     }
+}
+
+/// Whether it failed by what it was denied: an error of the host's says so, and one of Python's names the variable.
+fn is_about(error: &PrepareError, denied: &Permission) -> bool {
+    let (told, permission) = (chain(error), denied.to_string());
+    told.contains("the plugin may not ") || permission.split_once(':').is_some_and(|(_, name)| told.contains(name))
 }
 
 fn described(folder: &Path, manifest: &Manifest, runners_dir: &Path) -> Result<Description, Unasked> {

@@ -131,15 +131,14 @@ async fn a_plugin_that_does_not_start_without_a_permission_says_which() {
     let host = site.start_as(command).await;
     let source = r#"
         import { env } from "tenon";
-        const station = await env("STATION");
+        let station;
+        export async function start() { station = await env("STATION"); }
         export function where() { return station; }
     "#;
     let bundle = bundle(&plugin(source).tarball());
-    for function in ["install_plugin_from_bundle", "plan_plugin_install"] {
-        let refusal = host.refuse(function, bundle.clone()).await;
-        assert_eq!(refusal["denied"], json!(["env:STATION"]), "{refusal}");
-        assert!(refusal.to_string().contains("`mortise deploy grant greeter env:STATION`"), "{refusal}");
-    }
+    let refusal = host.refuse("install_plugin_from_bundle", bundle.clone()).await;
+    assert_eq!(refusal["denied"], json!(["env:STATION"]), "{refusal}");
+    assert!(refusal.to_string().contains("`mortise deploy grant greeter env:STATION`"), "{refusal}");
     assert_eq!(host.refuse("get_plugin_permissions", json!({"plugin_id": "greeter"})).await["code"], "not_installed");
 
     let mut kept = bundle.clone();
@@ -152,6 +151,37 @@ async fn a_plugin_that_does_not_start_without_a_permission_says_which() {
     assert_eq!(granted.code, 0, "{}", granted.err);
     host.succeed("load_plugin", json!({"plugin_id": "greeter"})).await;
     assert_eq!(host.call("where", json!({})).await, "north");
+    host.stop().await;
+}
+
+/// One's start hook calls the other, which comes later in the order of names.
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_that_call_each_other_when_they_start_are_there_after_a_restart() {
+    let site = Site::on_nats();
+    site.policy("profile = 'development'");
+    let runners = runners(&site);
+    let start = async || {
+        let mut command = site.command();
+        command.arg("--runners-dir").arg(&runners);
+        site.start_as(command).await
+    };
+    let named =
+        |id: &str, source: &str| plugin(source).with("id", json!(id)).with("permissions", json!({"plugins": ["*"]}));
+    let host = start().await;
+    host.install(&named("zeta", "export function level() { return 7; }")).await;
+    for (id, other) in [("beta", "zeta.level"), ("alpha", "beta.seen")] {
+        let source = format!(
+            r#"import {{ invoke }} from "tenon";
+            let found;
+            export async function start() {{ found = await invoke("{other}"); }}
+            export function seen() {{ return found; }}"#
+        );
+        host.install(&named(id, &source)).await;
+    }
+    host.stop().await;
+    let host = start().await;
+    host.wait_for_loaded(&["alpha", "beta", "zeta"]).await;
+    assert_eq!(host.call("alpha.seen", json!({})).await, 7);
     host.stop().await;
 }
 

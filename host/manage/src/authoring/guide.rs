@@ -24,7 +24,7 @@ const LIMITS: [(&str, &str); 23] = [
     ),
     ("concurrency", "calls under way at once; 1 is one after the other"),
     ("queue", "calls that wait"),
-    ("call_timeout", "from a call's arrival to its answer"),
+    ("call_timeout", "from call to answer"),
     ("routine_timeout", "one tick of a routine"),
     ("turn", "computing without a wait; then the instance is lost"),
     ("cpu_per_minute", "computing, over all calls"),

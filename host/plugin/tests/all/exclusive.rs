@@ -140,7 +140,8 @@ async fn what_the_old_generation_owes_may_need_it_once_more() {
     settle().await;
     let stranger = host.begin_call("ping");
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    let nested = LocalCall { method: "a.ping".into(), params: json("{}"), trace: None, deadline, depth: 1 };
+    let nested =
+        LocalCall { method: "a.ping".into(), params: json("{}"), trace: None, deadline, depth: 1, may_wait: true };
     let nested = async {
         let released = async {
             until(&host.instance(0).submitted, |count| *count == 2).await;

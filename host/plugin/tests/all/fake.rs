@@ -419,7 +419,8 @@ impl Host {
     pub(crate) fn begin_call(&self, method: &str) -> tokio::sync::oneshot::Receiver<Outcome> {
         let (responder, receiver) = Responder::local(mortise_rpc::no_request_id());
         let (params, origin) = (json("{}"), Origin::Control);
-        let call = Call { params, caller: None, trace: None, origin, deadline: None, depth: 0, responder };
+        let call =
+            Call { params, caller: None, trace: None, origin, deadline: None, depth: 0, may_wait: true, responder };
         self.dispatcher.dispatch(method, call);
         receiver
     }

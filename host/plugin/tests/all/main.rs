@@ -368,7 +368,8 @@ async fn a_call_that_ends_at_shutdown_may_need_another_plugin() {
     assert_eq!((refused.code.as_ref(), refused.retryable), ("stopping", true));
     // What `a` does on behalf of the call that it still owes.
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    let nested = LocalCall { method: "echo".into(), params: json("{}"), trace: None, deadline, depth: 1 };
+    let nested =
+        LocalCall { method: "echo".into(), params: json("{}"), trace: None, deadline, depth: 1, may_wait: true };
     assert_eq!(host.dispatcher.invoke(nested).await.unwrap().to_value(), "b1 echo");
     assert!(!*host.instance(1).shut_down.borrow() && !shutdown.is_finished());
     host.instance(0).release();

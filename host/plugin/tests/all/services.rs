@@ -60,7 +60,9 @@ async fn a_call_goes_out_before_the_plugin_serves_and_what_is_denied_then_is_a_w
     let invoke = async |function: &str| {
         let (function, params) = (function.to_owned(), json(r#"{"x":1}"#));
         let deadline = Instant::now() + Duration::from_secs(5);
-        services.invoke(Invocation { device: None, function, params, deadline, trace: None, depth: 0 }).await
+        services
+            .invoke(Invocation { device: None, function, params, deadline, trace: None, depth: 0, may_wait: true })
+            .await
     };
     events.forbidden.lock().unwrap().push(Permission::Plugins("secret_plans".to_owned()));
     assert_eq!(invoke("b.level").await.unwrap().as_str(), r#"{"x":1}"#);

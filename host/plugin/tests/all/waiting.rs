@@ -59,6 +59,7 @@ async fn a_call_waits_no_longer_than_its_deadline() {
         trace: None,
         deadline: began + Duration::from_millis(50),
         depth: 1,
+        may_wait: true,
     };
     let error = host.dispatcher.invoke(hasty).await.unwrap_err();
     assert_eq!((error.code.as_ref(), error.retryable), ("deadline_exceeded", true));

@@ -59,7 +59,8 @@ impl HostView {
         })?;
         let Terms { deadline, trace, depth } = self.terms(timeout_ns, on_behalf_of);
         let services = Arc::clone(&self.shared.services);
-        let invocation = mortise_plugin::Invocation { device, function, params, deadline, trace, depth };
+        let invocation =
+            mortise_plugin::Invocation { device, function, params, deadline, trace, depth, may_wait: true };
         Ok(self.value(bytes, async move { services.invoke(invocation).await }))
     }
 

@@ -317,7 +317,8 @@ fn the_hosts_own_files_are_all_of_them() {
         ("MESSAGING_TLS_KEY_FILE", file("key.pem", "PEM")),
     ];
     let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let own = good(&HostFlags::default(), &variables).own_paths();
+    let all = with(&variables, &[("DEVICE_CONNECT_DISCOVERY_MODE", "d2d")]);
+    let own = good(&HostFlags::default(), &all).own_paths();
     for (name, path) in variables {
         assert!(own.contains(&PathBuf::from(path)), "{name}: {own:?}");
     }
