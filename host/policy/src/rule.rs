@@ -145,9 +145,9 @@ impl About {
 }
 
 impl SourcePattern {
-    /// Whether whoever sends a plugin may have it come that way.
+    /// Whether whoever sends a plugin can have it come that way.
     fn is_anybodys(&self) -> bool {
-        matches!(self, Self::Any(Some(_)))
+        matches!(self, Self::Any(Some(SourceKind::Bundle | SourceKind::Upload | SourceKind::Url)))
     }
 
     /// # Errors

@@ -227,6 +227,9 @@ fn what_can_be_sent_another_way_is_given_more_and_never_less() {
         ("source = 'url:https://a.b/beta'\ninstall = false", "id = '*'\nsource = 'url:https://a.b'", Some("install")),
         // A narrower one behind it.
         ("source = 'url'\nmax = []", "id = 'door-1'", Some("max")),
+        ("source = 'bundle'\nmax = []", "id = '*-1'", Some("max")),
+        // By a way that is open to whoever sends it.
+        (&format!("{signer}\nmax = ['state']"), "id = 'door-*'\nsource = 'url'", Some("max")),
         ("source = 'url'\nmax = []", "id = 'window'", None),
         ("source = 'url'\nmax = []", "id = 'door-*'\nsource = 'object'", None),
         ("source = 'url'\nmax = ['state']", "id = 'door-*'\nmax = ['state']", None),

@@ -180,7 +180,7 @@ async fn plugins_that_call_each_other_when_they_start_are_there_after_a_restart(
     }
     host.stop().await;
     let host = start().await;
-    host.wait_for_loaded(&["alpha", "beta", "zeta"]).await;
+    until("all are loaded", async || host.loaded().await.len() == 3).await;
     assert_eq!(host.call("alpha.seen", json!({})).await, 7);
     host.stop().await;
 }

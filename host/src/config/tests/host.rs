@@ -310,7 +310,7 @@ fn the_hosts_own_files_are_all_of_them() {
         ("MORTISE_STATE_DIR", dir("state")),
         ("MORTISE_BUNDLED_PLUGINS", dir("bundled")),
         ("MORTISE_RUNNERS_DIR", dir("runners")),
-        ("MORTISE_POLICY", file("policy.toml", "")),
+        ("MORTISE_POLICY", file("policy.toml", "profile = 'strict'")),
         ("NATS_CREDENTIALS_FILE", file("hub.creds.json", NATS_JSON)),
         ("MESSAGING_TLS_CA_FILE", file("ca.pem", "PEM")),
         ("MESSAGING_TLS_CERT_FILE", file("cert.pem", "PEM")),
