@@ -41,6 +41,9 @@ const NAME_BYTES_SHOWN: usize = 128;
 /// The word for what is beyond a rate; the rates count it themselves.
 const RATE_LIMITED: &str = "rate_limited";
 
+/// The word for what it may not do; `denied` counts it.
+const PERMISSION_DENIED: &str = "permission_denied";
+
 /// The longest source of a log line, in bytes; what is over is cut.
 const LOG_SOURCE_BYTES_MAX: usize = 256;
 
@@ -417,6 +420,21 @@ impl Services {
         deadline: Instant,
         body_bytes_max: usize,
     ) -> Result<HttpResponse, Failure> {
+        let outcome = self.exchange(request, deadline, body_bytes_max).await;
+        outcome.inspect_err(|failure| {
+            // Those two are counted where they are judged.
+            if ![RATE_LIMITED, PERMISSION_DENIED].contains(&&*failure.code) {
+                self.account.count_failure(failure);
+            }
+        })
+    }
+
+    async fn exchange(
+        &self,
+        request: HttpRequest,
+        deadline: Instant,
+        body_bytes_max: usize,
+    ) -> Result<HttpResponse, Failure> {
         let per_second = self.limits().http_requests_per_second;
         if !self.account.http.requests.admit(per_second) {
             return Err(too_many("requests over HTTP", "http_requests_per_second", per_second));
@@ -579,7 +597,7 @@ impl Services {
 
     fn denied(&self, what: &str, denied: &Denied) -> Failure {
         self.account.denied.fetch_add(1, Ordering::Relaxed);
-        Failure::new("permission_denied", format!("the plugin may not {what}: {}", denied.cure))
+        Failure::new(PERMISSION_DENIED, format!("the plugin may not {what}: {}", denied.cure))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::bundle::{Plugin, bundle};
 use crate::host::{Host, Site, Way};
+use crate::neighbour::{self, beside};
 use crate::until;
 use futures_util::future::join_all;
 use rustix::process::Signal;
@@ -175,10 +176,11 @@ async fn a_request_is_sent_once_it_is_granted_and_its_network_opened() {
 async fn private_addresses_stay_closed_by_whatever_way() {
     let (site, server) = (Site::on_nats(), Server::start().await);
     site.policy("[[plugin]]\nid = '*'\ngrant = ['http:http://*:*', 'http:https://*:*']");
+    neighbour::settle(&site);
     let host = site.start().await;
     host.install(&surfer().with("permissions", json!({"http": ["http://*:*", "https://*:*"]}))).await;
     let port = server.address.port();
-    for (url, class) in [
+    let closed = [
         (server.url("/echo"), "loopback"),
         // By its name, which the system resolves.
         (format!("http://localhost:{port}/echo"), "loopback"),
@@ -189,11 +191,16 @@ async fn private_addresses_stay_closed_by_whatever_way() {
         ("https://192.168.1.1/".to_owned(), "private"),
         ("http://169.254.169.254/latest/meta-data".to_owned(), "cloud metadata"),
         ("http://0.0.0.0/".to_owned(), "unspecified"),
-    ] {
-        let (code, message) = fetch_error(&host, &url).await;
-        assert_eq!(code, "address_not_allowed", "{url}: {message}");
-        assert!(message.contains(&format!("a {class} address")), "{url}: {message}");
-    }
+    ];
+    beside(&host, async {
+        for (url, class) in &closed {
+            let (code, message) = fetch_error(&host, url).await;
+            assert_eq!(code, "address_not_allowed", "{url}: {message}");
+            assert!(message.contains(&format!("a {class} address")), "{url}: {message}");
+        }
+    })
+    .await;
+    assert_eq!(stats(&host, "surfer").await["refused"], json!({"address_not_allowed": closed.len()}));
     for (url, reason) in [
         ("file:///etc/passwd", "its scheme is neither `https` nor `http`"),
         ("http://user:secret@10.0.0.1/", "it holds a user name or password"),
@@ -214,6 +221,7 @@ async fn each_step_of_a_redirect_is_a_request_of_its_own() {
         format!("[http]\nnetworks = ['{networks}']\n[[plugin]]\nid = '*'\ngrant = ['http:http://*:*']")
     };
     site.policy(&policy("127.0.0.0/8"));
+    neighbour::settle(&site);
     let host = site.start().await;
     let asked = json!({"http": [server.origin(), "http://169.254.169.254", "http://10.0.0.1"]});
     host.install(&surfer().with("permissions", asked)).await;
@@ -223,9 +231,14 @@ async fn each_step_of_a_redirect_is_a_request_of_its_own() {
     let same = told(fetch(&host, authorized(to("/echo"))).await);
     assert_eq!(same["authorization"], "Bearer t");
     // Not asked for: nobody goes there by a detour.
-    assert_eq!(fetch_error(&host, &to(&other.url("/echo"))).await.0, "permission_denied");
-    assert_eq!(fetch_error(&host, &to("http://169.254.169.254/latest")).await.0, "address_not_allowed");
-    assert_eq!(fetch_error(&host, &to("http://10.0.0.1/")).await.0, "address_not_allowed");
+    beside(&host, async {
+        assert_eq!(fetch_error(&host, &to(&other.url("/echo"))).await.0, "permission_denied");
+        assert_eq!(fetch_error(&host, &to("http://169.254.169.254/latest")).await.0, "address_not_allowed");
+        assert_eq!(fetch_error(&host, &to("http://10.0.0.1/")).await.0, "address_not_allowed");
+    })
+    .await;
+    let counted = stats(&host, "surfer").await;
+    assert_eq!((&counted["denied"], &counted["refused"]), (&json!(1), &json!({"address_not_allowed": 2})), "{counted}");
     assert_eq!(other.requests(), 0);
     grant(&host, "surfer", &format!("http:{}", other.origin())).await;
     let elsewhere = told(fetch(&host, authorized(to(&other.url("/echo")))).await);
@@ -381,6 +394,7 @@ async fn folders_are_seen_as_they_were_granted_and_nothing_beyond() {
     ]);
     let mut command = site.command();
     command.env("STATION", "north");
+    neighbour::settle(&site);
     let host = site.start_as(command).await;
     let reader = Plugin::of("reader", "wasi").with("permissions", json!({"files": files, "env": ["STATION"]}));
     host.install(&reader).await;
@@ -398,17 +412,21 @@ async fn folders_are_seen_as_they_were_granted_and_nothing_beyond() {
     assert_eq!(host.call("environment", json!({})).await["variables"], json!({"STATION": "north"}));
     let read = async |path: &str| host.ask(Way::Mesh, "read_file", json!({"path": path})).await;
     assert_eq!(read("/data/a.txt").await["result"], "read me");
-    for way_out in [
+    let ways_out = [
         "/data/../hidden/secret.txt",
         "/data/way-out/secret.txt",
         "/data/file-out",
         "/hidden/secret.txt",
         "/etc/passwd",
         "/out/../hidden/secret.txt",
-    ] {
-        let reply = read(way_out).await;
-        assert_eq!(reply["error"]["data"]["code"], "io", "{way_out}: {reply}");
-    }
+    ];
+    beside(&host, async {
+        for way_out in ways_out {
+            let reply = read(way_out).await;
+            assert_eq!(reply["error"]["data"]["code"], "io", "{way_out}: {reply}");
+        }
+    })
+    .await;
     let write = async |path: &str| host.ask(Way::Mesh, "write_file", json!({"path": path})).await;
     assert!(write("/out/new.txt").await.get("error").is_none());
     assert_eq!(std::fs::read_to_string(root.join("writable/new.txt")).unwrap(), "written by a guest");
