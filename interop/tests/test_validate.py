@@ -1,20 +1,26 @@
-"""`mortise validate` on source in Python, with the runner and without a host."""
+"""Source in Python on its author's machine: `mortise validate` without a host, `mortise dev` with one."""
 
 import json
 import os
+import shutil
+import signal
+import subprocess
 
+import pytest
 from peers.cli import mortise
-from peers.host import ROOT
+from peers.host import ROOT, CallError, binary, environment
+from peers.waiting import wait_for
+
+RUNNERS = os.environ.get("MORTISE_RUNNERS") or ROOT / "target/runners"
 
 
 def test_validate_finds_without_a_host_what_would_not_load(tmp_path):
-    runners = os.environ.get("MORTISE_RUNNERS") or ROOT / "target/runners"
     mortise(tmp_path, "new", "door")
     source = tmp_path / "door/capability.py"
     sound = source.read_text()
 
     def validate():
-        ended = mortise(tmp_path, "validate", "door", "--json", "--runners-dir", runners)
+        ended = mortise(tmp_path, "validate", "door", "--json", "--runners-dir", RUNNERS)
         report = json.loads(ended.out)
         assert (ended.code == 0) is report["ok"]
         return report
@@ -37,3 +43,42 @@ def test_validate_finds_without_a_host_what_would_not_load(tmp_path):
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"dependencies": {"python": ["requests"]}}))
     (warning,) = [warning for warning in validate()["warnings"] if "not checked" in warning]
     assert "packages that a host installs" in warning
+
+
+def test_runners_are_found_beside_the_program(tmp_path):
+    program = shutil.copy(binary(), tmp_path / "mortise")
+    (tmp_path / "runners").symlink_to(RUNNERS)
+    mortise(tmp_path, "new", "door")
+    command = [program, "validate", "door", "--json"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
+    assert json.loads(ended.stdout)["rpc_methods"] == ["get_service_status", "run_action"], ended
+
+
+@pytest.mark.nats
+@pytest.mark.parametrize("transport", ["nats"], indirect=True)
+@pytest.mark.parametrize(("language", "file"), [("python", "capability.py"), ("javascript", "plugin.js")])
+def test_dev_installs_source_at_each_save(transport, start_host, tmp_path, language, file):
+    host = start_host(arguments=["--runners-dir", RUNNERS])
+    mortise(tmp_path, "new", "door", "--language", language)
+    source = tmp_path / "door" / file
+    command = [binary(), "dev", "door", "--host", host.device, *transport.deploy_arguments]
+    developing = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def status():
+        try:
+            return host.call("door.get_service_status")["status"]
+        except CallError:
+            return None
+
+    try:
+        wait_for(lambda: status() == "ok", 30, "the plugin answers")
+        sound = source.read_text()
+        source.write_text(sound.replace('"ok"', '"fine"'))
+        wait_for(lambda: status() == "fine", 30, "what was saved answers")
+        source.write_text("class (:")
+        said = iter(developing.stdout.readline, "")
+        assert any("SyntaxError" in line and file in line for line in said)
+        assert status() == "fine"
+    finally:
+        developing.send_signal(signal.SIGINT)
+        assert developing.wait(10) == 0
