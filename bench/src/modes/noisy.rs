@@ -8,7 +8,7 @@ use crate::caller::Caller;
 use crate::host::{Host, Surroundings, bundle, copy_guest, packed};
 use crate::sample::Sample;
 use crate::table::{Table, ratio, time};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::json;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,11 +23,16 @@ const TURN: Duration = Duration::from_millis(4_500);
 /// Instances of the plugin that computes in all of them: as many as a manifest may ask for.
 const POOL: usize = 4;
 
+/// `limits.turn` is over by then.
+const REFUSED_AFTER: Duration = Duration::from_secs(10);
+
 /// What goes on beside the neighbour.
 #[derive(Debug, Clone, Copy)]
 enum Noise {
     /// The same call again and again.
     Call(&'static str, &'static str, fn(Duration) -> serde_json::Value),
+    /// The same, where each ends with an error, or with the instance; of many the plugin ends in quarantine.
+    Refused(&'static str, &'static str, &'static str),
     /// As many turns at once as there are instances, each as long as the limit lets it.
     Pool,
     /// Begun once; a reload ends it.
@@ -36,9 +41,16 @@ enum Noise {
     Installs,
 }
 
-const NOISES: [Noise; 7] = [
+const NOISES: [Noise; 14] = [
     Noise::Call("turns that compute up to their limit", "behave.busy_ms", |turn| json!({"ms": turn.as_millis()})),
     Noise::Pool,
+    Noise::Refused("an endless loop", "hostile.spin", "{}"),
+    Noise::Refused("an endless loop of host calls", "hostile.flood_host", "{}"),
+    Noise::Refused("memory beyond its limit", "hostile.fill_memory", "{}"),
+    Noise::Refused("recursion beyond the stack", "hostile.recurse", "{}"),
+    Noise::Refused("results beyond their limit", "hostile.giant_result", r#"{"count":1048576}"#),
+    Noise::Refused("events beyond their limit", "hostile.giant_event", r#"{"count":1048576}"#),
+    Noise::Refused("a function that calls itself", "hostile.cycle", "{}"),
     Noise::Call("a flood of log lines", "hostile.flood_log", |_| json!({"count": 10_000})),
     Noise::Call("a flood of events", "hostile.flood_events", |_| json!({"count": 10_000})),
     Noise::Call("a flood of host calls", "hostile.flood_ops", |_| json!({"count": 20_000})),
@@ -49,7 +61,7 @@ const NOISES: [Noise; 7] = [
 impl Noise {
     fn name(self) -> &'static str {
         match self {
-            Self::Call(name, ..) => name,
+            Self::Call(name, ..) | Self::Refused(name, ..) => name,
             Self::Pool => "four instances that compute up to their limit",
             Self::Timers => "10,000 timers of a millisecond",
             Self::Installs => "installs that compile",
@@ -170,6 +182,12 @@ impl Scene<'_> {
         match noise {
             Noise::Call(_, function, params) => {
                 noisy.call(&self.host.call(function, params(self.turn).to_string())).map(drop)
+            }
+            Noise::Refused(_, function, params) => {
+                let reply = noisy.ask(&self.host.call(function, params), REFUSED_AFTER)?;
+                let is_error = reply.as_ref().is_some_and(|reply| reply.get("error").is_some());
+                ensure!(is_error, "`{function}` ended with {reply:?}");
+                Ok(())
             }
             Noise::Pool => {
                 let params = json!({"ms": self.turn.as_millis()}).to_string();
