@@ -71,7 +71,6 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
         let run = async {
             endpoint = Some(app.join_mesh(config.mesh).await?);
             info!("the device is on the mesh");
-            app.manager.load_again().await;
             std::future::pending::<anyhow::Result<std::convert::Infallible>>().await
         };
         // The host serves its control socket and loads its plugins whether or not there is a mesh.

@@ -62,7 +62,9 @@ def test_dev_installs_source_at_each_save(transport, start_host, tmp_path, langu
     mortise(tmp_path, "new", "door", "--language", language)
     source = tmp_path / "door" / file
     command = [binary(), "dev", "door", "--host", host.device, *transport.deploy_arguments]
-    developing = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        developing = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=output, stderr=output)
 
     def status():
         try:
@@ -76,8 +78,7 @@ def test_dev_installs_source_at_each_save(transport, start_host, tmp_path, langu
         source.write_text(sound.replace('"ok"', '"fine"'))
         wait_for(lambda: status() == "fine", 30, "what was saved answers")
         source.write_text("class (:")
-        said = iter(developing.stdout.readline, "")
-        assert any("SyntaxError" in line and file in line for line in said)
+        wait_for(lambda: "SyntaxError" in said.read_text() and file in said.read_text(), 30, "the error is told")
         assert status() == "fine"
     finally:
         developing.send_signal(signal.SIGINT)

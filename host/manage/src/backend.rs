@@ -112,6 +112,10 @@ impl HostBackend {
 
     async fn invoke_remote(&self, device: &str, invocation: &Invocation) -> Result<Json, Failure> {
         let device = DeviceId::new(device).map_err(|error| Failure::new("invalid_device", error.to_string()))?;
+        if !invocation.may_wait {
+            // At the start plugins and the mesh come side by side.
+            self.client.joined(invocation.deadline).await;
+        }
         let left = invocation.deadline.saturating_duration_since(Instant::now());
         self.client
             .call(&device, &invocation.function, &invocation.params, invocation.trace.as_deref(), left)

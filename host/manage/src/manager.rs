@@ -18,7 +18,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use tokio::sync::{Mutex as AsyncMutex, OnceCell, Semaphore, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -73,8 +73,6 @@ pub struct Manager {
     pub(crate) staging_places: Semaphore,
     /// Objects that are read at once: each is in memory.
     pub(crate) object_reads: Semaphore,
-    /// Plugins whose own code failed at the start.
-    pub(crate) failed_at_start: AsyncMutex<Vec<PluginId>>,
     /// Calls of the host's functions that may be under way at once, for callers on the mesh.
     pub(crate) mesh_places: Arc<Semaphore>,
     /// The same for plugins: they keep nobody else out.
@@ -156,7 +154,6 @@ impl Manager {
             own: Weak::clone(own),
             staging_places: Semaphore::new(STAGING_MAX),
             object_reads: Semaphore::new(OBJECT_READS_MAX),
-            failed_at_start: AsyncMutex::default(),
             mesh_places: Arc::new(Semaphore::new(MESH_CALLS_MAX)),
             plugin_places: Arc::new(Semaphore::new(PLUGIN_CALLS_MAX)),
             repeats: Repeats::default(),

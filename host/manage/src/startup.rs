@@ -18,6 +18,27 @@ const AUTO_LOAD_CONCURRENCY: usize = 4;
 /// How long somebody who found a plugin busy waits before the next attempt.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
+/// What became of the plugins.
+#[derive(Default)]
+struct Tally {
+    loaded: usize,
+    failed: usize,
+}
+
+/// At loading a plugin.
+#[derive(Clone, Copy)]
+enum Attempt {
+    /// A plugin whose own code fails is tried once more when others have been loaded.
+    OfSeveral,
+    Last,
+}
+
+impl Attempt {
+    fn is_followed(self, error: &ChangeError) -> bool {
+        matches!((self, error), (Self::OfSeveral, ChangeError::Prepare(error)) if is_own(error))
+    }
+}
+
 impl Manager {
     /// Advertises what [`Manager::auto_load`] will load, as far as it is on record and described itself before. Its calls
     /// wait for it. To be called before anybody can call.
@@ -35,51 +56,67 @@ impl Manager {
     /// Those on record are advertised meanwhile, if [`Manager::announce`] did so. Cancel safe: what is not loaded by then
     /// is loaded at the next start.
     pub async fn auto_load(&self) {
-        let failed = self.load_all().await;
+        let (mut tally, failed) = self.load_all().await;
+        self.load_again(failed, &mut tally).await;
         self.give_up_announced().await;
-        self.failed_at_start.lock().await.extend(failed);
-        self.load_again().await;
+        info!(loaded = tally.loaded, failed = tally.failed, "auto-load is done");
     }
 
-    /// Loads the plugins whose own code failed at the start, as long as that helps: what they call may not have been there
-    /// yet. To be called once the mesh is there, too.
-    pub async fn load_again(&self) {
-        // Held throughout: who comes meanwhile tries what is left by then.
-        let mut failed = self.failed_at_start.lock().await;
-        loop {
-            let tried = std::mem::take(&mut *failed);
-            let before = tried.len();
-            for id in tried {
-                let Some((operation, proven)) = self.prove_to_load(id.clone()).await else { continue };
-                let result = match proven {
-                    Ok(proven) => self.adopt(&operation, proven).await,
-                    Err(error) => Err(error),
-                };
-                if self.remember_failure(&operation, result, Verb::Load).await.is_err() {
-                    failed.push(id);
+    /// Tries those again whose own code failed, as long as that helps: what they call may not have been there yet. Until then
+    /// their calls wait for them.
+    async fn load_again(&self, mut failed: Vec<PluginId>, tally: &mut Tally) {
+        let mut attempt = if failed.len() > 1 { Attempt::OfSeveral } else { Attempt::Last };
+        while !failed.is_empty() {
+            let before = failed.len();
+            for id in std::mem::take(&mut failed) {
+                if let Some((operation, proven)) = self.prove_to_load(id, attempt).await {
+                    failed.extend(self.adopt_at_start(operation, proven, attempt, tally).await);
                 }
             }
-            if failed.len() == before || failed.is_empty() {
-                return;
+            if failed.len() == before {
+                attempt = Attempt::Last;
             }
         }
     }
 
     /// None where somebody has loaded or unloaded it meanwhile, or is about to.
-    async fn prove_to_load(&self, id: PluginId) -> Option<(Operation, Result<Proven, ChangeError>)> {
+    async fn prove_to_load(&self, id: PluginId, attempt: Attempt) -> Option<(Operation, Result<Proven, ChangeError>)> {
         let operation = self.registry.begin(&id).await.ok()?;
         if self.running(&id).is_some() {
             return None;
         }
         let proven = match self.next_at_start(&id).await {
-            Ok(next) => self.prove_at_start(&operation, next?).await,
+            Ok(next) => self.prove_at_start(&operation, next?, attempt).await,
             Err(error) => Err(error),
         };
         Some((operation, proven))
     }
 
-    /// Returns those whose own code failed.
-    async fn load_all(&self) -> Vec<PluginId> {
+    /// Returns the plugin where it is to be tried once more; its failure is nobody's business until then.
+    async fn adopt_at_start(
+        &self,
+        operation: Operation,
+        proven: Result<Proven, ChangeError>,
+        attempt: Attempt,
+        tally: &mut Tally,
+    ) -> Option<PluginId> {
+        let result = match proven {
+            Ok(proven) => self.adopt(&operation, proven).await,
+            Err(error) => Err(error),
+        };
+        if result.as_ref().is_err_and(|error| attempt.is_followed(error)) {
+            return Some(operation.id().clone());
+        }
+        match self.remember_failure(&operation, result, Verb::Load).await {
+            Ok(_) => tally.loaded += 1,
+            Err(_) => tally.failed += 1,
+        }
+        None
+    }
+
+    /// Returns those whose own code failed, which is not told yet.
+    async fn load_all(&self) -> (Tally, Vec<PluginId>) {
+        let (mut tally, mut failed) = (Tally::default(), Vec::new());
         let capabilities_dir = self.config.capabilities_dir.clone();
         let listed = self
             .on_disk(move |depot| {
@@ -93,7 +130,7 @@ impl Manager {
             Ok(listed) => listed,
             Err(error) => {
                 warn!(error = chain(&error), "failed to list the plugins");
-                return Vec::new();
+                return (tally, failed);
             }
         };
         let mut seen: BTreeSet<PluginId> = desired.keys().cloned().collect();
@@ -111,32 +148,21 @@ impl Manager {
         });
         let ids: Vec<PluginId> = recorded.into_iter().chain(new).collect();
         // Prepared side by side, activated in order: who owns a bare name must not depend on who is quicker.
-        let ids = futures_util::stream::iter(ids.into_iter().map(|id| self.prove_to_load(id)));
+        let ids = futures_util::stream::iter(ids.into_iter().map(|id| self.prove_to_load(id, Attempt::OfSeveral)));
         let mut proven = futures_util::StreamExt::buffered(ids, AUTO_LOAD_CONCURRENCY);
-        let (mut loaded, mut failed, mut own) = (0, 0, Vec::new());
         while let Some(next) = futures_util::StreamExt::next(&mut proven).await {
-            let Some((operation, proven)) = next else { continue };
-            let result = match proven {
-                Ok(proven) => self.adopt(&operation, proven).await,
-                Err(error) => Err(error),
-            };
-            if matches!(&result, Err(ChangeError::Prepare(error)) if is_own(error)) {
-                own.push(operation.id().clone());
-            }
-            match self.remember_failure(&operation, result, Verb::Load).await {
-                Ok(_) => loaded += 1,
-                Err(_) => failed += 1,
+            if let Some((operation, proven)) = next {
+                failed.extend(self.adopt_at_start(operation, proven, Attempt::OfSeveral, &mut tally).await);
             }
         }
-        info!(loaded, failed, "auto-load is done");
-        own
+        (tally, failed)
     }
 
     /// A version that was put in place and never served does not keep down the one that did.
-    async fn prove_at_start(&self, operation: &Operation, next: Next) -> Result<Proven, ChangeError> {
+    async fn prove_at_start(&self, operation: &Operation, next: Next, attempt: Attempt) -> Result<Proven, ChangeError> {
         let error = match self.prove_admitted(operation, next).await {
-            Ok(proven) => return Ok(proven),
-            Err(error) => error,
+            Err(error) if !attempt.is_followed(&error) => error,
+            outcome => return outcome,
         };
         let id = operation.id().clone();
         let Some(folder) = self.on_disk(move |depot| depot.served_before(&id)).await? else { return Err(error) };

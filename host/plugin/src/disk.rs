@@ -124,21 +124,20 @@ impl Disk {
         let (came, account, limit) = (Instant::now(), self.services.account(), self.services.limits().disk);
         let turn = Arc::clone(&account.disk.measuring).lock_owned().await;
         let last = account.disk.counted().measured.clone();
-        let last = last.filter(|last| last.folders == self.folders).map(|last| (last.began, last.ended));
-        if let Some((began, ended)) = last {
+        if let Some(last) = &last {
             if self.admit_now(bytes) {
                 return true;
             }
-            if began < came {
-                let pause = ((ended - began) * PAUSE_TIMES).min(PAUSE_MAX);
-                tokio::time::sleep_until(ended + pause).await;
+            if last.began < came {
+                let pause = ((last.ended - last.began) * PAUSE_TIMES).min(PAUSE_MAX);
+                tokio::time::sleep_until(last.ended + pause).await;
             }
         }
         let (folders, measured) = (Arc::clone(&self.folders), Arc::clone(&account));
         let looked = tokio::task::spawn_blocking(move || {
             // Nobody else measures before this has ended, whoever gives up waiting for it.
             let _turn = turn;
-            if last.is_none_or(|(began, _)| began < came) {
+            if last.is_none_or(|last| last.began < came || last.folders != folders) {
                 measured.disk.measure(&folders, limit);
             }
             let growth = growth();
@@ -156,7 +155,7 @@ impl Disk {
     /// The most that a file takes more when it is written to at `at`, or else at its end: a block where only a byte is new.
     #[must_use]
     pub fn growth_max(at: Option<u64>, bytes: u64) -> u64 {
-        in_blocks(at.unwrap_or_default() % DISK_BLOCK_BYTES + bytes)
+        if bytes == 0 { 0 } else { in_blocks(at.unwrap_or_default() % DISK_BLOCK_BYTES + bytes) }
     }
 
     /// By how much more a file counts that is written to at `at`, or else at its end. Blocks for a look.
@@ -272,6 +271,7 @@ mod tests {
         assert_eq!(Disk::growth_max(Some(40_960), 1), 4096);
         assert_eq!(Disk::growth_max(Some(4095), 2), 8192);
         assert_eq!(Disk::growth_max(None, 4097), 8192);
+        assert_eq!(Disk::growth_max(Some(1), 0), 0);
         assert_eq!(Disk::growth_max(Some(u64::MAX), 1), 4096);
     }
 

@@ -62,7 +62,8 @@ pub struct Invocation {
     pub trace: Option<Arc<TraceContext>>,
     /// Of the call on whose behalf it is made.
     pub depth: u8,
-    /// Whether it may wait for a plugin that is about to serve: not as long as the caller is about to itself.
+    /// Whether it may wait for a plugin that is about to serve: not as long as the caller is about to itself. It may wait for
+    /// the mesh then.
     pub may_wait: bool,
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Why a call to another device failed.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,13 @@ impl Client {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.mesh.borrow().as_ref().is_some_and(|mesh| matches!(*mesh.link().borrow(), Link::Up(_)))
+    }
+
+    /// Waits until there is a mesh, and no longer than `by`. Cancel safe.
+    pub async fn joined(&self, by: Instant) {
+        let mut mesh = self.mesh.clone();
+        // Closed only when the host ends.
+        let _ = tokio::time::timeout_at(by, mesh.wait_for(Option::is_some)).await;
     }
 
     /// Calls `function` of `device` with `params`, a JSON object. Cancel safe: dropping it gives the answer up.

@@ -64,7 +64,6 @@ impl From<PrepareError> for Unasked {
             {
                 Self::Here(format!("{}; a host's operator may grant it that", chain(&error)))
             }
-            PrepareError::Denied { error, .. } => Self::Plugin(*error),
             error => Self::Plugin(error),
         }
     }
@@ -73,7 +72,8 @@ impl From<PrepareError> for Unasked {
 /// Whether it failed by what it was denied: an error of the host's says so, and one of Python's names the variable.
 fn is_about(error: &PrepareError, denied: &Permission) -> bool {
     let (told, permission) = (chain(error), denied.to_string());
-    told.contains("the plugin may not ") || permission.split_once(':').is_some_and(|(_, name)| told.contains(name))
+    let name = permission.split_once(':').map_or(&*permission, |(_, name)| name);
+    told.contains("the plugin may not ") || told.contains(&format!("'{name}'")) || told.contains(&format!("`{name}`"))
 }
 
 fn described(folder: &Path, manifest: &Manifest, runners_dir: &Path) -> Result<Description, Unasked> {

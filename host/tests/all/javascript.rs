@@ -169,7 +169,7 @@ async fn plugins_that_call_each_other_when_they_start_are_there_after_a_restart(
         |id: &str, source: &str| plugin(source).with("id", json!(id)).with("permissions", json!({"plugins": ["*"]}));
     let host = start().await;
     host.install(&named("zeta", "export function level() { return 7; }")).await;
-    for (id, other) in [("beta", "zeta.level"), ("alpha", "beta.seen")] {
+    for (id, other) in [("beta", "zeta.level"), ("alpha", "beta.seen"), ("zulu", "zeta.level")] {
         let source = format!(
             r#"import {{ invoke }} from "tenon";
             let found;
@@ -180,8 +180,10 @@ async fn plugins_that_call_each_other_when_they_start_are_there_after_a_restart(
     }
     host.stop().await;
     let host = start().await;
-    until("all are loaded", async || host.loaded().await.len() == 3).await;
-    assert_eq!(host.call("alpha.seen", json!({})).await, 7);
+    until("all are loaded", async || host.loaded().await.len() == 4).await;
+    for function in ["alpha.seen", "zulu.seen"] {
+        assert_eq!(host.call(function, json!({})).await, 7);
+    }
     host.stop().await;
 }
 

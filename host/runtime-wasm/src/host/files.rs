@@ -129,7 +129,7 @@ fn bounded(
     let (Some((disk, file)), Ok(stream)) = (of, &stream) else { return told(stream) };
     let table = &mut store.data_mut().table;
     let inner = table.delete(Resource::<DynOutputStream>::new_own(stream.rep()))?;
-    let bounded: DynOutputStream = Box::new(Bounded { inner, disk, file, at, state: Passage::Open });
+    let bounded: DynOutputStream = Box::new(Bounded { inner, disk, file, at, room: 0, state: Passage::Open });
     Ok((Ok(table.push(bounded)?),))
 }
 
@@ -164,6 +164,8 @@ struct Bounded {
     file: Arc<File>,
     /// Where the next byte goes; none at the end.
     at: Option<u64>,
+    /// What is left of the last block that was counted, in bytes: pieces that follow one another share their blocks.
+    room: u64,
     state: Passage,
 }
 
@@ -177,10 +179,24 @@ enum Passage {
 }
 
 impl Bounded {
+    /// Counts as many bytes, if they are certainly within the limit.
+    fn admit_now(&mut self, bytes: u64) -> bool {
+        let beyond = bytes.saturating_sub(self.room);
+        // Where there is room it ends at the end of a block.
+        let at = if self.room > 0 { None } else { self.at };
+        let most = Disk::growth_max(at, beyond);
+        let admitted = most == 0 || self.disk.admit_now(most);
+        if admitted {
+            let lead = at.unwrap_or_default() % DISK_BLOCK_BYTES;
+            self.room = (self.room + most).saturating_sub(bytes + if most > 0 { lead } else { 0 });
+        }
+        admitted
+    }
+
     /// Whether there is room for that much. On its own, for the stream may be dropped meanwhile.
-    fn ask(&self, bytes: usize) -> impl Future<Output = bool> + Send + 'static {
+    fn ask(&mut self, bytes: u64) -> impl Future<Output = bool> + Send + 'static {
         let (disk, file, at) = (self.disk.clone(), Arc::clone(&self.file), self.at);
-        let bytes = bytes as u64;
+        self.room = 0;
         async move { disk.admit(Disk::growth_max(at, bytes), move || Disk::growth(&file, at, bytes)).await }
     }
 
@@ -212,10 +228,10 @@ impl OutputStream for Bounded {
         if !matches!(self.state, Passage::Open) {
             return Err(StreamError::trap("write not permitted: check-write was not called first"));
         }
-        if self.disk.admit_now(Disk::growth_max(self.at, bytes.len() as u64)) {
+        if self.admit_now(bytes.len() as u64) {
             return self.pass(bytes);
         }
-        self.state = Passage::Waiting(spawn(self.ask(bytes.len())), bytes);
+        self.state = Passage::Waiting(spawn(self.ask(bytes.len() as u64)), bytes);
         Ok(())
     }
 
@@ -239,7 +255,8 @@ impl OutputStream for Bounded {
         if let Some(error) = self.told() {
             return Err(error);
         }
-        if !self.ask(bytes.len()).await {
+        let size = bytes.len() as u64;
+        if !self.admit_now(size) && !self.ask(size).await {
             self.state = Passage::Closed;
             return Err(no_space());
         }
