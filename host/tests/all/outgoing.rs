@@ -178,6 +178,7 @@ async fn private_addresses_stay_closed_by_whatever_way() {
     site.policy("[[plugin]]\nid = '*'\ngrant = ['http:http://*:*', 'http:https://*:*']");
     neighbour::settle(&site);
     let host = site.start().await;
+    host.wait_for_loaded(&["neighbour"]).await;
     host.install(&surfer().with("permissions", json!({"http": ["http://*:*", "https://*:*"]}))).await;
     let port = server.address.port();
     let closed = [
@@ -223,6 +224,7 @@ async fn each_step_of_a_redirect_is_a_request_of_its_own() {
     site.policy(&policy("127.0.0.0/8"));
     neighbour::settle(&site);
     let host = site.start().await;
+    host.wait_for_loaded(&["neighbour"]).await;
     let asked = json!({"http": [server.origin(), "http://169.254.169.254", "http://10.0.0.1"]});
     host.install(&surfer().with("permissions", asked)).await;
     let to = |target: &str| server.url(&format!("/redirect?to={target}"));
@@ -396,6 +398,7 @@ async fn folders_are_seen_as_they_were_granted_and_nothing_beyond() {
     command.env("STATION", "north");
     neighbour::settle(&site);
     let host = site.start_as(command).await;
+    host.wait_for_loaded(&["neighbour"]).await;
     let reader = Plugin::of("reader", "wasi").with("permissions", json!({"files": files, "env": ["STATION"]}));
     host.install(&reader).await;
     assert_eq!(host.call("folders", json!({})).await, 0, "asking gives nothing");
