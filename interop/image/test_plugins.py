@@ -95,7 +95,8 @@ def test_plugins_in_source_form_run(agent, language):
     files = {name: text.encode() for name, text in template["files"].items()}
     result = agent.call(DEVICE, "install_plugin_from_bundle", Bundle(tar_gz(files)).params())
     assert result["load_result"]["status"] == "success", result
-    called = agent.invoke(DEVICE, "source.run_action", {"action": "open"})
+    wait_for(lambda: "run_action" in agent.functions(DEVICE), 5, "the agent sees the function of the plugin")
+    called = agent.invoke(DEVICE, "run_action", {"action": "open"})
     assert called["success"], called
     assert called["result"] == {"action": "open", "params": {}, "done": True}
     assert agent.call(DEVICE, "uninstall_plugin", {"plugin_id": "source"})["status"] == "success"
