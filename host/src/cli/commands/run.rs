@@ -10,6 +10,10 @@ use mortise_manage::{ControlError, DepotError, LockError};
 use mortise_runtime_wasm::WasmError;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+/// Threads that serve besides one for each processor. As many instances as a plugin may have by default may compute at once;
+/// with these somebody is always there for the others, whom the system then gives a processor (docs/benchmarks.md, "Beside noisy plugins").
+const SPARE_THREADS: usize = 4;
+
 pub(in crate::cli) fn run(args: &RunArgs, _printer: &mut Printer) -> Result<ExitStatus, CommandError> {
     let resolution =
         resolve_host(&HostFlags::from(args), &ProcessEnvironment).map_err(|errors| config_failure(&errors))?;
@@ -19,7 +23,9 @@ pub(in crate::cli) fn run(args: &RunArgs, _printer: &mut Printer) -> Result<Exit
         tracing::warn!("{warning}");
     }
     raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = processors + SPARE_THREADS;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let outcome = runtime.block_on(crate::app::run_host(config));
     // Whatever still blocks a thread of the pool must not keep a stopped host from ending.
     runtime.shutdown_background();
