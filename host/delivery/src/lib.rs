@@ -39,7 +39,7 @@ pub use fetch::{
 pub use folder::{FolderError, ListedError, ListedFolder, PluginFolder, list_folders};
 pub use generations::{GenerationError, GenerationFolder, GenerationGuard, Generations, SweptGenerations};
 pub use member::{PathFault, TreeLimits};
-pub use native::native_file;
+pub use native::{SITE_PACKAGES, native_file};
 pub use pack::pack;
 pub use signed::{SIGNATURE_BYTES_MAX, SignatureError, check_signature};
 pub use stage::{StageError, StagedPlugin};

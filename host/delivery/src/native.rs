@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where a plugin in Python has what it imports of other people's.
-pub(crate) const SITE_PACKAGES: &str = "site-packages";
+pub const SITE_PACKAGES: &str = "site-packages";
 
 /// Of extension modules and shared libraries.
 const EXTENSIONS: [&str; 3] = ["so", "pyd", "dylib"];

@@ -1,9 +1,7 @@
 //! What a plugin brings, asked in the sandbox as a host asks it for a plan.
 
-use mortise_delivery::Inspected;
-use mortise_model::{
-    Description, DeviceId, Digest, Limits, Manifest, Permission, Provenance, RuntimeKind, Tenant, chain,
-};
+use mortise_delivery::{Inspected, SITE_PACKAGES};
+use mortise_model::{Description, DeviceId, Digest, Manifest, Permission, Provenance, RuntimeKind, Tenant, chain};
 use mortise_plugin::{Package, PrepareError, describe_alone};
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
 use std::path::Path;
@@ -44,7 +42,7 @@ pub(super) fn ask(folder: &Path, manifest: &Manifest, runners_dir: &Path) -> Ins
 
 /// Whether the plugin declares packages and brings none: then it cannot be imported here.
 fn lacks_packages(folder: &Path, manifest: &Manifest) -> bool {
-    !manifest.python_dependencies.is_empty() && !folder.join("site-packages").is_dir()
+    !manifest.python_dependencies.is_empty() && !folder.join(SITE_PACKAGES).is_dir()
 }
 
 /// Why a plugin said nothing.
@@ -85,8 +83,8 @@ fn described(folder: &Path, manifest: &Manifest, runners_dir: &Path) -> Result<D
         // Nobody judges by it here.
         tree: Digest::of(&[]),
         provenance: Arc::new(Provenance::default()),
-        // What more it asks for than a policy may give the check of its manifest has told.
-        limits: manifest.limits_within(&Limits::MOST).map_err(|error| here(&error))?,
+        // What it asks for, as far as a policy may give it.
+        limits: manifest.limits.clone(),
         generation: 0,
     };
     let device = DeviceId::new(NOWHERE).map_err(|error| here(&error))?;
