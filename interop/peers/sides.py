@@ -98,12 +98,15 @@ class Side:
         return self._own()[self._seen :]
 
     def _own(self):
-        # By the subject: a name like `event/x` is kept whole in `method` by the reference alone (wire contract 8.1).
-        return [
-            [name, {key: value for key, value in message.json()["params"].items() if key not in AUTOMATIC}]
-            for message in self._events.messages()
-            if (name := message.subject.rpartition(".")[2]) not in ("plugin_loaded", "plugin_unloaded")
-        ]
+        events = []
+        for message in self._events.messages():
+            event = message.json()
+            name, params = event["method"], event["params"]
+            # The subject leaves out what stands before a `/` (wire contract 8.1).
+            assert message.subject.rpartition(".")[2] == name.split("/", 1)[-1], message.subject
+            if name not in ("plugin_loaded", "plugin_unloaded"):
+                events.append([name, {key: value for key, value in params.items() if key not in AUTOMATIC}])
+        return events
 
 
 class Reference:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import runpy
 import sys
 
 import pytest
@@ -12,6 +13,10 @@ from peers.host import ROOT, CallError
 from peers.web import Answer, WebServer
 
 SOURCE = b"""
+import os
+import platform
+import sys
+
 from device_connect_edge.drivers.decorators import rpc
 from greeting import greet
 
@@ -23,7 +28,25 @@ class Greeter:
     @rpc()
     async def greeting(self, name: str = "world") -> str:
         return greet(name)
+
+    @rpc()
+    async def python(self) -> dict:
+        return {
+            "implementation_name": sys.implementation.name,
+            "implementation_version": platform.python_version(),
+            "os_name": os.name,
+            "platform_machine": platform.machine(),
+            "platform_python_implementation": platform.python_implementation(),
+            "platform_release": platform.release(),
+            "platform_system": platform.system(),
+            "platform_version": platform.version(),
+            "python_full_version": platform.python_version(),
+            "python_version": ".".join(platform.python_version_tuple()[:2]),
+            "sys_platform": sys.platform,
+        }
 """
+
+PIP = ROOT / "host/delivery/src/dependencies/pip.py"
 
 pytestmark = pytest.mark.parametrize("transport", [pytest.param("nats", marks=pytest.mark.nats)], indirect=True)
 
@@ -57,17 +80,22 @@ class Index(WebServer):
         return self.url("/simple", "127.0.0.1")
 
 
-GREETING = wheel("greeting", "1.0", "from words import HELLO\n\n\ndef greet(name):\n    return f'{HELLO}, {name}!'\n",
-                 requires=["words"])  # fmt: skip
+GREET = "from words import HELLO\n\n\ndef greet(name):\n    return f'{HELLO}, {name}!'\n"
+GREETING = wheel("greeting", "1.0", GREET, requires=["words"])
 WORDS = wheel("words", "2.1", "HELLO = 'Good day'\n")
+MARKED = wheel("greeting", "2.0", GREET, requires=[
+    "words; sys_platform == 'wasi' and platform_machine == 'wasm32' and platform_system == 'wasi'",
+    "fast; sys_platform == 'linux' or platform_machine == 'x86_64' or python_version < '3.14'",
+])  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def index():
     server = Index()
-    server.offer("greeting", GREETING)
+    server.offer("greeting", GREETING, MARKED)
     server.offer("words", WORDS)
     server.offer("fast", wheel("fast", "3.0", "", tag="cp314-cp314-linux_x86_64"))
+    server.offer("heavy", wheel("heavy", "1.0", "", requires=["fast>=1", "words"]))
     server.serve("/evil-1.0.tar.gz", Answer(b"no archive"))
     server.offer("sly", wheel("sly", "1.0", "", requires=[f"evil @ {server.url('/evil-1.0.tar.gz', '127.0.0.1')}"]))
     yield server
@@ -160,8 +188,23 @@ def test_what_a_package_says_where_to_fetch_is_never_fetched(start, index):
     host = start(DC_PLUGIN_INSTALL_DEPENDENCIES="1")
     refused = install(host, plugin("sly"))
     assert (refused["status"], refused["code"]) == ("error", "invalid_requirement"), refused
-    assert "evil @" in refused["message"]
+    assert "package `sly` requires `evil @" in refused["message"], refused
     assert index.requests("/evil-1.0.tar.gz") == 0 and nothing_is_there(host)
+
+
+def test_a_marker_is_judged_as_the_plugin_s_python_would(start, index, tmp_path):
+    """A package for processors of servers alone is none of the sandbox's, whatever pip itself runs on."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[dependencies]\ninstall = true\nallow = ["greeting", "words"]\n')
+    host = start(policy)
+    installed = install(host, plugin("greeting>=2", "fast; os_name == 'nt'"))
+    assert installed["status"] == "success", installed
+    assert installed["dependencies"] == ["greeting==2.0", "words==2.1"]
+    assert host.call("greeting") == "Good day, world!"
+    assert host.call("python") == runpy.run_path(str(PIP), run_name="read")["RUNNER"], "what pip is told"
+    refused = install(host, plugin("greeting>=2", "fast; sys_platform == 'wasi'"))
+    assert (refused["status"], refused["code"]) == ("error", "dependencies_unresolved"), refused
+    assert "requires" not in refused["message"], "it is the plugin's own"
 
 
 @pytest.mark.parametrize(
@@ -169,6 +212,7 @@ def test_what_a_package_says_where_to_fetch_is_never_fetched(start, index):
     [
         ("fast", "dependencies_unresolved", "fast"),
         ("nowhere-at-all", "dependencies_unresolved", "nowhere-at-all"),
+        ("heavy", "dependencies_unresolved", "package `heavy` requires `fast>=1`"),
         ("greeting @ http://127.0.0.1:1/greeting.whl", "invalid_requirement", "greeting @"),
         ("--index-url=http://127.0.0.1:1", "invalid_requirement", "--index-url"),
     ],
@@ -193,7 +237,7 @@ def test_the_policy_names_index_and_packages(start, index, tmp_path):
     host = start(policy, PIP_INDEX_URL="http://127.0.0.1:1/simple")
     refused = install(host, plugin("greeting"))
     assert (refused["status"], refused["code"]) == ("error", "dependency_not_allowed"), refused
-    assert "words" in refused["message"] and nothing_is_there(host)
+    assert "package `greeting` requires `words; " in refused["message"] and nothing_is_there(host)
     host.stop()
     allow("greeting", "Words")
     host.start()

@@ -168,6 +168,13 @@ def test_tides_are_read_from_a_web_service(host, agent, language, web):
     assert refused(host, "next_tides", {"station": "broken"})[0] == "invalid_answer"
 
 
+def test_what_is_not_granted_is_denied_alike(host, language):
+    service = "http://tides.test"
+    host.install(example("tides", language, {"service": service}, {"http": [f"GET {service}"]}))
+    code, told = refused(host, "next_tides", {"station": "dover"})
+    assert code == "permission_denied" and "mortise deploy grant tides" in told, told
+
+
 def test_high_water_is_told_once_and_the_record_outlives_a_reload(host, agent, language, harbour):
     agent.device(host.device)
     seen = host.wire.subscribe(f"{host.device}.event.high_water")

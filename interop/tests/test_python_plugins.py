@@ -352,7 +352,8 @@ def test_clients_speak_tls_by_the_host(mortise, web):
 @pytest.mark.parametrize(
     "source, told",
     [
-        ("from device_connect_edge import DeviceRuntime", "there are CommissioningError, DeviceCapabilities"),
+        ("from device_connect_edge import buildRpcError", "there are CommissioningError, DeviceCapabilities"),
+        ("from device_connect_edge import DeviceRuntime\nDeviceRuntime(driver=None)", "the host's is `self.device`"),
         ("from device_connect_edge.drivers import rcp", "there are DeviceDriver, before_emit"),
         ("import device_connect_edge.drivers.decorators as d\nd.rcp", "before_emit, build_event_schema"),
         ("from device_connect_edge.messaging import create_client", "there are device_connect_edge.drivers"),

@@ -13,6 +13,7 @@ use crate::{StageError, StagedPlugin, TreeLimits};
 use mortise_model::{RuntimeKind, cut, one_line};
 use requirement::normalised;
 use rustix::process::{Pid, Signal, kill_process_group};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
@@ -20,8 +21,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The Python that the runner is.
+/// The Python that the runner is; [`PIP`] has it too.
 const PYTHON_VERSION: &str = "3.14";
+
+/// Runs pip for that Python.
+const PIP: &str = include_str!("dependencies/pip.py");
 
 /// How often pip is asked what packages require: longer chains of them are nobody's.
 const ROUNDS_MAX: usize = 30;
@@ -116,6 +120,16 @@ pub enum DependencyError {
         /// Of the package.
         name: String,
     },
+    /// Of what the plugin declares all is well, and something that it requires in turn is not.
+    #[error("package `{package}` requires `{requirement}`: {error}")]
+    Required {
+        /// What requires it.
+        package: String,
+        /// As the package has it.
+        requirement: String,
+        /// What is wrong with it.
+        error: Box<DependencyError>,
+    },
     /// See [`DiskError`].
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -133,6 +147,7 @@ impl DependencyError {
             Self::TooLarge => "dependencies_too_large",
             Self::Unresolved { .. } | Self::TimedOut { .. } | Self::Report { .. } => "dependencies_unresolved",
             Self::NotAllowed { .. } => "dependency_not_allowed",
+            Self::Required { error, .. } => error.code(),
             Self::Disk(_) => "disk",
         }
     }
@@ -159,6 +174,7 @@ impl DependencyError {
             Self::NotAllowed { .. } => {
                 "the operator names those that are in `allow` under `[dependencies]` in the policy"
             }
+            Self::Required { error, .. } => return error.hint(),
             Self::Disk(error) => return error.hint(),
         };
         text.to_owned()
@@ -252,14 +268,20 @@ impl Pip<'_> {
     /// own, and pip is asked again until none is new.
     fn resolve(&self, declared: &[String]) -> Result<Vec<String>, DependencyError> {
         let (mut wanted, mut fresh): (Vec<String>, Vec<String>) = (Vec::new(), declared.to_vec());
+        let mut required = Required::default();
         for _ in 0..ROUNDS_MAX {
             for text in &fresh {
-                self.judge(text)?;
+                self.judge(text).map_err(|error| required.told(error, |by| by == text))?;
             }
             wanted.append(&mut fresh);
-            let found = self.run(&wanted, &self.scratch.join("unused"), true)?;
-            for (_, needs) in found {
-                fresh.extend(needs.into_iter().filter(|text| !wanted.contains(text)));
+            let found = self.run(&wanted, &self.scratch.join("unused"), true);
+            for (package, needs) in found.map_err(|error| required.told_of_pip(error))? {
+                let is_it = |text: &str| normalised(requirement::name(text)) == normalised(&package.name);
+                self.check_allowed(&package.name).map_err(|error| required.told(error, is_it))?;
+                for text in needs.into_iter().filter(|text| !wanted.contains(text)) {
+                    required.by.entry(text.clone()).or_insert_with(|| package.name.clone());
+                    fresh.push(text);
+                }
             }
             fresh.sort_unstable();
             fresh.dedup();
@@ -270,10 +292,17 @@ impl Pip<'_> {
         Err(DependencyError::Unresolved { reason: format!("they depend on one another over {ROUNDS_MAX} steps") })
     }
 
-    /// Refuses what is no package of the index, and packages that the operator does not name.
+    /// Refuses what is no package of the index, and packages that the operator does not name. Whether a marker holds is
+    /// for pip to say.
     fn judge(&self, text: &str) -> Result<(), DependencyError> {
         requirement::check(text).map_err(|reason| DependencyError::Requirement { text: text.to_owned(), reason })?;
-        let name = requirement::name(text);
+        match requirement::is_marked(text) {
+            true => Ok(()),
+            false => self.check_allowed(requirement::name(text)),
+        }
+    }
+
+    fn check_allowed(&self, name: &str) -> Result<(), DependencyError> {
         match &self.config.allow {
             Some(allow) if !allow.iter().any(|allowed| normalised(allowed) == normalised(name)) => {
                 Err(DependencyError::NotAllowed { name: name.to_owned() })
@@ -320,7 +349,7 @@ impl Pip<'_> {
                 .env("PIP_CONFIG_FILE", "/dev/null")
                 .env("PIP_INDEX_URL", index),
         };
-        pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-compile"]);
+        pip.args(["-c", PIP, "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-compile"]);
         pip.args(["--no-deps", "--only-binary=:all:", "--platform=any", "--implementation=py", "--abi=none"]);
         pip.arg(format!("--python-version={PYTHON_VERSION}"));
         // Whatever is named after a file of a folder is looked for in one of ours.
@@ -329,10 +358,38 @@ impl Pip<'_> {
     }
 }
 
+/// What packages require, in their words, and which of them does.
+#[derive(Default)]
+struct Required {
+    by: BTreeMap<String, String>,
+}
+
+impl Required {
+    /// The error, with the package whose requirement it is about, if it is not the plugin's own.
+    fn told(&self, error: DependencyError, is_it: impl Fn(&str) -> bool) -> DependencyError {
+        match self.by.iter().find(|(text, _)| is_it(text)) {
+            None => error,
+            Some((requirement, package)) => DependencyError::Required {
+                package: package.clone(),
+                requirement: requirement.clone(),
+                error: Box::new(error),
+            },
+        }
+    }
+
+    /// Of what pip complains it has the name alone.
+    fn told_of_pip(&self, error: DependencyError) -> DependencyError {
+        let DependencyError::Unresolved { reason } = &error else { return error };
+        let words: Vec<String> =
+            reason.split(|c: char| c.is_whitespace() || "<>=!~;([,".contains(c)).map(normalised).collect();
+        self.told(error, |text| words.contains(&normalised(requirement::name(text))))
+    }
+}
+
 /// Why pip ended badly, in its words.
 fn explain(said: &[u8], no_pip: impl FnOnce(io::Error) -> DependencyError) -> DependencyError {
     let said = String::from_utf8_lossy(said);
-    if said.contains("No module named pip") {
+    if said.contains("No module named 'pip'") {
         return no_pip(io::Error::new(io::ErrorKind::NotFound, "it has no pip"));
     }
     if said.contains("no such option") {

@@ -136,7 +136,11 @@ fn stats(stats: &Stats) -> Value {
         },
         "losses": stats.losses,
         "refused": stats.refused,
-        "events": metering(stats.events),
+        "events": {
+            "done": stats.events.done,
+            "refused": stats.events.refused,
+            "dropped": stats.events_dropped,
+        },
         "mesh_calls": metering(stats.mesh_calls),
         "http": {
             "done": stats.http_requests.done,

@@ -574,6 +574,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn so_many_grants_and_no_more() {
+        let fixture = Fixture::new();
+        let authority = fixture.open();
+        let numbered = |number: usize| {
+            let permission = format!("secret:s{number}").parse().unwrap();
+            GrantRecord { permission, ..discover(false, None) }
+        };
+        for number in 0..GRANTS_MAX {
+            authority.grant(&fixture.plugin, numbered(number)).await.unwrap();
+        }
+        let error = authority.grant(&fixture.plugin, numbered(GRANTS_MAX)).await.unwrap_err();
+        assert_eq!(error.to_string(), "a plugin may have 256 grants");
+        authority.grant(&fixture.plugin, numbered(0)).await.unwrap();
+        assert_eq!(authority.grants(&fixture.plugin).len(), GRANTS_MAX);
+    }
+
+    #[tokio::test]
     async fn what_is_off_the_record_is_granted_nothing_and_forgotten() {
         let fixture = Fixture::new();
         let authority = fixture.open();

@@ -9,7 +9,7 @@ use mortise_model::{
 };
 use mortise_plugin::{Backend, Invocation};
 use mortise_rpc::{
-    Client, ClientError, Dispatcher, Hearing, Listener, Listening, LocalCall, Outbox, Peers, ReplyFault,
+    Client, ClientError, Dispatcher, Emitter, Hearing, Listener, Listening, LocalCall, Outbox, Peers, ReplyFault,
 };
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -57,8 +57,8 @@ impl Backend for HostBackend {
         self.peers.list()
     }
 
-    fn emit(&self, event: EmittedName, payload: Json) {
-        self.outbox.push(event, &payload);
+    fn emit(&self, emitter: Option<&Arc<Emitter>>, event: EmittedName, payload: Json) {
+        self.outbox.push(emitter, event, &payload);
     }
 
     fn listen(&self, listener: Arc<dyn Listener>) -> Box<dyn Listening> {

@@ -128,7 +128,7 @@ async fn tell(telling: Telling, id: PluginId, wish: Arc<Mutex<Wish>>) {
             if let Some((lines, last)) = fitting(&page, bytes_max) {
                 let gone = page.oldest.saturating_sub(wish.after + 1) + page.dropped.saturating_sub(dropped);
                 let payload = json!({"plugin_id": id, "lines": lines, "dropped": gone});
-                outbox.push(event.clone().into(), &Json::of(&payload));
+                outbox.push(None, event.clone().into(), &Json::of(&payload));
                 (wish.after, dropped) = (last, page.dropped);
             } else {
                 wish.after = page.last;

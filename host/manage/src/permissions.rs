@@ -80,12 +80,9 @@ impl Manager {
         let this_version = arguments.optional_flag("this_version")?.unwrap_or(false);
         let now = Timestamp::now();
         let expires_at = arguments.optional_text("expires_in")?.map(|text| expiry(now, text)).transpose()?;
-        if matches!(permission, Permission::Files(_)) && (once || expires_at.is_some()) {
-            return Err(Refusal::new(
-                "invalid_argument",
-                format!("`{permission}` cannot be granted for a time or once"),
-            )
-            .hint("an instance has its folders for as long as it lives: grant it, and revoke it later"));
+        if matches!(permission, Permission::Files(_)) && once {
+            return Err(Refusal::new("invalid_argument", format!("`{permission}` cannot be granted once"))
+                .hint("an instance has its folders for as long as it lives: grant it for a time with `expires_in`"));
         }
         if matches!(permission, Permission::MeshSubscribe { .. }) && once {
             return Err(Refusal::new("invalid_argument", format!("`{permission}` cannot be granted once"))
@@ -155,9 +152,7 @@ impl Manager {
         }
         let revoked: Vec<String> = revoked.iter().map(ToString::to_string).collect();
         info!(plugin = %id, %permission, "a permission was revoked");
-        let mut answer = json!({"status": "success", "plugin_id": id, "revoked": revoked});
-        insert(&mut answer, "hint", reload_hint(&id, &permission));
-        Ok(answer)
+        Ok(json!({"status": "success", "plugin_id": id, "revoked": revoked}))
     }
 
     /// What an install or a load tells of what a plugin asks for and does not have.
@@ -249,8 +244,8 @@ fn word(by: By) -> &'static str {
 
 /// What is left to do where an instance has what it was granted from its beginning.
 fn reload_hint(id: &PluginId, permission: &Permission) -> Option<String> {
-    let is_kept = matches!(permission, Permission::Files(_));
-    is_kept.then(|| format!("the instance that runs keeps the folders that it has: `mortise deploy reload {id}`"))
+    let is_begun_with = matches!(permission, Permission::Files(_));
+    is_begun_with.then(|| format!("an instance has the folders that it began with: `mortise deploy reload {id}`"))
 }
 
 fn permission(arguments: &Arguments) -> Result<Permission, Refusal> {

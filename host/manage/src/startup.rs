@@ -68,11 +68,7 @@ impl Manager {
         let mut attempt = if failed.len() > 1 { Attempt::OfSeveral } else { Attempt::Last };
         while !failed.is_empty() {
             let before = failed.len();
-            for id in std::mem::take(&mut failed) {
-                if let Some((operation, proven)) = self.prove_to_load(id, attempt).await {
-                    failed.extend(self.adopt_at_start(operation, proven, attempt, tally).await);
-                }
-            }
+            failed = self.load_each(failed, attempt, tally).await;
             if failed.len() == before {
                 attempt = Attempt::Last;
             }
@@ -116,7 +112,7 @@ impl Manager {
 
     /// Returns those whose own code failed, which is not told yet.
     async fn load_all(&self) -> (Tally, Vec<PluginId>) {
-        let (mut tally, mut failed) = (Tally::default(), Vec::new());
+        let mut tally = Tally::default();
         let capabilities_dir = self.config.capabilities_dir.clone();
         let listed = self
             .on_disk(move |depot| {
@@ -130,7 +126,7 @@ impl Manager {
             Ok(listed) => listed,
             Err(error) => {
                 warn!(error = chain(&error), "failed to list the plugins");
-                return (tally, failed);
+                return (tally, Vec::new());
             }
         };
         let mut seen: BTreeSet<PluginId> = desired.keys().cloned().collect();
@@ -147,15 +143,22 @@ impl Manager {
             }
         });
         let ids: Vec<PluginId> = recorded.into_iter().chain(new).collect();
-        // Prepared side by side, activated in order: who owns a bare name must not depend on who is quicker.
-        let ids = futures_util::stream::iter(ids.into_iter().map(|id| self.prove_to_load(id, Attempt::OfSeveral)));
+        let failed = self.load_each(ids, Attempt::OfSeveral, &mut tally).await;
+        (tally, failed)
+    }
+
+    /// Prepares them side by side and activates them in order: who owns a bare name must not depend on who is quicker.
+    /// Returns those that are to be tried once more.
+    async fn load_each(&self, ids: Vec<PluginId>, attempt: Attempt, tally: &mut Tally) -> Vec<PluginId> {
+        let mut failed = Vec::new();
+        let ids = futures_util::stream::iter(ids.into_iter().map(|id| self.prove_to_load(id, attempt)));
         let mut proven = futures_util::StreamExt::buffered(ids, AUTO_LOAD_CONCURRENCY);
         while let Some(next) = futures_util::StreamExt::next(&mut proven).await {
             if let Some((operation, proven)) = next {
-                failed.extend(self.adopt_at_start(operation, proven, Attempt::OfSeveral, &mut tally).await);
+                failed.extend(self.adopt_at_start(operation, proven, attempt, tally).await);
             }
         }
-        (tally, failed)
+        failed
     }
 
     /// A version that was put in place and never served does not keep down the one that did.
@@ -215,10 +218,10 @@ impl Manager {
     }
 }
 
-/// Whether the plugin's own code failed.
+/// Whether the plugin's own code failed, where it may have called somebody.
 fn is_own(error: &PrepareError) -> bool {
     match error {
-        PrepareError::Hook { .. } => true,
+        PrepareError::Hook { hook, failure } => matches!(*hook, "start" | "self_test") && failure.code != "turn_limit",
         PrepareError::Denied { error, .. } => is_own(error),
         _ => false,
     }

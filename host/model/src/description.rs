@@ -109,12 +109,13 @@ pub struct Description {
 }
 
 impl Description {
-    /// Whether one stands for the other: nothing differs but the defaults of parameters. Those are told to callers and never
-    /// filled in, and a plugin may compute them, say from the time.
+    /// Whether one stands for the other: nothing differs but warnings and the defaults of parameters. Those are told to callers
+    /// and never filled in, and a plugin may compute them, say from the time.
     #[must_use]
     pub fn equals_but_for_defaults(&self, other: &Self) -> bool {
         fn without_defaults(description: &Description) -> serde_json::Value {
             let mut value = serde_json::to_value(description).unwrap_or_default();
+            value.as_object_mut().map(|value| value.remove("warnings"));
             for kind in ["functions", "events"] {
                 let each = value.get_mut(kind).and_then(serde_json::Value::as_array_mut).into_iter().flatten();
                 let schemas = each.flat_map(|each| each.as_object_mut().into_iter().flat_map(|each| each.values_mut()));
@@ -204,5 +205,7 @@ mod tests {
         assert!(now.equals_but_for_defaults(&with(r#"{"type":"number"}"#)));
         assert!(!now.equals_but_for_defaults(&with(r#"{"type":"string","default":1.5}"#)));
         assert!(!now.equals_but_for_defaults(&Description::default()));
+        let warned = Description { warnings: vec!["at noon".to_owned()], ..now.clone() };
+        assert!(now.equals_but_for_defaults(&warned));
     }
 }

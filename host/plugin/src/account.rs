@@ -7,6 +7,7 @@ use crate::rate::Rate;
 use crate::redaction::Redaction;
 use histogram::{AtomicHistogram, Config};
 use mortise_model::{Failure, PluginId};
+use mortise_rpc::Emitter;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,6 +33,8 @@ pub struct Account {
     /// Events that it was not given: there were too many, or it was no longer allowed to hear them.
     pub(crate) unheard: AtomicU64,
     pub(crate) events: Metered,
+    /// Its share of the events that wait for the mesh.
+    pub(crate) emitter: Arc<Emitter>,
     pub(crate) mesh_calls: Metered,
     pub(crate) http: HttpTraffic,
     pub(crate) redaction: Redaction,
@@ -108,6 +111,8 @@ pub struct Stats {
     pub refused: BTreeMap<&'static str, u64>,
     /// Events emitted, and those refused since there were too many.
     pub events: Metering,
+    /// Of those emitted, the ones that were dropped while they waited for the mesh.
+    pub events_dropped: u64,
     /// Invocations of other devices and looks at who is there, and those refused since there were too many.
     pub mesh_calls: Metering,
     /// Requests over HTTP, and those refused since there were too many.
@@ -168,6 +173,7 @@ impl Account {
 
     fn telling(plugin: PluginId, too_many_losses: Arc<Notify>) -> Self {
         Self {
+            emitter: Arc::new(Emitter::new(plugin.clone())),
             log: PluginLog::new(plugin),
             calls: Calls {
                 ended: Ended::default(),
@@ -202,7 +208,7 @@ impl Account {
     pub(crate) fn count_failure(&self, failure: &Failure) {
         match failure.code {
             // The plugin's own words, and what an instance that was lost leaves behind.
-            Cow::Owned(_) | Cow::Borrowed("error" | "trap" | "turn_limit") => {}
+            Cow::Owned(_) | Cow::Borrowed("error" | "trap" | "turn_limit" | "withdrawn") => {}
             Cow::Borrowed(code) => self.count_refusal(code),
         }
     }
@@ -219,6 +225,7 @@ impl Account {
             losses: self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             refused: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             events: self.events.metering(),
+            events_dropped: self.emitter.dropped(),
             mesh_calls: self.mesh_calls.metering(),
             http_requests: self.http.requests.metering(),
             http_bytes_sent: self.http.sent.load(Ordering::Relaxed),

@@ -9,7 +9,7 @@ use mortise_model::{
     Description, DeviceId, EmittedName, Failure, FileAccess, HttpRequest, HttpResponse, Json, PluginId, Tenant,
     VariableName,
 };
-use mortise_rpc::{Listener, Listening, Topic};
+use mortise_rpc::{Emitter, Listener, Listening, Topic};
 use std::sync::Arc;
 
 /// What a plugin brings, as [`Runtime::describe`] tells it, for those who are no host: nobody has granted the plugin
@@ -48,7 +48,7 @@ impl Backend for Nowhere {
         Json::of(&serde_json::json!([]))
     }
 
-    fn emit(&self, _: EmittedName, _: Json) {}
+    fn emit(&self, _: Option<&Arc<Emitter>>, _: EmittedName, _: Json) {}
 
     fn listen(&self, _: Arc<dyn Listener>) -> Box<dyn Listening> {
         Box::new(Nowhere)

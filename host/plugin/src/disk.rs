@@ -5,19 +5,25 @@
 
 use crate::services::Services;
 use mortise_model::ByteSize;
-use std::fs::{File, Metadata};
-use std::io::ErrorKind;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, open, statat};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::time::Instant;
 use tracing::Level;
 
 /// What each file and folder takes at least, and in multiples of which files do: a block of usual file systems.
 pub const DISK_BLOCK_BYTES: u64 = 4096;
+
+/// The unit of `st_blocks`, whatever the file system's is.
+const STAT_BLOCK_BYTES: u64 = 512;
 
 /// The names of folders that one walk keeps in mind at a time, in bytes.
 const WALK_BYTES_MAX: usize = 16 << 20;
@@ -165,6 +171,12 @@ impl Disk {
         in_blocks(at.unwrap_or(length).saturating_add(bytes)).saturating_sub(in_blocks(length))
     }
 
+    /// Holds measurements off until it is dropped: what is moved from folder to folder while they are walked could be in none of
+    /// them. Cancel safe.
+    pub async fn unmeasured(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.services.account().disk.measuring).lock_owned().await
+    }
+
     /// Keeps a file in mind that was opened: it counts even where it is removed, as long as it is open.
     pub fn opened(&self, file: &Arc<File>) {
         let account = self.services.account();
@@ -177,14 +189,17 @@ impl Disk {
 impl DiskUse {
     fn measure(&self, folders: &Arc<[PathBuf]>, limit: ByteSize) {
         let began = Instant::now();
-        let (before, open) = {
+        let before = self.counted().since;
+        let found = walk(folders, limit.0);
+        let open = {
             let mut counted = self.counted();
             counted.open.retain(|file| file.strong_count() > 0);
-            (counted.since, counted.open.clone())
+            counted.open.clone()
         };
+        // After the walk: what is removed during it counts twice rather than not at all.
         let removed = open.iter().filter_map(Weak::upgrade).filter_map(|file| file.metadata().ok());
-        let removed: u64 = removed.filter(|file| file.nlink() == 0).map(|file| size(&file)).sum();
-        let bytes = removed.saturating_add(walk(folders, limit.0));
+        let removed: u64 = removed.filter(|file| file.nlink() == 0).map(|file| in_blocks(file.len())).sum();
+        let bytes = removed.saturating_add(found);
         let mut counted = self.counted();
         counted.since -= before;
         let folders = Arc::clone(folders);
@@ -192,28 +207,40 @@ impl DiskUse {
     }
 }
 
-/// What lies in the folders. It ends as soon as that is more than is asked for.
+/// What lies in the folders. It ends as soon as that is more than is asked for, and follows no links.
 fn walk(folders: &[PathBuf], enough: u64) -> u64 {
     let (mut left, mut bytes, mut kept) = (folders.to_vec(), 0_u64, 0_usize);
     while let Some(folder) = left.pop() {
         kept = kept.saturating_sub(folder.as_os_str().len());
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            // The plugin writes as the host's user does: it has nothing in a folder that is closed to it.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => continue,
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = match open(&folder, flags, Mode::empty()) {
+            Ok(opened) => opened,
+            // It is gone, or a link now. And the plugin writes as the host's user does: it has nothing in a folder that is
+            // closed to it.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => continue,
             // So deep that it has no name, above all: nobody can tell what is in there.
             Err(_) => return u64::MAX,
         };
+        let Ok(entries) = Dir::read_from(&opened) else { return u64::MAX };
         for entry in entries {
             let Ok(entry) = entry else { return u64::MAX };
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
             // Of a link itself, not of what it leads to. What has gone meanwhile is nothing.
-            let Ok(found) = entry.metadata() else { continue };
-            bytes = bytes.saturating_add(size(&found));
+            let Ok(found) = statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            let is_folder = FileType::from_raw_mode(found.st_mode).is_dir();
+            bytes = bytes.saturating_add(match is_folder {
+                // It keeps the room of all the names that it ever had.
+                true => in_blocks(found.st_blocks.cast_unsigned().saturating_mul(STAT_BLOCK_BYTES)),
+                false => in_blocks(found.st_size.cast_unsigned()),
+            });
             if bytes > enough {
                 return bytes;
             }
-            if found.is_dir() {
-                let path = entry.path();
+            if is_folder {
+                let path = folder.join(OsStr::from_bytes(name.to_bytes()));
                 kept += path.as_os_str().len();
                 if kept > WALK_BYTES_MAX {
                     return u64::MAX;
@@ -223,10 +250,6 @@ fn walk(folders: &[PathBuf], enough: u64) -> u64 {
         }
     }
     bytes
-}
-
-fn size(found: &Metadata) -> u64 {
-    in_blocks(if found.is_dir() { 0 } else { found.len() })
 }
 
 /// In whole blocks, and one at least.
@@ -249,7 +272,7 @@ fn outermost(mut folders: Vec<PathBuf>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+    use rustix::fs::{mkdirat, openat};
     use std::path::Path;
 
     fn folder_with(files: &[(&str, usize)]) -> tempfile::TempDir {
@@ -285,6 +308,18 @@ mod tests {
         assert_eq!(walk(&[PathBuf::from("/nowhere/at/all")], u64::MAX), 0);
         let stopped = walk(&folders, 5000);
         assert!(stopped > 5000 && stopped <= 4096 * 3, "no further than it has to: {stopped}");
+    }
+
+    #[test]
+    fn a_folder_counts_as_large_as_it_has_become() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        let paths: Vec<PathBuf> = (0..500).map(|n| inner.join(format!("{n:0>250}"))).collect();
+        paths.iter().for_each(|path| std::fs::write(path, "").unwrap());
+        paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        let blocks = std::fs::metadata(&inner).unwrap().blocks() * 512;
+        assert_eq!(walk(&[folder.path().to_owned()], u64::MAX), blocks.max(4096), "not every file system keeps it");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use mortise_model::{
     DeviceId, Digest, EmittedName, EventName, Failure, FileAccess, Folder, HttpAccess, HttpRequest, HttpResponse, Json,
     Limits, Manifest, Permission, PluginId, Provenance, SubscriptionDef, Tenant, VariableName, cut, glob,
 };
-use mortise_rpc::{Listener, Listening, TraceContext};
+use mortise_rpc::{Emitter, Listener, Listening, TraceContext};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, watch};
@@ -76,8 +76,8 @@ pub trait Backend: Send + Sync + 'static {
     /// The devices seen now, as a JSON array of presence records.
     fn discover(&self) -> Json;
 
-    /// Queues an event of this device for publication. Must not block.
-    fn emit(&self, event: EmittedName, payload: Json);
+    /// Queues an event of this device for publication: a plugin's, or of the host itself. Must not block.
+    fn emit(&self, emitter: Option<&Arc<Emitter>>, event: EmittedName, payload: Json);
 
     /// Has `listener` hear events of other devices, and of this one as the mesh brings them back; none until it is told which.
     fn listen(&self, listener: Arc<dyn Listener>) -> Box<dyn Listening>;
@@ -230,6 +230,12 @@ impl Services {
         self.write_log(level, source, &self.account.redaction.beginning(line));
     }
 
+    /// A text in the plugin's words, as others may know it.
+    #[must_use]
+    pub fn marked_text(&self, text: &str) -> String {
+        self.account.redaction.text(text).into_owned()
+    }
+
     fn write_log(&self, level: Level, source: &str, line: &str) {
         let limits = self.limits();
         let line_bytes_max = usize::try_from(limits.log_line.0).unwrap_or(usize::MAX);
@@ -281,7 +287,7 @@ impl Services {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for (event, payload) in held.take().into_iter().flat_map(|held| held.events) {
             self.account.events.count();
-            self.backend.emit(event, payload);
+            self.backend.emit(Some(&self.account.emitter), event, payload);
         }
         self.active.store(true, Ordering::Release);
         for access in self.denied_early() {
@@ -344,7 +350,7 @@ impl Services {
                 if !self.account.events.admit(per_second) {
                     return Err(too_many("events", "events_per_second", per_second));
                 }
-                self.backend.emit(event, payload);
+                self.backend.emit(Some(&self.account.emitter), event, payload);
             }
             Some(held) if held.events.len() < HELD_EVENTS_MAX && held.bytes + size <= HELD_BYTES_MAX => {
                 held.bytes += size;
@@ -486,13 +492,19 @@ impl Services {
     /// The environment of a fresh instance: what the manifest asks for, the plugin is granted for more than a single time,
     /// and is set.
     #[must_use]
-    pub fn environment(&self) -> Vec<(String, String)> {
+    pub fn environment(&self) -> Vec<(VariableName, String)> {
         let granted = self.manifest.permissions.iter().filter(|wanted| self.has_lasting(wanted));
         let set = granted.filter_map(|wanted| match wanted {
-            Permission::Env(name) => self.backend.env(name).map(|value| (name.to_string(), value)),
+            Permission::Env(name) => self.backend.env(name).map(|value| (name.clone(), value)),
             _ => None,
         });
         set.collect()
+    }
+
+    /// Counts that an instance ended because something it had was taken back, and tells so in the plugin's log.
+    pub fn count_withdrawn(&self) {
+        self.account.count_refusal("withdrawn");
+        self.log(Level::INFO, "host", "an instance ended: a folder or a variable that it had was taken back");
     }
 
     /// Whether the manifest asks for folders.
@@ -512,6 +524,12 @@ impl Services {
             folders.filter(|folder| self.has_lasting(&Permission::Files(folder.access.clone()))).collect();
         granted.iter().try_for_each(|folder| self.backend.check_folder(&folder.access))?;
         Ok(granted)
+    }
+
+    /// Whether it has all of these for more than a single time, still.
+    #[must_use]
+    pub fn has_still(&self, held: &[Permission]) -> bool {
+        held.iter().all(|access| self.has_lasting(access))
     }
 
     fn has_lasting(&self, access: &Permission) -> bool {

@@ -25,7 +25,7 @@ pub use dispatch::Dispatcher;
 pub use endpoint::{Endpoint, EndpointParts};
 pub use envelope::{ReplyFault, encode_refusal};
 pub use hearing::{Heard, Hearing, Listener, Listening, Topic};
-pub use outbox::Outbox;
+pub use outbox::{Emitter, Outbox};
 pub use peers::Peers;
 pub use registration::ADVERTISEMENT_ENVELOPE_BYTES;
 pub use routes::{AdvertisedFunction, HostRoute, PluginRoutes, REQUEST_REGISTRATION, Route, RouteTable, Routes};

@@ -4,41 +4,115 @@ use crate::device::timestamp_text;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use mortise_mesh::{Link, Mesh, Subjects};
-use mortise_model::{DeviceId, EmittedName, Json};
+use mortise_model::{DeviceId, EmittedName, Json, PluginId};
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// Events kept at most, and their bytes; beyond either the oldest is dropped (wire contract 8.2; the bytes are ours).
+/// Events kept at most, and their bytes; beyond either the oldest of the largest share is dropped (wire contract 8.2; the bytes and shares
+/// are ours).
 const OUTBOX_EVENTS_MAX: usize = 10_000;
 const OUTBOX_BYTES_MAX: usize = 32 << 20;
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// A plugin, as one of those that share the outbox.
+#[derive(Debug)]
+pub struct Emitter {
+    plugin: PluginId,
+    dropped: AtomicU64,
+}
+
+impl Emitter {
+    /// Of a plugin of which no event was dropped yet.
+    #[must_use]
+    pub fn new(plugin: PluginId) -> Self {
+        Self { plugin, dropped: AtomicU64::new(0) }
+    }
+
+    /// How many of its events were dropped to make room.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
 #[derive(Debug)]
 struct Event {
     sequence: u64,
     name: EmittedName,
     message: Bytes,
+    emitter: Option<Arc<Emitter>>,
+}
+
+/// What waits of one plugin, or of the host itself: the oldest first, and never nothing.
+#[derive(Debug, Default)]
+struct Share {
+    events: VecDeque<Event>,
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    events: VecDeque<Event>,
+    shares: HashMap<Option<PluginId>, Share>,
+    events: usize,
     bytes: usize,
     next: u64,
     dropped: u64,
 }
 
 impl Queue {
-    fn pop(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
+    fn push(&mut self, name: EmittedName, message: Bytes, emitter: Option<Arc<Emitter>>) {
+        let share = self.shares.entry(emitter.as_ref().map(|emitter| emitter.plugin.clone())).or_default();
+        share.bytes += message.len();
+        self.events += 1;
+        self.bytes += message.len();
+        share.events.push_back(Event { sequence: self.next, name, message, emitter });
+        self.next += 1;
+    }
+
+    /// The oldest event of all.
+    fn first(&self) -> Option<&Event> {
+        self.shares.values().filter_map(|share| share.events.front()).min_by_key(|event| event.sequence)
+    }
+
+    /// Drops the oldest event of whoever has most of what there is too much of, so that nobody makes others lose theirs.
+    fn make_room(&mut self) {
+        let too_many = self.events > OUTBOX_EVENTS_MAX;
+        let weight = |share: &Share| if too_many { share.events.len() } else { share.bytes };
+        let heaviest = self.shares.iter().filter_map(|(key, share)| {
+            let oldest = share.events.front()?.sequence;
+            Some(((weight(share), Reverse(oldest)), key))
+        });
+        let Some((_, key)) = heaviest.max_by_key(|(weight, _)| *weight) else { return };
+        let Some(event) = self.take_from(&key.clone()) else { return };
+        if let Some(emitter) = event.emitter {
+            emitter.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        self.dropped += 1;
+        if self.dropped.is_power_of_two() {
+            let dropped = self.dropped;
+            warn!(dropped, "the event queue is full, the oldest events of whoever has most in it were dropped");
+        }
+    }
+
+    /// Takes the oldest event of one share out.
+    fn take_from(&mut self, key: &Option<PluginId>) -> Option<Event> {
+        let share = self.shares.get_mut(key)?;
+        let event = share.events.pop_front()?;
+        share.bytes -= event.message.len();
+        self.events -= 1;
         self.bytes -= event.message.len();
+        if share.events.is_empty() {
+            self.shares.remove(key);
+        }
         Some(event)
     }
 }
@@ -52,24 +126,15 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Queues an event with `payload`, a JSON object. Adds `event_id`, `ts` and a trace where the payload has none.
-    /// Never blocks; when 10,000 events or 32 MiB wait the oldest are dropped and counted.
-    pub fn push(&self, name: EmittedName, payload: &Json) {
+    /// Queues an event of `emitter`, or of the host itself, with `payload`, a JSON object. Adds `event_id`, `ts` and a trace where
+    /// the payload has none. Never blocks; beyond 10,000 events or 32 MiB the oldest of whoever has most waiting are dropped and counted.
+    pub fn push(&self, emitter: Option<&Arc<Emitter>>, name: EmittedName, payload: &Json) {
         let message = encode_event(&name, payload, SystemTime::now());
         let mut queue = self.lock();
-        while queue.events.len() >= OUTBOX_EVENTS_MAX || queue.bytes + message.len() > OUTBOX_BYTES_MAX {
-            if queue.pop().is_none() {
-                break;
-            }
-            queue.dropped += 1;
-            if queue.dropped.is_power_of_two() {
-                warn!(dropped = queue.dropped, "the event queue is full, the oldest events were dropped");
-            }
+        queue.push(name, message, emitter.cloned());
+        while queue.events > OUTBOX_EVENTS_MAX || queue.bytes > OUTBOX_BYTES_MAX {
+            queue.make_room();
         }
-        let sequence = queue.next;
-        queue.next += 1;
-        queue.bytes += message.len();
-        queue.events.push_back(Event { sequence, name, message });
         drop(queue);
         self.changed.notify_waiters();
     }
@@ -77,7 +142,7 @@ impl Outbox {
     /// Events waiting now.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().events.len()
+        self.lock().events
     }
 
     /// Whether nothing waits.
@@ -137,7 +202,7 @@ impl Outbox {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(event) = self.lock().events.front() {
+            if let Some(event) = self.lock().first() {
                 return (event.sequence, subjects.event(device, event.name.event()), event.message.clone());
             }
             changed.await;
@@ -147,8 +212,9 @@ impl Outbox {
     /// Removes the event that was sent, unless it was dropped meanwhile.
     fn remove(&self, sequence: u64) {
         let mut queue = self.lock();
-        if queue.events.front().is_some_and(|event| event.sequence == sequence) {
-            queue.pop();
+        let first = queue.first().filter(|event| event.sequence == sequence);
+        if let Some(key) = first.map(|event| event.emitter.as_ref().map(|emitter| emitter.plugin.clone())) {
+            queue.take_from(&key);
         }
         drop(queue);
         self.changed.notify_waiters();
@@ -211,7 +277,7 @@ mod tests {
     async fn the_method_keeps_what_the_subject_drops() {
         assert_eq!(event_of("event/motion", "{}")["method"], "event/motion");
         let outbox = Outbox::default();
-        outbox.push(EmittedName::new("event/motion").unwrap(), &Json::of(&serde_json::json!({})));
+        outbox.push(None, EmittedName::new("event/motion").unwrap(), &Json::of(&serde_json::json!({})));
         let subjects = Subjects::new(mortise_model::Tenant::new("lab").unwrap());
         let (_, subject, _) = outbox.first(&subjects, &DeviceId::new("d").unwrap()).await;
         assert_eq!(subject.as_str(), "device-connect.lab.d.event.motion");
@@ -244,10 +310,10 @@ mod tests {
         let outbox = Outbox::default();
         let name = EmittedName::new("e").unwrap();
         for n in 0..=OUTBOX_EVENTS_MAX {
-            outbox.push(name.clone(), &Json::of(&serde_json::json!({"n": n})));
+            outbox.push(None, name.clone(), &Json::of(&serde_json::json!({"n": n})));
         }
         assert_eq!((outbox.len(), outbox.dropped()), (OUTBOX_EVENTS_MAX, 1));
-        let first = outbox.lock().events.front().unwrap().message.clone();
+        let first = outbox.lock().first().unwrap().message.clone();
         let first: serde_json::Value = serde_json::from_slice(&first).unwrap();
         assert_eq!(first["params"]["n"], 1);
     }
@@ -258,9 +324,59 @@ mod tests {
         let name = EmittedName::new("e").unwrap();
         let payload = Json::of(&serde_json::json!({"text": "x".repeat(1 << 20)}));
         for _ in 0..40 {
-            outbox.push(name.clone(), &payload);
+            outbox.push(None, name.clone(), &payload);
         }
         assert_eq!((outbox.len(), outbox.dropped()), (31, 9));
         assert!(outbox.lock().bytes <= OUTBOX_BYTES_MAX);
+    }
+
+    /// What is first, over and over, until nothing waits.
+    fn drain(outbox: &Outbox) -> Vec<serde_json::Value> {
+        let next = || {
+            let (sequence, message) = {
+                let queue = outbox.lock();
+                let first = queue.first()?;
+                (first.sequence, first.message.clone())
+            };
+            outbox.remove(sequence);
+            Some(serde_json::from_slice::<serde_json::Value>(&message).unwrap()["params"]["n"].clone())
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn a_plugin_that_floods_loses_its_own_events_alone() {
+        let outbox = Outbox::default();
+        let name = EmittedName::new("e").unwrap();
+        let [noisy, quiet] = ["noisy", "quiet"].map(|id| Arc::new(Emitter::new(PluginId::new(id).unwrap())));
+        let push = |emitter: Option<&Arc<Emitter>>, n: usize| {
+            outbox.push(emitter, name.clone(), &Json::of(&serde_json::json!({"n": n})));
+        };
+        push(Some(&quiet), 0);
+        push(None, 1);
+        for n in 2..OUTBOX_EVENTS_MAX + 10 {
+            push(Some(&noisy), n);
+        }
+        push(Some(&quiet), OUTBOX_EVENTS_MAX + 10);
+        assert_eq!((noisy.dropped(), quiet.dropped(), outbox.dropped()), (11, 0, 11));
+        assert_eq!(outbox.len(), OUTBOX_EVENTS_MAX);
+        let kept: Vec<usize> = (0..2).chain(13..=OUTBOX_EVENTS_MAX + 10).collect();
+        assert_eq!(drain(&outbox), kept, "in the order in which they came");
+        assert!(outbox.is_empty() && outbox.lock().bytes == 0 && outbox.lock().shares.is_empty());
+    }
+
+    #[test]
+    fn few_large_events_of_one_do_not_push_many_small_ones_out() {
+        let outbox = Outbox::default();
+        let name = EmittedName::new("e").unwrap();
+        let [large, small] = ["large", "small"].map(|id| Arc::new(Emitter::new(PluginId::new(id).unwrap())));
+        let text = "x".repeat(1 << 20);
+        for n in 0..100 {
+            outbox.push(Some(&small), name.clone(), &Json::of(&serde_json::json!({"n": n})));
+        }
+        for n in 0..40 {
+            outbox.push(Some(&large), name.clone(), &Json::of(&serde_json::json!({"n": n, "text": text})));
+        }
+        assert_eq!((large.dropped(), small.dropped(), outbox.len()), (9, 0, 131));
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Break {
     Abandoned,
     /// The one call that the instance was for is overdue.
     Overdue,
+    /// Something that the instance has since it began was taken back.
+    Withdrawn,
 }
 
 impl From<Loss> for Break {

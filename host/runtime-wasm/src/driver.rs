@@ -59,6 +59,8 @@ enum Event {
     Abandoned,
     /// The one call that the instance was for is overdue.
     Overdue,
+    /// Something that the instance has since it began was taken back.
+    Withdrawn,
 }
 
 /// What the guest is told of a call, apart from what the ledger keeps.
@@ -168,6 +170,7 @@ impl Driver {
             Event::Stop => return Err(Break::Stop),
             Event::Abandoned => return Err(Break::Abandoned),
             Event::Overdue => return Err(Break::Overdue),
+            Event::Withdrawn => return Err(Break::Withdrawn),
         }
         Ok(())
     }
@@ -193,6 +196,10 @@ impl Driver {
             }
             if self.desk.is_overdue() {
                 return Poll::Ready(Event::Overdue);
+            }
+            // Before each turn. A hook ends soon.
+            if self.hook_limit.is_none() && guest.is_outdated() {
+                return Poll::Ready(Event::Withdrawn);
             }
             if let Some(until) = self.exhausted_until() {
                 self.give_answers();

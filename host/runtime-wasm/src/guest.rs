@@ -90,6 +90,11 @@ impl Guest {
         self.store.set_epoch_deadline(FIRST_YIELD_TICKS);
     }
 
+    /// Whether it has what the plugin may not have any more.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.store.data().host.is_outdated()
+    }
+
     pub(crate) fn ops(&mut self) -> &mut Ops {
         &mut self.store.data_mut().host.ops
     }
@@ -100,6 +105,11 @@ impl Guest {
             Entries::Interpreter(interpreter) => interpreter.describe(&mut self.store).await,
         };
         self.entered(described)
+    }
+
+    /// What it warned of until it had described itself. To be asked once.
+    pub(crate) fn take_warned(&mut self) -> Vec<String> {
+        self.store.data_mut().host.warned.take().unwrap_or_default()
     }
 
     /// The outcome, or none where the guest will complete the call later.

@@ -2,15 +2,15 @@
 
 use crate::backoff::Backoff;
 use crate::host;
-use crate::host::http::Bodies;
 use crate::host::keyvalue::KeyValue;
+use crate::host::room::Quota;
 use crate::host::stdio::LineLog;
 use crate::javascript::{Modules, Session};
 use crate::ledger::{Answer, Ledger};
 use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
-use mortise_model::{Folder, GUEST_SOURCE, Limits, PluginId};
+use mortise_model::{Folder, GUEST_SOURCE, Limits, Permission, PluginId};
 use mortise_plugin::{Disk, Health, InstanceLoss, Services};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,10 +28,9 @@ const ENTRY_BYTES_MAX: usize = 8 << 20;
 /// WASI resources that one instance may hold: streams, pollables, clocks' subscriptions.
 const RESOURCES_MAX: usize = 10_000;
 
-/// The same of one that sees folders: each may be a file that the host has open, with 16 MiB that wait to be written where
-/// the folder is writable.
+/// The same of one that sees folders: each may be a file that the host has open, with 64 KiB that were read or wait to be
+/// written.
 const RESOURCES_WITH_FOLDERS_MAX: usize = 500;
-const RESOURCES_WITH_WRITABLE_FOLDERS_MAX: usize = 100;
 
 /// The same of one that sends requests through WASI: each may be a body of which 512 KiB wait to be sent.
 const RESOURCES_WITH_HTTP_MAX: usize = 100;
@@ -208,19 +207,18 @@ impl State {
             .allow_ip_name_lookup(false)
             .stdout(LineLog::stdout(&shared))
             .stderr(LineLog::stderr(&shared))
-            .max_random_size(RANDOM_BYTES_MAX)
-            .envs(&shared.services.environment());
+            .max_random_size(RANDOM_BYTES_MAX);
+        let mut held = Vec::new();
+        for (name, value) in shared.services.environment() {
+            wasi.env(name.as_str(), value);
+            held.push(Permission::Env(name));
+        }
         let folders = shared.services.folders();
         let folders = folders.map_err(|failure| Loss { code: "folder", reason: failure.message })?;
+        held.extend(folders.iter().map(|folder| Permission::Files(folder.access.clone())));
         let writable = folders.iter().map(|folder| &folder.access).filter(|access| access.is_writable());
         let writable: Vec<PathBuf> = writable.map(|access| access.folder().to_owned()).collect();
-        table.set_max_capacity(if !writable.is_empty() {
-            RESOURCES_WITH_WRITABLE_FOLDERS_MAX
-        } else if shared.has_folders() {
-            RESOURCES_WITH_FOLDERS_MAX
-        } else {
-            RESOURCES_MAX
-        });
+        table.set_max_capacity(if shared.has_folders() { RESOURCES_WITH_FOLDERS_MAX } else { RESOURCES_MAX });
         let not_opened = |folder: &Path, error: &wasmtime::Error| Loss {
             code: "folder",
             reason: format!("folder `{}` cannot be opened: {error:#}", folder.display()),
@@ -234,14 +232,18 @@ impl State {
             open_granted(&mut wasi, folder, perms).map_err(|error| not_opened(folder.access.folder(), &error))?;
         }
         let disk = (!writable.is_empty()).then(|| Disk::new(Arc::clone(&shared.services), writable));
+        let names_bytes_max = shared.entry_bytes_max();
         Ok(Self {
             limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
             host: HostView {
                 shared,
                 ops: Ops::default(),
                 keyvalue: KeyValue::default(),
-                bodies: Bodies::default(),
+                bodies: Quota::new(host::http::BODIES_BYTES_MAX),
+                names: Quota::new(names_bytes_max),
                 disk,
+                held,
+                warned: Some(Vec::new()),
                 turn_limit,
             },
             javascript: None,
@@ -299,11 +301,29 @@ pub(crate) struct HostView {
     /// Of `wasi:keyvalue`.
     pub(crate) keyvalue: KeyValue,
     /// Of `wasi:http`.
-    pub(crate) bodies: Bodies,
+    pub(crate) bodies: Quota,
+    /// Of listings of folders.
+    pub(crate) names: Quota,
     /// Of `wasi:filesystem`; none where nothing may be changed.
     pub(crate) disk: Option<Disk>,
+    /// What it has of the host's surroundings since it began. Taken back, the instance ends: it cannot forget.
+    pub(crate) held: Vec<Permission>,
+    /// What it has warned of so far; none once it has described itself.
+    pub(crate) warned: Option<Vec<String>>,
     /// Bounds the turn under way.
     pub(crate) turn_limit: TurnLimit,
+}
+
+impl HostView {
+    /// Whether somebody else may put something into what it sees.
+    pub(crate) fn sees_granted_folders(&self) -> bool {
+        self.held.iter().any(|held| matches!(held, Permission::Files(_)))
+    }
+
+    /// Whether something that it has was taken back.
+    pub(crate) fn is_outdated(&self) -> bool {
+        !self.shared.services.has_still(&self.held)
+    }
 }
 
 /// Tells wasmtime how a host function gets from the store's data to its view.
@@ -324,6 +344,20 @@ mod tests {
             assert!(not_opened_safely(error).to_string().contains("`openat2` (Linux 5.6)"), "{error}");
         }
         assert!(!not_opened_safely(Errno::NOENT).to_string().contains("openat2"));
+    }
+
+    #[test]
+    fn no_link_on_the_way_to_a_folder_is_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("real/inner")).unwrap();
+        std::os::unix::fs::symlink(root.join("real"), root.join("link")).unwrap();
+        for (name, opens) in [("real/inner", true), ("link", false), ("link/inner", false)] {
+            let access = mortise_model::FileAccess::new(root.join(name).to_str().unwrap(), false).unwrap();
+            let folder = Folder { access, seen_as: "/in".to_owned() };
+            let opened = open_granted(&mut WasiCtxBuilder::new(), &folder, FsPerms::ReadOnly);
+            assert_eq!(opened.is_ok(), opens, "{name}");
+        }
     }
 
     #[test]

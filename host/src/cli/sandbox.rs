@@ -23,8 +23,7 @@ pub(super) fn ask(folder: &Path, manifest: &Manifest, runners_dir: &Path) -> Ins
             inspected.warnings = description.warnings;
         }
         Err(Unasked::Here(reason)) => inspected.warnings.push(format!("{UNJUDGED}: {reason}")),
-        // CPython's own word for a module that is not there.
-        Err(Unasked::Plugin(error)) if lacks_packages(folder, manifest) && chain(&error).contains("ModuleNotFound") => {
+        Err(Unasked::Plugin(error)) if lacks_packages(folder, manifest) && may_be_installed(&chain(&error)) => {
             inspected.warnings.push(format!(
                 "{UNJUDGED}: it needs packages that a host installs, and `mortise deploy install --plan` has a host judge it ({})",
                 chain(&error)
@@ -43,6 +42,12 @@ pub(super) fn ask(folder: &Path, manifest: &Manifest, runners_dir: &Path) -> Ins
 /// Whether the plugin declares packages and brings none: then it cannot be imported here.
 fn lacks_packages(folder: &Path, manifest: &Manifest) -> bool {
     !manifest.python_dependencies.is_empty() && !folder.join(SITE_PACKAGES).is_dir()
+}
+
+/// Whether a module is not there, which is CPython's own word, and the runner does not say that it never can be (`_NO_C` of
+/// its `imports.py`).
+fn may_be_installed(error: &str) -> bool {
+    error.contains("ModuleNotFound") && !error.contains("the sandbox runs no native code")
 }
 
 /// Why a plugin said nothing.

@@ -106,3 +106,39 @@ async fn a_host_starts_without_a_broker_and_stops_without_one() {
     host.signal(rustix::process::Signal::INT);
     assert_eq!(host.ended(Duration::from_secs(5)).await.code(), Some(0), "{}", host.log());
 }
+
+/// While nobody takes events, those of one plugin push none of another's out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_floods_a_mesh_that_is_away_loses_its_own_events_alone() {
+    let site = Site::on_nats();
+    site.put(&Plugin::of("loud", "behave"));
+    site.put(&Plugin::of("quiet", "behave"));
+    let host = site.start().await;
+    host.wait_for_loaded(&["loud", "quiet"]).await;
+    let mut events = host.events().await;
+    site.broker().kill();
+    until("the host notices", async || host.result(Way::Control, "get_status", json!({})).await["connected"] == false)
+        .await;
+    host.result(Way::Control, "quiet.emit", json!({"name": "alarm", "payload": {}})).await;
+    let large = json!({"name": "noise", "payload": {"text": "x".repeat(200 << 10)}});
+    let dropped = async |plugin: &str| {
+        let stats = host.result(Way::Control, "get_plugin_stats", json!({"plugin_id": plugin})).await;
+        stats["plugins"][plugin]["events"]["dropped"].as_u64().unwrap()
+    };
+    until("the queue is full", async || {
+        // Beyond the rate it is refused.
+        host.ask(Way::Control, "loud.emit", large.clone()).await;
+        dropped("loud").await > 0
+    })
+    .await;
+    host.result(Way::Control, "quiet.emit", json!({"name": "second-alarm", "payload": {}})).await;
+    assert_eq!(dropped("quiet").await, 0);
+    let status = host.result(Way::Control, "get_status", json!({})).await;
+    assert_eq!(status["events"]["dropped"], dropped("loud").await);
+
+    site.broker().restart();
+    let told = events.next_where("no event", |event| event["method"] != "noise").await;
+    assert_eq!(told["method"], "alarm", "the oldest of all was kept");
+    events.next_where("what came last", |event| event["method"] == "second-alarm").await;
+    host.stop().await;
+}

@@ -54,6 +54,18 @@ pub(crate) fn told_of_full_files() -> Command {
     command
 }
 
+/// The same, where names are resolved by this file in the place of `/etc/hosts`.
+pub(crate) fn with_names_of(hosts: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    let script = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(hosts).arg(env!("CARGO_BIN_EXE_mortise"));
+    command.env_clear();
+    command
+}
+
 pub(crate) fn run(command: &mut Command) -> Ended {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -209,11 +209,22 @@ function resultText(result) {
 
 /** The error's words, which is all that the caller learns. The log has where it was thrown. */
 function failureOfError(error, kind, name) {
-  const failed = isFailure(error);
   // Nothing was thrown in the plugin.
-  if (!failed || error.code !== "unknown_function") logError(`${kind} \`${name}\` failed`, error);
-  const code = failed && typeof error.code === "string" ? error.code : "error";
-  return failureText(errorWords(error), code, failed && error.retryable === true);
+  if (!isFailure(error) || error.code !== "unknown_function") logError(`${kind} \`${name}\` failed`, error);
+  const failure = failureBehind(error);
+  const code = failure !== null && typeof failure.code === "string" ? failure.code : "error";
+  return failureText(errorWords(error), code, failure !== null && failure.retryable === true);
+}
+
+/** The failure itself, or that which the error names as its cause, as those of `fetch` do; null where there is none. */
+function failureBehind(error) {
+  if (isFailure(error)) return error;
+  try {
+    const cause = typeof error === "object" && error !== null ? error.cause : undefined;
+    return isFailure(cause) ? cause : null;
+  } catch {
+    return null;
+  }
 }
 
 /**

@@ -85,6 +85,12 @@ test("what the host refuses is a TypeError with its words", async () => {
   const id = host.begin("run", { source: 'try { await fetch("https://a/"); } catch (error) { return [error instanceof TypeError, error.message, error.cause.code]; }' });
   host.fail(host.under("http")[0], "permission_denied", words);
   assert.deepEqual(host.outcome(id).result, [true, words, "permission_denied"]);
+  // Where nobody catches it, the caller is told the host's code.
+  const uncaught = host.begin("run", { source: 'await fetch("https://a/");' });
+  host.fail(host.under("http")[0], "connection_failed", words, true);
+  assert.deepEqual(host.outcome(uncaught).failure, { code: "connection_failed", message: words, retryable: true });
+  const odd = { source: 'throw Object.defineProperty(new Error("odd"), "cause", { get() { throw 1; } });' };
+  assert.equal(host.failing("run", odd).message, "odd");
 });
 
 test("a signal ends a request", async () => {

@@ -170,8 +170,13 @@ def _found(members: dict[str, Callable], kind: str, name: str) -> Callable:
 def _connect(plugin: object, members: Members) -> None:
     """Gives the object what its events go out by: the reference's loader sets the same attributes."""
 
+    def send(name: str, payload: dict) -> None:
+        validate_event_name(_clean(name))
+        # Whole: the message's `method` keeps what the subject leaves out.
+        bridge.emit(name, payload)
+
     async def emit(name: str, payload: dict) -> None:
-        bridge.emit(validate_event_name(_clean(name)), payload)
+        send(name, payload)
 
     async def dispatch(name: str, payload: dict) -> tuple[bool, dict]:
         return await _intercepted(members, name, payload)
@@ -179,7 +184,7 @@ def _connect(plugin: object, members: Members) -> None:
     def callback(name: str, payload: dict) -> asyncio.Future:
         # There it goes out in the background, where nobody learns what becomes of it. Older plugins await it all the same.
         try:
-            bridge.emit(validate_event_name(_clean(name)), payload)
+            send(name, payload)
         except Exception as error:
             _log.error("event `%s` was not emitted: %s", name, error)
         done = asyncio.get_running_loop().create_future()

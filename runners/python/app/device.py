@@ -28,7 +28,9 @@ class InvokeTimeout(Failure, TimeoutError):
 class Device:
     """This device, as far as a plugin may use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
+        if args or options:
+            raise TypeError("a plugin runs no device of its own: the host's is `self.device`")
         told = bridge.identity()
         self.device_id = told.device
         self.tenant = told.tenant
@@ -91,8 +93,8 @@ class Device:
             await asyncio.sleep(min(LOOK_EVERY, left))
 
     async def enqueue_event(self, event: str, payload: dict) -> None:
-        """Publishes an event of this device; the part of its name before a `/` is left out."""
-        bridge.emit(event.split("/", 1)[-1], payload)
+        """Publishes an event of this device; the part of its name before a `/` is left out of the subject."""
+        bridge.emit(event, payload)
 
     def __getattr__(self, name: str):
         there = sorted(each for each in (*vars(self), *vars(type(self))) if not each.startswith("_"))

@@ -34,7 +34,7 @@ _REMOVED = {
 #: Why a module is not there, for those that plugins try.
 _ABSENT = {
     **dict.fromkeys(("multiprocessing", "_multiprocessing", "_posixsubprocess"), threads.NO_PROCESSES),
-    **dict.fromkeys(("curses", "_curses", "readline", "termios", "tty", "pty", "tkinter", "turtle", "idlelib"), _NO_TERMINAL),
+    **dict.fromkeys(("curses", "_curses", "_pyrepl", "readline", "termios", "tty", "pty", "tkinter", "turtle", "idlelib"), _NO_TERMINAL),
     **dict.fromkeys(("fcntl", "resource", "pwd", "grp", "syslog", "mmap"), _NO_SYSTEM),
     **{
         name: f"Python has none since 3.13: declare `{package}` under `dependencies.python`, or bring it in `site-packages`"
@@ -56,7 +56,7 @@ _ABSENT = {
     **dict.fromkeys(("bz2", "_bz2", "lzma", "_lzma", "compression.zstd", "_zstd"), "this Python has `zlib` and `gzip` only"),
     **dict.fromkeys(
         "numpy pandas scipy cv2 PIL torch tensorflow sklearn matplotlib lxml grpc cryptography psycopg2 zmq uvloop orjson "
-        "pydantic_core zenoh".split(),
+        "pydantic pydantic_core zenoh".split(),
         _NO_C,
     ),
     **dict.fromkeys(("serial", "usb", "smbus", "RPi"), _NO_HARDWARE),

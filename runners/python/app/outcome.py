@@ -11,6 +11,12 @@ from componentize_py_types import Err, Ok
 from failure import Failure
 from wit_world.imports import types as wit
 
+#: Packages that raise exceptions of their own for what the host refuses, and no `OSError`.
+_CLIENTS = frozenset({"httpx", "httpcore", "urllib3", "aiohttp"})
+
+#: How many exceptions in a chain are looked at.
+_CHAIN_MAX = 20
+
 #: What the encoder is in the middle of, by which it knows a structure that holds itself.
 _within: dict[int, Any] = {}
 
@@ -42,14 +48,26 @@ def of_exception(error: BaseException, what: str) -> Err[wit.Failure]:
         return refusal(error.code, message)
     log_traceback(error, f"{what} failed")
     code, retryable = ("error", False)
-    if isinstance(error, Failure):
-        code, retryable = crossing.words(error.code), bool(error.retryable)
+    if failure := _failure_behind(error):
+        code, retryable = crossing.words(failure.code), bool(failure.retryable)
     elif not message and isinstance(error, MemoryError):
         message = "out of memory: the plugin has reached its `limits.memory`"
     elif not message and not isinstance(error, Exception):
         # A cancelled task, or `sys.exit()`: the reference answers nothing at all.
         message = type(error).__name__
     return Err(wit.Failure(code=code, message=message, retryable=retryable))
+
+
+def _failure_behind(error: BaseException | None) -> Failure | None:
+    """The failure itself, or that of the host's of which a client for HTTP made this exception in its own words."""
+    # An exception may be its own cause's cause.
+    for _ in range(_CHAIN_MAX):
+        if isinstance(error, Failure):
+            return error
+        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
+            return None
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def refusal(code: str, message: str) -> Err[wit.Failure]:

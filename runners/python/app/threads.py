@@ -1,6 +1,7 @@
 """Threads and processes, which a plugin has none of: what can be done without them is, and the rest says so."""
 
 import concurrent.futures.thread
+import os
 import subprocess
 import threading
 
@@ -47,8 +48,13 @@ def _start(_thread) -> None:
     raise RuntimeError(_NO_THREADS)
 
 
+def _no_process(*_args, **_options) -> None:
+    raise OSError(NO_PROCESSES)
+
+
 def install() -> None:
     """Puts them in the place of those of the library."""
     threading.Thread.start = _start
     concurrent.futures.ThreadPoolExecutor = concurrent.futures.thread.ThreadPoolExecutor = ThreadPoolExecutor
     subprocess.Popen = Popen
+    os.system = os.popen = _no_process

@@ -174,7 +174,7 @@ def test_events_go_out_with_the_arguments_that_were_given(emitted):
         asyncio.run(plugin._emit_event_internal("no name", {}))
     with pytest.raises(TypeError, match=r"Plugin\.changed\(\) missing 1 required"):
         asyncio.run(plugin.changed())
-    assert emitted == [("changed", {"value": 1}), ("by-hand", {"a": 1})]
+    assert emitted == [("event/changed", {"value": 1}), ("by-hand", {"a": 1})]
 
 
 def test_own_handlers_come_before_the_event_and_of_others(emitted, caplog):

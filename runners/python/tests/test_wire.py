@@ -12,8 +12,10 @@ from fake_host import denied, failure, response
 from wit_world.imports import host as contract
 
 import httpcore_seam
+import outcome
 import sockets
 import wire
+from failure import Failure
 
 
 def read(data, size):
@@ -107,6 +109,33 @@ def test_the_hosts_words_reach_the_program(clients):
     clients.answers[contract.Op_Http] = failure("deadline_exceeded", "too late", True)
     with pytest.raises(TimeoutError):
         urllib.request.urlopen("http://h/", timeout=1)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda: urllib.request.urlopen("http://h/"), lambda: requests.get("http://h/"), lambda: httpx.get("http://h/")],
+    ids=["urllib", "requests", "httpx"],
+)
+def test_a_client_s_exception_has_the_hosts_code(clients, ask):
+    clients.answers[contract.Op_Http] = denied("the plugin may not send it")
+    with pytest.raises(Exception, match="may not send") as raised:
+        ask()
+    told = outcome.of_exception(raised.value, "it").value
+    assert (told.code, told.retryable) == ("permission_denied", False)
+    assert "may not send" in told.message
+
+
+def test_what_a_plugin_makes_of_a_failure_is_its_own(host):
+    try:
+        try:
+            raise Failure("no", "permission_denied")
+        except Failure as failure:
+            raise ValueError("closed") from failure
+    except ValueError as error:
+        assert outcome.of_exception(error, "it").value.code == "error"
+    endless = OSError("again")
+    endless.__cause__ = endless
+    assert outcome.of_exception(endless, "it").value.code == "error"
 
 
 def test_requests_waits_for_the_answer_with_the_timeout_for_that(clients):

@@ -33,6 +33,11 @@ pub(super) fn name(text: &str) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
+/// Whether it may count nothing, in what [`check`] accepts.
+pub(super) fn is_marked(text: &str) -> bool {
+    text.contains(';')
+}
+
 /// A package's requirement as it counts where these extras of the package are wanted; none where it is for another extra.
 pub(super) fn of_extras(text: &str, wanted: &[String]) -> Option<String> {
     let (requirement, marker) = text.split_once(';').unwrap_or((text, ""));

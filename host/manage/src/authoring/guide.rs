@@ -222,7 +222,7 @@ fn languages(runs: &dyn Fn(Language) -> bool) -> Value {
 fn python() -> Value {
     json!({
         "runs_as": "CPython 3.14 in WebAssembly; source only, no build. Plugins of the reference host run unchanged.",
-        "imports": "device_connect_edge.drivers (rpc, emit, periodic, before_emit), or tenon for the same and Failure, config, \
+        "imports": "device_connect_edge.drivers (rpc, emit, periodic), or tenon for the same and before_emit, on, Failure, config, \
             state, http, secret, invoke, discover, logger; the standard library; your own modules beside capability.py",
         "tenon": "config() → dict; state.get(key, default), state.set(key, value); await secret(name); (await http.get(url)).json(); \
             await invoke(function, params, device=…)",

@@ -158,7 +158,7 @@ impl RegistryTask {
         }
         // Both names are legal.
         if let Ok(event) = EventName::new(event) {
-            self.backend.emit(event.into(), Json::of(&payload));
+            self.backend.emit(None, event.into(), Json::of(&payload));
         }
     }
 }

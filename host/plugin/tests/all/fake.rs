@@ -12,7 +12,7 @@ use mortise_plugin::{
     StateStoreError,
 };
 use mortise_rpc::{
-    Call, DeviceCard, Dispatcher, Heard, Listener, Listening, Origin, Outcome, Responder, Routes, Topic,
+    Call, DeviceCard, Dispatcher, Emitter, Heard, Listener, Listening, Origin, Outcome, Responder, Routes, Topic,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -286,7 +286,7 @@ impl Backend for Events {
         json("[]")
     }
 
-    fn emit(&self, event: EmittedName, payload: Json) {
+    fn emit(&self, _: Option<&Arc<Emitter>>, event: EmittedName, payload: Json) {
         self.seen.lock().unwrap().push((event.to_string(), payload.to_value()));
         self.changed.notify_waiters();
     }

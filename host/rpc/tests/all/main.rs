@@ -214,7 +214,7 @@ async fn events_wait_for_the_mesh_and_arrive_in_order() {
     let events = watch_subject(&mesh, &device.subjects.event(&device.card.id, &name)).await;
     member.disconnect();
     for n in 0..50 {
-        device.outbox.push(name.clone().into(), &Json::of(&json!({"n": n})));
+        device.outbox.push(None, name.clone().into(), &Json::of(&json!({"n": n})));
     }
     assert_eq!(events.len(), 0);
     member.reconnect();

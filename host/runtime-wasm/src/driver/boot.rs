@@ -53,7 +53,8 @@ impl Driver {
             hook: "describe",
             failure: self.shared.services.marked(outcome::failed(failure, &self.shared.limits)),
         })?;
-        let description = describe::check(described).map_err(Refusal::Description)?;
+        let mut description = describe::check(described).map_err(Refusal::Description)?;
+        description.warnings.extend(guest.take_warned());
 
         for hook in hooks {
             if *hook == Hook::Migrate {
@@ -99,18 +100,32 @@ impl Driver {
         }
     }
 
+    /// The instance ends, through no fault of its own. What it was given is answered with an error and never tried again.
+    pub(super) fn withdraw(&mut self) {
+        self.shared.services.count_withdrawn();
+        let message = "the plugin's instance ended during the call: a folder or a variable that it had was taken back";
+        self.end_of_instance(|| Failure::new("withdrawn", message));
+    }
+
     /// The instance is gone. What it was given is answered with an error and never tried again.
     pub(super) fn lose(&mut self, loss: &Loss) {
+        tracing::warn!(plugin = %self.shared.plugin, code = loss.code, reason = loss.reason, "the instance was lost");
+        let (functions, answered) = {
+            let mut ledger = self.shared.ledger();
+            (ledger.functions(), ledger.take_answered())
+        };
+        self.not_before = Some(self.shared.count_loss(loss, functions, answered));
+        self.end_of_instance(|| loss.failure());
+    }
+
+    fn end_of_instance(&mut self, failure: impl Fn() -> Failure) {
         // What follows is waiting.
         self.desk.settle_turn(Instant::now());
-        tracing::warn!(plugin = %self.shared.plugin, code = loss.code, reason = loss.reason, "the instance was lost");
         let mut ledger = self.shared.ledger();
-        let (functions, answered) = (ledger.functions(), ledger.take_answered());
-        ledger.fail_all(|_| loss.failure());
+        ledger.fail_all(|_| failure());
         // A hook's outcome concerned the instance that is gone.
         ledger.take_hook();
         drop(ledger);
-        self.not_before = Some(self.shared.count_loss(loss, functions, answered));
         self.shared.give_answers();
         self.desk.forget_cancelled();
         if let Some(member) = self.post.member() {
@@ -157,7 +172,7 @@ impl Driver {
                 let TurnLimit { name, span, .. } = self.desk.stop.unwrap_or(limit);
                 Err(format!("it did not end within `{name}` ({span:?})"))
             }
-            Err(Break::Abandoned | Break::Overdue) => Ok(()),
+            Err(Break::Abandoned | Break::Overdue | Break::Withdrawn) => Ok(()),
         };
         if let Err(reason) = outcome {
             self.shared.services.count_refusal("not_stopped");

@@ -65,6 +65,14 @@ impl Driver {
                         Err(_) => return,
                     }
                 }
+                Break::Withdrawn => {
+                    drop(guest);
+                    self.withdraw();
+                    match self.revive(description).await {
+                        Ok(fresh) => guest = fresh,
+                        Err(_) => return,
+                    }
+                }
                 Break::Stop => return self.stop(&mut guest).await,
                 Break::Abandoned | Break::Overdue => return,
             }
@@ -78,6 +86,10 @@ impl Driver {
             Err(Break::Lost(loss)) => {
                 drop(guest);
                 self.lose(&loss);
+            }
+            Err(Break::Withdrawn) => {
+                drop(guest);
+                self.withdraw();
             }
             Err(Break::Stop) => self.stop(&mut guest).await,
             Err(Break::Abandoned | Break::Overdue) => {}

@@ -1,5 +1,7 @@
-//! `wasi:filesystem` under `limits.disk`: what makes a folder hold more asks first. All else is as wasmtime has it.
+//! `wasi:filesystem` under `limits.disk`: what makes a folder hold more asks first. All else is as wasmtime has it, but for
+//! [`listing`]s, and files that are none.
 
+use super::listing;
 use crate::view::State;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,14 +12,14 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
+    DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::{DynOutputStream, FsResult, OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 
-type Store<'a> = StoreContextMut<'a, State>;
-type Fd = Resource<Descriptor>;
-type Told<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
+pub(super) type Store<'a> = StoreContextMut<'a, State>;
+pub(super) type Fd = Resource<Descriptor>;
+pub(super) type Told<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
 
 /// Puts ours in place of wasmtime's functions.
 pub(super) fn bound(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -31,8 +33,10 @@ pub(super) fn bound(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     })?;
     types.func_wrap_async("[method]descriptor.symlink-at", |store, asked| Box::new(symlink_at(store, asked)))?;
     types.func_wrap_async("[method]descriptor.link-at", |store, asked| Box::new(link_at(store, asked)))?;
+    types.func_wrap_async("[method]descriptor.rename-at", |store, asked| Box::new(rename_at(store, asked)))?;
     types.func_wrap("[method]descriptor.write-via-stream", write_via_stream)?;
     types.func_wrap("[method]descriptor.append-via-stream", append_via_stream)?;
+    listing::bound(&mut types)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -64,13 +68,20 @@ async fn open_at(
     mut store: Store<'_>,
     (fd, path_flags, path, open, flags): (Fd, PathFlags, String, OpenFlags, DescriptorFlags),
 ) -> Told<Fd> {
-    if open.contains(OpenFlags::CREATE)
-        && store.data().host.disk.as_ref().is_some_and(|disk| !disk.admit_now(DISK_BLOCK_BYTES))
-    {
+    let host = &store.data().host;
+    let may_be_full =
+        open.contains(OpenFlags::CREATE) && host.disk.as_ref().is_some_and(|disk| !disk.admit_now(DISK_BLOCK_BYTES));
+    if may_be_full || host.sees_granted_folders() {
         let there =
             store.data_mut().filesystem().stat_at(Resource::new_borrow(fd.rep()), path_flags, path.clone()).await;
-        if there.is_err() && !entry_admitted(&mut store).await {
-            return Ok((Err(ErrorCode::InsufficientSpace),));
+        match there {
+            // To open a pipe waits for whoever is at its other end, on a thread that nobody can call back.
+            Ok(found) if !is_plain(found.type_) => return Ok((Err(ErrorCode::NotPermitted),)),
+            Ok(_) => {}
+            Err(_) if may_be_full && !entry_admitted(&mut store).await => {
+                return Ok((Err(ErrorCode::InsufficientSpace),));
+            }
+            Err(_) => {}
         }
     }
     let opened = store.data_mut().filesystem().open_at(fd, path_flags, path, open, flags).await;
@@ -104,7 +115,13 @@ async fn link_at(
     if !entry_admitted(&mut store).await {
         return Ok((Err(ErrorCode::InsufficientSpace),));
     }
+    let _unmeasured = unmeasured(store.data().host.disk.clone()).await;
     told(store.data_mut().filesystem().link_at(fd, path_flags, from, new_fd, to).await)
+}
+
+async fn rename_at(mut store: Store<'_>, (fd, from, new_fd, to): (Fd, String, Fd, String)) -> Told<()> {
+    let _unmeasured = unmeasured(store.data().host.disk.clone()).await;
+    told(store.data_mut().filesystem().rename_at(fd, from, new_fd, to).await)
 }
 
 fn write_via_stream(mut store: Store<'_>, (fd, offset): (Fd, u64)) -> Told<Resource<DynOutputStream>> {
@@ -150,12 +167,25 @@ async fn entry_admitted(store: &mut Store<'_>) -> bool {
     }
 }
 
+/// Holds measurements off.
+async fn unmeasured(disk: Option<Disk>) -> Option<impl Sized> {
+    Some(disk?.unmeasured().await)
+}
+
+/// What can be opened without waiting for anybody.
+fn is_plain(kind: DescriptorType) -> bool {
+    matches!(kind, DescriptorType::RegularFile | DescriptorType::Directory | DescriptorType::SymbolicLink)
+}
+
 fn told<T>(result: FsResult<T>) -> Told<T> {
     Ok((match result {
         Ok(value) => Ok(value),
         Err(error) => Err(error.downcast()?),
     },))
 }
+
+/// What wasmtime's streams into files say that they take at once.
+const PIECE_BYTES_MAX: usize = 64 << 10;
 
 /// A stream into a file, which is let as much as the limit lets.
 struct Bounded {
@@ -225,8 +255,9 @@ fn no_space() -> StreamError {
 #[async_trait]
 impl OutputStream for Bounded {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        if !matches!(self.state, Passage::Open) {
-            return Err(StreamError::trap("write not permitted: check-write was not called first"));
+        // wasmtime takes more than it says it does.
+        if !matches!(self.state, Passage::Open) || bytes.len() > PIECE_BYTES_MAX {
+            return Err(StreamError::trap("write not permitted: check-write allows nothing, or less than that"));
         }
         if self.admit_now(bytes.len() as u64) {
             return self.pass(bytes);

@@ -1,6 +1,7 @@
 //! `wasi:http`: requests of components that know WASI only. Each is sent as an op's is, by the same function: under the same
 //! permission and limits, counted in the same place. Bodies are held whole, on their way out and back.
 
+use super::room::Room;
 use crate::view::{HostView, Shared, State};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -9,7 +10,6 @@ use http::{HeaderName, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use mortise_model::{Failure, HttpRequest, HttpResponse};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::StoreContextMut;
@@ -25,7 +25,7 @@ use wasmtime_wasi_http::{
 pub(crate) const PACKAGE: &str = "wasi:http/";
 
 /// How many bytes of bodies one instance may have in the host: of requests under way, and of answers that it keeps.
-const BODIES_BYTES_MAX: usize = 16 << 20;
+pub(crate) const BODIES_BYTES_MAX: usize = 16 << 20;
 
 /// What a guest may write of a body at once. Two such pieces wait in the host until the request is handed over.
 const CHUNK_BYTES_MAX: usize = 256 << 10;
@@ -225,44 +225,6 @@ fn error(shared: &Shared, failure: &Failure) -> Error {
         "connection_failed" => Error::DestinationUnavailable,
         "http_unavailable" => Error::ConfigurationError,
         code => Error::InternalError(Some(format!("{code}: {}", failure.message))),
-    }
-}
-
-/// The bodies that an instance has in the host.
-#[derive(Debug, Default)]
-pub(crate) struct Bodies {
-    bytes: Arc<AtomicUsize>,
-}
-
-impl Bodies {
-    fn room(&self) -> Room {
-        Room { taken: 0, bytes: Arc::clone(&self.bytes) }
-    }
-}
-
-/// Room among them, until it is dropped.
-#[derive(Debug)]
-struct Room {
-    taken: usize,
-    bytes: Arc<AtomicUsize>,
-}
-
-impl Room {
-    /// Takes as many bytes more, if they are within the limit.
-    fn grow(&mut self, bytes: usize) -> bool {
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.taken += bytes;
-        before.saturating_add(bytes) <= BODIES_BYTES_MAX
-    }
-
-    fn shrink(&mut self) {
-        self.bytes.fetch_sub(std::mem::take(&mut self.taken), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.shrink();
     }
 }
 

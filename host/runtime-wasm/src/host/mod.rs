@@ -4,7 +4,9 @@ mod config;
 mod files;
 pub(crate) mod http;
 pub(crate) mod keyvalue;
+mod listing;
 pub(crate) mod plugin;
+pub(crate) mod room;
 pub(crate) mod stdio;
 mod work;
 

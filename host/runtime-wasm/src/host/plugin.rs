@@ -8,7 +8,7 @@ use crate::loss::TurnLimit;
 use crate::ops::{OPS_BYTES_MAX, OPS_MAX, OpOutcome, REFUSALS_MAX};
 use crate::outcome;
 use crate::view::{HostView, Shared};
-use mortise_model::{Json, cut};
+use mortise_model::{Json, cut, one_line};
 use rand::Rng as _;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -26,6 +26,10 @@ static CLOCK_START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Inst
 
 impl types::Host for HostView {}
 
+/// What a plugin warns of while it describes itself: so many lines are told with the description, of so many bytes each.
+const WARNINGS_MAX: usize = 20;
+const WARNING_BYTES_MAX: usize = 512;
+
 impl Host for HostView {
     fn log(&mut self, level: Level, target: String, message: String) {
         let level = match level {
@@ -35,6 +39,12 @@ impl Host for HostView {
             Level::Warn => tracing::Level::WARN,
             Level::Error => tracing::Level::ERROR,
         };
+        if level <= tracing::Level::WARN
+            && let Some(warned) = self.warned.as_mut().filter(|warned| warned.len() < WARNINGS_MAX)
+        {
+            let line = self.shared.services.marked_text(&message);
+            warned.push(cut(&one_line(&line), WARNING_BYTES_MAX).to_owned());
+        }
         self.shared.services.log(level, &target, &message);
     }
 
@@ -214,6 +224,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::bindings::mortise::plugin::host::{HttpRequest as GuestRequest, Invocation, OpValue};
     use crate::host::keyvalue::KeyValue;
+    use crate::host::room::Quota;
     use crate::ops::Ops;
     use crate::view::{Shared, Source};
     use async_trait::async_trait;
@@ -238,7 +249,7 @@ pub(crate) mod tests {
             Json::of(&serde_json::json!([]))
         }
 
-        fn emit(&self, _: EmittedName, _: Json) {}
+        fn emit(&self, _: Option<&Arc<mortise_rpc::Emitter>>, _: EmittedName, _: Json) {}
 
         fn listen(&self, _: Arc<dyn mortise_rpc::Listener>) -> Box<dyn mortise_rpc::Listening> {
             unreachable!("only the registry listens")
@@ -289,7 +300,10 @@ pub(crate) mod tests {
             shared: Arc::new(Shared::new(Arc::new(services), Source::None)),
             ops: Ops::default(),
             keyvalue: KeyValue::default(),
-            bodies: crate::host::http::Bodies::default(),
+            bodies: Quota::new(0),
+            names: Quota::new(0),
+            held: Vec::new(),
+            warned: None,
             disk: None,
             turn_limit,
         }

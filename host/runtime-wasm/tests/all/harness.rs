@@ -10,7 +10,7 @@ use mortise_plugin::{
     Account, Asker, Authority, Backend, Denied, Health, Instance, Invocation, Job, JobKind, Leave, Package,
     PrepareError, Runtime as _, Services, Ticket,
 };
-use mortise_rpc::{CallError, Outcome, TraceContext};
+use mortise_rpc::{CallError, Emitter, Outcome, TraceContext};
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -272,7 +272,7 @@ impl Backend for FakeHost {
         Json::of(&json!([{"device_id": "camera-1"}]))
     }
 
-    fn emit(&self, event: EmittedName, payload: Json) {
+    fn emit(&self, _: Option<&Arc<Emitter>>, event: EmittedName, payload: Json) {
         assert!(!self.panics.load(Ordering::Relaxed), "played: the host breaks");
         self.events.lock().unwrap().push((event.to_string(), payload.to_value()));
     }

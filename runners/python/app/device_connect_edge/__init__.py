@@ -1,5 +1,6 @@
 """What plugins written for the reference host import of its package: what plugins use. Its runtime is the host."""
 
+from device import Device as DeviceRuntime
 from device_connect_edge._lacking import lacking
 from device_connect_edge.errors import (
     CommissioningError,
@@ -28,6 +29,7 @@ __all__ = [
     "DeviceDependencyError",
     "DeviceError",
     "DeviceIdentity",
+    "DeviceRuntime",
     "DeviceState",
     "DeviceStatus",
     "EventDef",

@@ -114,6 +114,9 @@ class _Unions(ast.NodeTransformer):
 def _either(left: Any, right: Any) -> Any:
     if not (_is_plain(left) and _is_plain(right)):
         return Union[left, right]
+    for side in (left, right):
+        if isinstance(side, _NO_TYPES):
+            raise TypeError(f"unsupported operand for |: {side!r}")
     if left is None and right is None:
         raise TypeError("unsupported operand types for |: 'NoneType' and 'NoneType'")
     sides = [getattr(side, "members", (side,)) for side in (left, right)]
@@ -122,12 +125,13 @@ def _either(left: Any, right: Any) -> Any:
 
 def _is_plain(side: Any) -> bool:
     """Whether the side is one of those that know nothing of `typing`."""
-    if side is None or isinstance(side, (type, types.GenericAlias, Either)):
+    if side is None or isinstance(side, (type, types.GenericAlias, Either, *_NO_TYPES)):
         return True
-    if isinstance(side, (str, bytes, int, float, tuple, list, dict)):
-        raise TypeError(f"unsupported operand for |: {side!r}")
     return isinstance(side, _ALIAS) or (not IS_LAZY and isinstance(side, types.UnionType))
 
+
+#: What is no type, and knows nothing of unions: `"Name" | int` fails.
+_NO_TYPES = (str, bytes, int, float, tuple, list, dict)
 
 _ALIAS = getattr(typing, "TypeAliasType", ())
 
