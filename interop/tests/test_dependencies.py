@@ -212,6 +212,7 @@ def test_a_marker_is_judged_as_the_plugin_s_python_would(start, index, tmp_path)
     [
         ("fast", "dependencies_unresolved", "fast"),
         ("nowhere-at-all", "dependencies_unresolved", "nowhere-at-all"),
+        ("greeting; osname == 'nt'", "dependencies_unresolved", "osname"),
         ("heavy", "dependencies_unresolved", "package `heavy` requires `fast>=1`"),
         ("greeting @ http://127.0.0.1:1/greeting.whl", "invalid_requirement", "greeting @"),
         ("--index-url=http://127.0.0.1:1", "invalid_requirement", "--index-url"),

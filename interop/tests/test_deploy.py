@@ -1,12 +1,17 @@
 """Deploying from elsewhere: what the reference's deploy CLI sends, and our own (wire contract 10.11; 12, item 10)."""
 
 import json
+import os
+import signal
+import subprocess
 
 import pytest
 
-from peers.bundle import bundle_of, files_of, folder_of, with_manifest
+from peers.bundle import Bundle, bundle_of, files_of, folder_of, tar_gz, with_manifest
 from peers.caller import Caller
 from peers.cli import mortise
+from peers.host import ROOT, binary, environment
+from peers.waiting import wait_for
 from peers.web import Answer
 
 
@@ -171,3 +176,46 @@ def test_a_host_that_is_not_there_is_a_failure(transport, tmp_path):
     ended = mortise(tmp_path, *deploy)
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith("error: ") and "nobody-at-all" in ended.err
+
+
+SAYS = b"""
+from device_connect_edge.drivers import rpc
+
+
+class Says:
+    def __init__(self, device=None):
+        pass
+
+    @rpc()
+    async def say(self, text: str) -> str:
+        print(text)
+        return text
+"""
+
+
+@over_nats
+def test_a_log_is_followed_as_it_comes_and_over_a_restart_of_the_host(transport, start_host, tmp_path):
+    host = start_host(arguments=["--runners-dir", os.environ.get("MORTISE_RUNNERS") or ROOT / "target/runners"])
+    manifest = {"id": "says", "version": "1.0", "entry_point": "capability.py", "class_name": "Says"}
+    host.install(Bundle(tar_gz({"manifest.json": json.dumps(manifest).encode(), "capability.py": SAYS})))
+    for number in range(5):
+        host.call("say", {"text": f"before {number}"})
+    command = [binary(), "deploy", "--host", host.device, *transport.deploy_arguments, "logs", "says", "--limit", "2", "-f"]
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        following = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=output, stderr=output)
+    try:
+        wait_for(lambda: "before 4" in said.read_text(), 10, "what was there is shown")
+        host.call("say", {"text": "while it looks"})
+        wait_for(lambda: "while it looks" in said.read_text(), 10, "what comes is shown")
+        host.stop()
+        host.start()
+        host.call("say", {"text": "after a restart"})
+        wait_for(lambda: "after a restart" in said.read_text(), 20, "a host that was started anew is followed on")
+        assert following.poll() is None, said.read_text()
+    finally:
+        following.send_signal(signal.SIGINT)
+        assert following.wait(10) == 0, said.read_text()
+    text = said.read_text()
+    assert "before 3" in text and "before 2" not in text
+    assert [text.count(word) for word in ("before 4", "while it looks", "after a restart")] == [1, 1, 1], text

@@ -356,7 +356,7 @@ def test_clients_speak_tls_by_the_host(mortise, web):
         ("from device_connect_edge import DeviceRuntime\nDeviceRuntime(driver=None)", "the host's is `self.device`"),
         ("from device_connect_edge.drivers import rcp", "there are DeviceDriver, before_emit"),
         ("import device_connect_edge.drivers.decorators as d\nd.rcp", "before_emit, build_event_schema"),
-        ("from device_connect_edge.messaging import create_client", "there are device_connect_edge.drivers"),
+        ("from device_connect_edge.messaging import create_client", "there are device_connect_edge.device, device_connect_edge.drivers"),
     ],
 )
 def test_what_the_shim_lacks_is_told(mortise, source, told):

@@ -48,6 +48,8 @@ def test_validate_finds_without_a_host_what_would_not_load(tmp_path):
     source.write_text("import numpy\n" + sound)
     report = validate()
     assert not report["ok"] and "the sandbox runs no native code" in report["errors"][0], report
+    source.write_text("import pydantic\n" + sound)
+    assert validate()["ok"], "there is one in pure Python"
 
 
 ODD = """

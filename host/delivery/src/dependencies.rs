@@ -271,7 +271,7 @@ impl Pip<'_> {
         let mut required = Required::default();
         for _ in 0..ROUNDS_MAX {
             for text in &fresh {
-                self.judge(text).map_err(|error| required.told(error, |by| by == text))?;
+                self.judge(text).map_err(|error| required.told(error, |required| required == text))?;
             }
             wanted.append(&mut fresh);
             let found = self.run(&wanted, &self.scratch.join("unused"), true);
@@ -367,7 +367,9 @@ struct Required {
 impl Required {
     /// The error, with the package whose requirement it is about, if it is not the plugin's own.
     fn told(&self, error: DependencyError, is_it: impl Fn(&str) -> bool) -> DependencyError {
-        match self.by.iter().find(|(text, _)| is_it(text)) {
+        // One whose marker may not hold comes last.
+        let about = self.by.iter().filter(|(text, _)| is_it(text));
+        match about.min_by_key(|(text, _)| requirement::is_marked(text)) {
             None => error,
             Some((requirement, package)) => DependencyError::Required {
                 package: package.clone(),
@@ -396,7 +398,12 @@ fn explain(said: &[u8], no_pip: impl FnOnce(io::Error) -> DependencyError) -> De
         return no_pip(io::Error::new(io::ErrorKind::Unsupported, "its pip is older than 22.2"));
     }
     let errors: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("ERROR: ")).collect();
-    let reason = if errors.is_empty() { said.into_owned() } else { errors.join("; ") };
+    let reason = match errors.as_slice() {
+        [] => said.into_owned(),
+        // What was raised stands at the end of the traceback.
+        ["Exception:"] => said.trim_end().lines().next_back().unwrap_or_default().to_owned(),
+        errors => errors.join("; "),
+    };
     DependencyError::Unresolved { reason: cut(&one_line(&reason), REASON_BYTES_MAX).to_owned() }
 }
 

@@ -152,7 +152,12 @@ impl Manager {
         }
         let revoked: Vec<String> = revoked.iter().map(ToString::to_string).collect();
         info!(plugin = %id, %permission, "a permission was revoked");
-        Ok(json!({"status": "success", "plugin_id": id, "revoked": revoked}))
+        let mut answer = json!({"status": "success", "plugin_id": id, "revoked": revoked});
+        if matches!(permission, Permission::Files(_) | Permission::Env(_)) {
+            let hint = "instances that have it end before their next turn; a plugin that does not start without it is lost, as any that fails";
+            insert(&mut answer, "hint", hint);
+        }
+        Ok(answer)
     }
 
     /// What an install or a load tells of what a plugin asks for and does not have.

@@ -221,7 +221,9 @@ impl Manager {
 /// Whether the plugin's own code failed, where it may have called somebody.
 fn is_own(error: &PrepareError) -> bool {
     match error {
-        PrepareError::Hook { hook, failure } => matches!(*hook, "start" | "self_test") && failure.code != "turn_limit",
+        PrepareError::Hook { hook, failure } => {
+            matches!(*hook, "migrate" | "start" | "self_test") && failure.code != "turn_limit"
+        }
         PrepareError::Denied { error, .. } => is_own(error),
         _ => false,
     }

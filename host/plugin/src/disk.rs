@@ -37,8 +37,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct DiskUse {
     /// The std mutex is held for an addition.
     counted: Mutex<Counted>,
-    /// Held by who measures, until the walk is really at its end.
+    /// Held by whose turn it is to measure, until the walk is really at its end.
     measuring: Arc<AsyncMutex<()>>,
+    /// Held during a walk, and by who moves something.
+    walking: Arc<AsyncMutex<()>>,
     refused: AtomicU64,
 }
 
@@ -139,10 +141,11 @@ impl Disk {
                 tokio::time::sleep_until(last.ended + pause).await;
             }
         }
+        let walking = Arc::clone(&account.disk.walking).lock_owned().await;
         let (folders, measured) = (Arc::clone(&self.folders), Arc::clone(&account));
         let looked = tokio::task::spawn_blocking(move || {
             // Nobody else measures before this has ended, whoever gives up waiting for it.
-            let _turn = turn;
+            let _turn = (turn, walking);
             if last.is_none_or(|last| last.began < came || last.folders != folders) {
                 measured.disk.measure(&folders, limit);
             }
@@ -171,10 +174,10 @@ impl Disk {
         in_blocks(at.unwrap_or(length).saturating_add(bytes)).saturating_sub(in_blocks(length))
     }
 
-    /// Holds measurements off until it is dropped: what is moved from folder to folder while they are walked could be in none of
+    /// Holds walks off until it is dropped: what is moved from folder to folder while they are walked could be in none of
     /// them. Cancel safe.
-    pub async fn unmeasured(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.services.account().disk.measuring).lock_owned().await
+    pub async fn unwalked(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.services.account().disk.walking).lock_owned().await
     }
 
     /// Keeps a file in mind that was opened: it counts even where it is removed, as long as it is open.

@@ -247,8 +247,9 @@ impl InFlight {
             JobKind::Routine => gate.account.ticks.count(well),
             JobKind::Event => gate.account.heard.count(well),
         }
-        // Strangers send events, and what they send must not decide which version serves.
-        if *kind != JobKind::Event {
+        // Strangers send events, and what they send must not decide which version serves; nor must what the operator took back.
+        let is_withdrawn = outcome.as_ref().is_err_and(|failure| failure.code == "withdrawn");
+        if *kind != JobKind::Event && !is_withdrawn {
             gate.ended.count(well);
         }
         outcome

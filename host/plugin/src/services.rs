@@ -1,6 +1,9 @@
 //! What the host does for a running plugin.
 
+mod events;
+mod reach;
 mod state;
+mod surroundings;
 
 use crate::account::Account;
 use crate::authority::{Asker, Authority, Denied, Leave};
@@ -9,8 +12,8 @@ use crate::runtime::Package;
 use crate::state::{KeyValue, Of, StateView};
 use async_trait::async_trait;
 use mortise_model::{
-    DeviceId, Digest, EmittedName, EventName, Failure, FileAccess, Folder, HttpAccess, HttpRequest, HttpResponse, Json,
-    Limits, Manifest, Permission, PluginId, Provenance, SubscriptionDef, Tenant, VariableName, cut, glob,
+    DeviceId, Digest, EmittedName, EventName, Failure, FileAccess, HttpRequest, HttpResponse, Json, Limits, Manifest,
+    Permission, PluginId, Provenance, SubscriptionDef, Tenant, VariableName, cut,
 };
 use mortise_rpc::{Emitter, Listener, Listening, TraceContext};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,10 +30,6 @@ pub const PLUGIN_LOG_EVENT: &str = "plugin_log";
 
 /// The host's own events, which no plugin emits.
 pub const HOST_EVENTS: [&str; 3] = ["plugin_loaded", PLUGIN_LOG_EVENT, "plugin_unloaded"];
-
-/// How many events one generation may emit before it is activated, and how many bytes they may have.
-const HELD_EVENTS_MAX: usize = 1000;
-const HELD_BYTES_MAX: usize = 1 << 20;
 
 /// Different things that are remembered of what one generation was denied before it was activated.
 const DENIED_EARLY_MAX: usize = 64;
@@ -236,6 +235,12 @@ impl Services {
         self.account.redaction.text(text).into_owned()
     }
 
+    /// The same of the beginning of a text: what may be a part of a secret, at its end, is left out.
+    #[must_use]
+    pub fn marked_beginning(&self, text: &str) -> String {
+        self.account.redaction.beginning(text).into_owned()
+    }
+
     fn write_log(&self, level: Level, source: &str, line: &str) {
         let limits = self.limits();
         let line_bytes_max = usize::try_from(limits.log_line.0).unwrap_or(usize::MAX);
@@ -300,238 +305,6 @@ impl Services {
         self.denied_early.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Publishes an event of this device, or holds it until activation. Never blocks. What precedes the first `/` of
-    /// `event` stays in the message's `method` and is no part of the subject (wire contract 8.1).
-    ///
-    /// # Errors
-    /// A [`Failure`] for a name whose rest is not one subject token, one of [`HOST_EVENTS`], an event that the manifest binds it not to emit, a
-    /// payload that is no object, one over `limits.event`,
-    /// for more than 1,000 events or 1 MiB of them before activation, and after it for more than
-    /// `limits.events_per_second`.
-    pub fn emit(&self, event: &str, payload: Json) -> Result<(), Failure> {
-        self.publish(event, payload).inspect_err(|failure| {
-            if failure.code != RATE_LIMITED {
-                self.account.count_failure(failure);
-            }
-        })
-    }
-
-    fn publish(&self, event: &str, payload: Json) -> Result<(), Failure> {
-        let event = EmittedName::new(event).map_err(|error| Failure::new("invalid_event", error.to_string()))?;
-        if !payload.is_object() {
-            return Err(Failure::new("invalid_event", format!("the payload of event `{event}` is not a JSON object")));
-        }
-        if HOST_EVENTS.contains(&event.event().as_str()) {
-            return Err(Failure::new(
-                "reserved_event",
-                format!("the plugin may not emit `{event}`: that event is the host's own, choose another name"),
-            ));
-        }
-        let (size, limit) = (payload.as_str().len(), self.limits().event);
-        if size as u64 > limit.0 {
-            return Err(Failure::new(
-                "event_too_large",
-                format!("the payload of event `{event}` has {size} bytes, more than `limits.event` ({limit})"),
-            ));
-        }
-        let own = self.manifest.emits.as_ref();
-        if own.is_some_and(|own| !own.iter().any(|pattern| glob(pattern, event.event().as_str()))) {
-            return Err(Failure::new(
-                "not_declared",
-                format!("the plugin may not emit `{event}`: list it in `permissions.mesh.emit` of its manifest"),
-            ));
-        }
-        self.account.redaction.name(event.as_str())?;
-        let payload = self.account.redaction.json(payload)?;
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        match held.as_mut() {
-            None => {
-                let per_second = self.limits().events_per_second;
-                if !self.account.events.admit(per_second) {
-                    return Err(too_many("events", "events_per_second", per_second));
-                }
-                self.backend.emit(Some(&self.account.emitter), event, payload);
-            }
-            Some(held) if held.events.len() < HELD_EVENTS_MAX && held.bytes + size <= HELD_BYTES_MAX => {
-                held.bytes += size;
-                held.events.push((event, payload));
-            }
-            Some(_) => {
-                return Err(Failure::new(
-                    "too_many_events",
-                    format!(
-                        "more than {HELD_EVENTS_MAX} events, or {HELD_BYTES_MAX} bytes, before the plugin is active"
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Calls a function of this host or of another device, also before the generation is active: a start hook may need the
-    /// answer. Cancel safe.
-    ///
-    /// # Errors
-    /// `permission_denied` when the plugin is not granted it, `rate_limited` beyond `limits.mesh_calls_per_second`,
-    /// `call_depth` when plugins call one another more than [`CALL_DEPTH_MAX`] deep, `deadline_exceeded`, or the
-    /// function's own failure.
-    pub async fn invoke(&self, mut invocation: Invocation) -> Result<Json, Failure> {
-        // This device by its own name is still this device: other permissions hold for it.
-        if invocation.device.as_deref() == Some(self.device.as_str()) {
-            invocation.device = None;
-        }
-        let (access, what) = access_of(&invocation);
-        invocation.may_wait &= self.active.load(Ordering::Acquire);
-        if invocation.depth >= CALL_DEPTH_MAX {
-            self.account.count_refusal("call_depth");
-            return Err(Failure::new(
-                "call_depth",
-                format!("calls between plugins may not be more than {CALL_DEPTH_MAX} deep"),
-            ));
-        }
-        if invocation.device.is_some() {
-            self.use_mesh()?;
-        }
-        let deadline = invocation.deadline;
-        if deadline <= Instant::now() {
-            return Err(late("invocation"));
-        }
-        let call = async {
-            self.permit_now(&access, &what).await?;
-            self.backend.invoke(&self.plugin, invocation).await
-        };
-        tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| Err(late("invocation")))
-    }
-
-    /// The devices seen now, as a JSON array of presence records. Cancel safe.
-    ///
-    /// # Errors
-    /// `permission_denied` when the plugin is not granted `mesh.discover`, `rate_limited` beyond
-    /// `limits.mesh_calls_per_second`.
-    pub async fn discover(&self) -> Result<Json, Failure> {
-        let what = "list the devices on the mesh";
-        self.use_mesh()?;
-        self.permit_now(&Permission::MeshDiscover, what).await?;
-        Ok(self.backend.discover())
-    }
-
-    /// Sends a request over HTTP and reads its answer, of which the body may have at most `body_bytes_max`. Redirects are
-    /// not followed: where they lead is another request. Beyond `limits.http_requests` under way it waits. Cancel safe.
-    ///
-    /// # Errors
-    /// `invalid_request`, `permission_denied` when the plugin is not granted it, `rate_limited` beyond
-    /// `limits.http_requests_per_second`, `deadline_exceeded`, or why there was no answer.
-    pub async fn http(
-        &self,
-        request: HttpRequest,
-        deadline: Instant,
-        body_bytes_max: usize,
-    ) -> Result<HttpResponse, Failure> {
-        let outcome = self.exchange(request, deadline, body_bytes_max).await;
-        outcome.inspect_err(|failure| {
-            // Those two are counted where they are judged.
-            if ![RATE_LIMITED, PERMISSION_DENIED].contains(&&*failure.code) {
-                self.account.count_failure(failure);
-            }
-        })
-    }
-
-    async fn exchange(
-        &self,
-        request: HttpRequest,
-        deadline: Instant,
-        body_bytes_max: usize,
-    ) -> Result<HttpResponse, Failure> {
-        let per_second = self.limits().http_requests_per_second;
-        if !self.account.http.requests.admit(per_second) {
-            return Err(too_many("requests over HTTP", "http_requests_per_second", per_second));
-        }
-        let access = HttpAccess::of_request(&request.method, &request.url)
-            .map_err(|reason| Failure::new("invalid_request", format!("the URL of the request: {reason}")))?;
-        let what = format!("send `{}`", cut(&access.to_string(), NAME_BYTES_SHOWN));
-        if deadline <= Instant::now() {
-            return Err(late("request"));
-        }
-        let exchange = async {
-            // The semaphore is never closed.
-            let _place = self.http_places.acquire().await;
-            self.permit_now(&Permission::Http(access), &what).await?;
-            self.account.http.sent.fetch_add(request.bytes() as u64, Ordering::Relaxed);
-            let response = self.backend.http(&self.plugin, request, body_bytes_max).await?;
-            self.account.http.received.fetch_add(response.bytes() as u64, Ordering::Relaxed);
-            Ok(response)
-        };
-        tokio::time::timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(late("request")))
-    }
-
-    /// One of the host's environment variables, as JSON: a string, or null where it is not set. Cancel safe.
-    ///
-    /// # Errors
-    /// `invalid_name`, or `permission_denied` when the plugin is not granted it.
-    pub async fn env(&self, name: &str) -> Result<Json, Failure> {
-        let name = variable_name(name)?;
-        self.permit_now(&Permission::Env(name.clone()), &format!("read the environment variable `{name}`")).await?;
-        Ok(Json::of(&self.backend.env(&name).into()))
-    }
-
-    /// One of the operator's secrets, as JSON: a string, or null where there is none of that name. From here on it is marked
-    /// wherever the plugin tells it: in its log, its events, its results and failures. Cancel safe.
-    ///
-    /// # Errors
-    /// `invalid_name`, `permission_denied` when the plugin is not granted it, or why it cannot be read.
-    pub async fn secret(&self, name: &str) -> Result<Json, Failure> {
-        let name = variable_name(name)?;
-        self.permit_now(&Permission::Secret(name.clone()), &format!("read the secret `{name}`")).await?;
-        let secret = self.backend.secret(&name).await?;
-        if let Some(secret) = &secret {
-            self.account.redaction.told(&name, secret);
-        }
-        Ok(Json::of(&secret.into()))
-    }
-
-    /// The environment of a fresh instance: what the manifest asks for, the plugin is granted for more than a single time,
-    /// and is set.
-    #[must_use]
-    pub fn environment(&self) -> Vec<(VariableName, String)> {
-        let granted = self.manifest.permissions.iter().filter(|wanted| self.has_lasting(wanted));
-        let set = granted.filter_map(|wanted| match wanted {
-            Permission::Env(name) => self.backend.env(name).map(|value| (name.clone(), value)),
-            _ => None,
-        });
-        set.collect()
-    }
-
-    /// Counts that an instance ended because something it had was taken back, and tells so in the plugin's log.
-    pub fn count_withdrawn(&self) {
-        self.account.count_refusal("withdrawn");
-        self.log(Level::INFO, "host", "an instance ended: a folder or a variable that it had was taken back");
-    }
-
-    /// Whether the manifest asks for folders.
-    #[must_use]
-    pub fn wants_folders(&self) -> bool {
-        !self.manifest.folders.is_empty()
-    }
-
-    /// The folders of a fresh instance: those that the manifest asks for and the plugin is granted for more than a single
-    /// time.
-    ///
-    /// # Errors
-    /// `folder` for one that is not there, that links lead to, or that holds what is the host's own. Blocks for a look.
-    pub fn folders(&self) -> Result<Vec<&Folder>, Failure> {
-        let folders = self.manifest.folders.iter();
-        let granted: Vec<_> =
-            folders.filter(|folder| self.has_lasting(&Permission::Files(folder.access.clone()))).collect();
-        granted.iter().try_for_each(|folder| self.backend.check_folder(&folder.access))?;
-        Ok(granted)
-    }
-
-    /// Whether it has all of these for more than a single time, still.
-    #[must_use]
-    pub fn has_still(&self, held: &[Permission]) -> bool {
-        held.iter().all(|access| self.has_lasting(access))
-    }
-
     fn has_lasting(&self, access: &Permission) -> bool {
         self.authority.judge(self.asker(), access) == Ok(Leave::Lasting)
     }
@@ -563,14 +336,9 @@ impl Services {
     }
 
     /// Changes whenever what plugins may do does.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.authority.changes()
-    }
-
-    fn use_mesh(&self) -> Result<(), Failure> {
-        let per_second = self.limits().mesh_calls_per_second;
-        let admitted = self.account.mesh_calls.admit(per_second);
-        if admitted { Ok(()) } else { Err(too_many("calls over the mesh", "mesh_calls_per_second", per_second)) }
     }
 
     /// For what is done at once, also before the generation serves.
@@ -620,34 +388,13 @@ impl Services {
     }
 }
 
-fn variable_name(name: &str) -> Result<VariableName, Failure> {
-    VariableName::new(name)
-        .map_err(|reason| Failure::new("invalid_name", format!("`{}`: {reason}", cut(name, NAME_BYTES_SHOWN))))
-}
-
-/// What an invocation needs, as a permission and in words.
-fn access_of(invocation: &Invocation) -> (Permission, String) {
-    let functions = invocation.function.clone();
-    let shown = cut(&invocation.function, NAME_BYTES_SHOWN);
-    match invocation.device.clone() {
-        None => (Permission::Plugins(functions), format!("call `{shown}`")),
-        Some(devices) => {
-            let what = format!("call `{shown}` of device `{}`", cut(&devices, NAME_BYTES_SHOWN));
-            (Permission::MeshInvoke { devices, functions }, what)
-        }
-    }
-}
-
 impl Drop for Services {
     fn drop(&mut self) {
         self.account.log.settle();
     }
 }
 
-fn late(what: &str) -> Failure {
-    Failure::retryable("deadline_exceeded", format!("the {what} was not answered in time"))
-}
-
+/// What is refused beyond a rate.
 fn too_many(what: &str, limit: &str, per_second: u32) -> Failure {
     Failure::retryable(RATE_LIMITED, format!("more than {per_second} {what} a second (`limits.{limit}`)"))
 }

@@ -197,8 +197,8 @@ impl Driver {
             if self.desk.is_overdue() {
                 return Poll::Ready(Event::Overdue);
             }
-            // Before each turn. A hook ends soon.
-            if self.hook_limit.is_none() && guest.is_outdated() {
+            // Before each turn. What a hook is for ends with it, and soon.
+            if self.hook_limit.is_none() && guest.is_outdated(self.now) {
                 return Poll::Ready(Event::Withdrawn);
             }
             if let Some(until) = self.exhausted_until() {

@@ -91,8 +91,9 @@ impl Guest {
     }
 
     /// Whether it has what the plugin may not have any more.
-    pub(crate) fn is_outdated(&self) -> bool {
-        self.store.data().host.is_outdated()
+    pub(crate) fn is_outdated(&mut self, now: Instant) -> bool {
+        let host = &mut self.store.data_mut().host;
+        host.held.is_outdated(&host.shared.services, now)
     }
 
     pub(crate) fn ops(&mut self) -> &mut Ops {

@@ -20,6 +20,7 @@ mod desk;
 mod driver;
 mod engine;
 mod guest;
+mod held;
 mod host;
 mod instance;
 mod javascript;

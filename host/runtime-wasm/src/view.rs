@@ -1,6 +1,7 @@
 //! The store's data, and the narrow part of it that the host functions see.
 
 use crate::backoff::Backoff;
+use crate::held::Held;
 use crate::host;
 use crate::host::keyvalue::KeyValue;
 use crate::host::room::Quota;
@@ -198,6 +199,7 @@ impl State {
     /// # Errors
     /// A folder that was granted cannot be opened.
     pub(crate) fn new(shared: Arc<Shared>, turn_limit: TurnLimit) -> Result<Self, Loss> {
+        let mut held = Held::nothing(&shared.services);
         let mut table = ResourceTable::new();
         // The builder's defaults deny already: no files, no environment, no arguments, no network, empty stdin. Name
         // lookup and sockets are named here because a guest may open a socket by default, if to no address.
@@ -208,14 +210,13 @@ impl State {
             .stdout(LineLog::stdout(&shared))
             .stderr(LineLog::stderr(&shared))
             .max_random_size(RANDOM_BYTES_MAX);
-        let mut held = Vec::new();
         for (name, value) in shared.services.environment() {
             wasi.env(name.as_str(), value);
-            held.push(Permission::Env(name));
+            held.add(Permission::Env(name));
         }
         let folders = shared.services.folders();
         let folders = folders.map_err(|failure| Loss { code: "folder", reason: failure.message })?;
-        held.extend(folders.iter().map(|folder| Permission::Files(folder.access.clone())));
+        folders.iter().for_each(|folder| held.add(Permission::Files(folder.access.clone())));
         let writable = folders.iter().map(|folder| &folder.access).filter(|access| access.is_writable());
         let writable: Vec<PathBuf> = writable.map(|access| access.folder().to_owned()).collect();
         table.set_max_capacity(if shared.has_folders() { RESOURCES_WITH_FOLDERS_MAX } else { RESOURCES_MAX });
@@ -306,24 +307,11 @@ pub(crate) struct HostView {
     pub(crate) names: Quota,
     /// Of `wasi:filesystem`; none where nothing may be changed.
     pub(crate) disk: Option<Disk>,
-    /// What it has of the host's surroundings since it began. Taken back, the instance ends: it cannot forget.
-    pub(crate) held: Vec<Permission>,
+    pub(crate) held: Held,
     /// What it has warned of so far; none once it has described itself.
     pub(crate) warned: Option<Vec<String>>,
     /// Bounds the turn under way.
     pub(crate) turn_limit: TurnLimit,
-}
-
-impl HostView {
-    /// Whether somebody else may put something into what it sees.
-    pub(crate) fn sees_granted_folders(&self) -> bool {
-        self.held.iter().any(|held| matches!(held, Permission::Files(_)))
-    }
-
-    /// Whether something that it has was taken back.
-    pub(crate) fn is_outdated(&self) -> bool {
-        !self.shared.services.has_still(&self.held)
-    }
 }
 
 /// Tells wasmtime how a host function gets from the store's data to its view.

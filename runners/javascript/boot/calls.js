@@ -211,20 +211,9 @@ function resultText(result) {
 function failureOfError(error, kind, name) {
   // Nothing was thrown in the plugin.
   if (!isFailure(error) || error.code !== "unknown_function") logError(`${kind} \`${name}\` failed`, error);
-  const failure = failureBehind(error);
+  const failure = isFailure(error) ? error : failureTold(error);
   const code = failure !== null && typeof failure.code === "string" ? failure.code : "error";
   return failureText(errorWords(error), code, failure !== null && failure.retryable === true);
-}
-
-/** The failure itself, or that which the error names as its cause, as those of `fetch` do; null where there is none. */
-function failureBehind(error) {
-  if (isFailure(error)) return error;
-  try {
-    const cause = typeof error === "object" && error !== null ? error.cause : undefined;
-    return isFailure(cause) ? cause : null;
-  } catch {
-    return null;
-  }
 }
 
 /**

@@ -42,6 +42,28 @@ class Failure extends Error {
 }
 objectDefine(Failure.prototype, "name", { __proto__: null, value: "Failure", writable: true, configurable: true });
 
+let failureTold;
+
+class Given {
+  constructor(error) {
+    return error;
+  }
+}
+
+/** Marks an error as what the plugin sees in the place of a failure of the host's, from which the caller is told the code. */
+class Marked extends Given {
+  #failure;
+
+  static {
+    failureTold = (error) => (typeof error === "object" && error !== null && #failure in error ? error.#failure : null);
+  }
+
+  constructor(error, failure) {
+    super(error);
+    this.#failure = failure;
+  }
+}
+
 /** What the host answered, or its failure thrown. */
 function told(answer) {
   if (typeof answer === "string" && stringStartsWith(answer, "{")) throw failureOf(answer);

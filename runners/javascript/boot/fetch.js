@@ -425,7 +425,7 @@ async function send(method, url, headers, bytes, signal) {
   try {
     return await promise;
   } catch (error) {
-    if (isFailure(error) && error.code !== "not_loaded") throw new TypeError(error.message, { cause: error });
+    if (isFailure(error) && error.code !== "not_loaded") throw new Marked(new TypeError(error.message, { cause: error }), error);
     throw error;
   } finally {
     release();

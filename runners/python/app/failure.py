@@ -4,6 +4,12 @@
 TIMEOUTS = frozenset({"deadline_exceeded", "timeout"})
 
 
+def marked(error: BaseException, failure: "Failure") -> BaseException:
+    """What a client for HTTP raises in the place of the host's failure, from which the caller is told the code."""
+    error.host_failure = failure
+    return error
+
+
 class Failure(Exception):
     """A failure with a stable `code` (snake case) and whether the same call may succeed later.
 

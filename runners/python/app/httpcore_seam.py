@@ -4,7 +4,7 @@ Asynchronous clients await the answer and leave the other calls going; synchrono
 """
 
 import bridge
-from failure import TIMEOUTS, Failure
+from failure import TIMEOUTS, Failure, marked
 
 _CONNECT = frozenset({"permission_denied", "address_not_allowed", "host_not_found", "tls", "connection_failed", "rate_limited"})
 
@@ -27,8 +27,10 @@ def install(httpcore) -> None:
 
     def raised(failure: Failure) -> Exception:
         if failure.code in TIMEOUTS:
-            return httpcore.ReadTimeout(failure.message)
-        return (httpcore.ConnectError if failure.code in _CONNECT else httpcore.ReadError)(failure.message)
+            raises = httpcore.ReadTimeout
+        else:
+            raises = httpcore.ConnectError if failure.code in _CONNECT else httpcore.ReadError
+        return marked(raises(failure.message), failure)
 
     def handle_request(_pool, request):
         method, url, headers, timeout = parts(request)

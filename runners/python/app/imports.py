@@ -56,9 +56,10 @@ _ABSENT = {
     **dict.fromkeys(("bz2", "_bz2", "lzma", "_lzma", "compression.zstd", "_zstd"), "this Python has `zlib` and `gzip` only"),
     **dict.fromkeys(
         "numpy pandas scipy cv2 PIL torch tensorflow sklearn matplotlib lxml grpc cryptography psycopg2 zmq uvloop orjson "
-        "pydantic pydantic_core zenoh".split(),
+        "pydantic_core zenoh".split(),
         _NO_C,
     ),
+    "pydantic": "version 2 has native code, which plugins cannot run: declare `pydantic<2` under `dependencies.python`, or use dataclasses",
     **dict.fromkeys(("serial", "usb", "smbus", "RPi"), _NO_HARDWARE),
 }
 

@@ -11,11 +11,8 @@ from componentize_py_types import Err, Ok
 from failure import Failure
 from wit_world.imports import types as wit
 
-#: Packages that raise exceptions of their own for what the host refuses, and no `OSError`.
-_CLIENTS = frozenset({"httpx", "httpcore", "urllib3", "aiohttp"})
-
-#: How many exceptions in a chain are looked at.
-_CHAIN_MAX = 20
+#: Packages that raise exceptions of their own for others'.
+_CLIENTS = frozenset({"urllib", "urllib3", "requests", "httpx", "httpcore", "aiohttp"})
 
 #: What the encoder is in the middle of, by which it knows a structure that holds itself.
 _within: dict[int, Any] = {}
@@ -58,15 +55,22 @@ def of_exception(error: BaseException, what: str) -> Err[wit.Failure]:
     return Err(wit.Failure(code=code, message=message, retryable=retryable))
 
 
-def _failure_behind(error: BaseException | None) -> Failure | None:
+def _failure_behind(error: BaseException) -> Failure | None:
     """The failure itself, or that of the host's of which a client for HTTP made this exception in its own words."""
-    # An exception may be its own cause's cause.
-    for _ in range(_CHAIN_MAX):
-        if isinstance(error, Failure):
-            return error
-        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
-            return None
-        error = error.__cause__ or error.__context__
+    if isinstance(error, Failure):
+        return error
+    pending, seen = [error], set()
+    while pending:
+        each = pending.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        failure = getattr(each, "host_failure", None)
+        if isinstance(failure, Failure):
+            return failure
+        # What the plugin itself raises, for whatever reason, is its own.
+        if str(type(each).__module__).partition(".")[0] in _CLIENTS:
+            pending += [each.__cause__, each.__context__]
     return None
 
 

@@ -13,7 +13,7 @@ import ssl
 
 import bridge
 import wire
-from failure import TIMEOUTS, Failure
+from failure import TIMEOUTS, Failure, marked
 
 _HINT = "plugins have no sockets, only requests over HTTP"
 
@@ -31,7 +31,7 @@ class HttpSocket:
         self._reader = wire.RequestReader()
         self._unsent: list[wire.Request] = []
         self._answers = bytearray()
-        self._timed_out = False
+        self._timed_out: Failure | None = None
         self._asked = False
 
     def connect(self, address) -> None:
@@ -73,15 +73,15 @@ class HttpSocket:
         except Failure as failure:
             if failure.code in TIMEOUTS:
                 # A client waits for the answer when it reads.
-                self._timed_out = True
+                self._timed_out = failure
                 return
-            raise as_os_error(failure) from None
+            raise marked(as_os_error(failure), failure) from None
         self._answers += wire.answer(request.method, answer.status, answer.headers, answer.body)
 
     def _take(self, count: int) -> bytes:
         self.exchange()
         if self._timed_out:
-            raise TimeoutError("timed out")
+            raise marked(TimeoutError("timed out"), self._timed_out)
         if not self._asked:
             raise OSError(_HINT)
         taken = bytes(self._answers[:count])

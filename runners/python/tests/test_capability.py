@@ -321,7 +321,7 @@ def test_what_the_shim_lacks_is_no_attribute_and_cannot_be_imported():
     assert not hasattr(drivers, "CapabilityLoader")
     with pytest.raises(ImportError, match="there are DeviceDriver"):
         from device_connect_edge.drivers import CapabilityLoader  # noqa: F401
-    with pytest.raises(ModuleNotFoundError, match="there are device_connect_edge.drivers"):
+    with pytest.raises(ModuleNotFoundError, match="there are device_connect_edge.device, device_connect_edge.drivers"):
         import device_connect_edge.messaging  # noqa: F401
 
 

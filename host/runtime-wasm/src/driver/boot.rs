@@ -159,6 +159,9 @@ impl Driver {
         };
         self.stopping = true;
         self.desk.outlive_call();
+        if guest.is_outdated(Instant::now()) {
+            return self.withdraw();
+        }
         self.hook_limit = Some(limit);
         self.desk.dismiss_waiting(never_begun);
         // A turn that outlasted the limit was cut, and its guest cannot be entered.

@@ -97,6 +97,10 @@ impl Driver {
     }
 
     async fn one_call(&mut self, guest: &mut Guest) -> Result<(), Break> {
+        // Taken back while it began: the call is another's.
+        if guest.is_outdated(Instant::now()) {
+            return Err(Break::Withdrawn);
+        }
         // The one that it was begun for may be overdue, or another may have taken it.
         let Some(job) = self.post.member().and_then(|member| member.take(0)) else { return Ok(()) };
         self.now = Instant::now();

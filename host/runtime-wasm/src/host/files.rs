@@ -71,7 +71,7 @@ async fn open_at(
     let host = &store.data().host;
     let may_be_full =
         open.contains(OpenFlags::CREATE) && host.disk.as_ref().is_some_and(|disk| !disk.admit_now(DISK_BLOCK_BYTES));
-    if may_be_full || host.sees_granted_folders() {
+    if may_be_full || host.held.has_folders() {
         let there =
             store.data_mut().filesystem().stat_at(Resource::new_borrow(fd.rep()), path_flags, path.clone()).await;
         match there {
@@ -115,12 +115,12 @@ async fn link_at(
     if !entry_admitted(&mut store).await {
         return Ok((Err(ErrorCode::InsufficientSpace),));
     }
-    let _unmeasured = unmeasured(store.data().host.disk.clone()).await;
+    let _unwalked = unwalked(store.data().host.disk.clone()).await;
     told(store.data_mut().filesystem().link_at(fd, path_flags, from, new_fd, to).await)
 }
 
 async fn rename_at(mut store: Store<'_>, (fd, from, new_fd, to): (Fd, String, Fd, String)) -> Told<()> {
-    let _unmeasured = unmeasured(store.data().host.disk.clone()).await;
+    let _unwalked = unwalked(store.data().host.disk.clone()).await;
     told(store.data_mut().filesystem().rename_at(fd, from, new_fd, to).await)
 }
 
@@ -167,9 +167,9 @@ async fn entry_admitted(store: &mut Store<'_>) -> bool {
     }
 }
 
-/// Holds measurements off.
-async fn unmeasured(disk: Option<Disk>) -> Option<impl Sized> {
-    Some(disk?.unmeasured().await)
+/// Holds walks through the folders off.
+async fn unwalked(disk: Option<Disk>) -> Option<impl Sized> {
+    Some(disk?.unwalked().await)
 }
 
 /// What can be opened without waiting for anybody.

@@ -7,6 +7,7 @@ use crate::view::State;
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 use std::fs::File;
 use std::sync::Arc;
+use tracing::Level;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{LinkerInstance, Resource, ResourceType};
 use wasmtime_wasi::filesystem::Descriptor;
@@ -44,7 +45,13 @@ async fn read_directory(mut store: Store<'_>, (fd,): (Fd,)) -> Told<Resource<Lis
         Ok(listing) => Ok((Ok(state.table.push(listing)?),)),
         Err(code) => {
             if matches!(code, ErrorCode::InsufficientMemory) {
-                state.host.shared.services.count_refusal("folder_too_large");
+                let services = &state.host.shared.services;
+                services.count_refusal("listing_too_large");
+                services.log(
+                    Level::WARN,
+                    "host",
+                    "a folder was not listed: with those that are open it has too many names",
+                );
             }
             Ok((Err(code),))
         }

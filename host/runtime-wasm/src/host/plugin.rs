@@ -42,8 +42,11 @@ impl Host for HostView {
         if level <= tracing::Level::WARN
             && let Some(warned) = self.warned.as_mut().filter(|warned| warned.len() < WARNINGS_MAX)
         {
-            let line = self.shared.services.marked_text(&message);
-            warned.push(cut(&one_line(&line), WARNING_BYTES_MAX).to_owned());
+            let line = match cut(&message, WARNING_BYTES_MAX) {
+                whole if whole.len() == message.len() => self.shared.services.marked_text(whole),
+                beginning => self.shared.services.marked_beginning(beginning),
+            };
+            warned.push(one_line(&line));
         }
         self.shared.services.log(level, &target, &message);
     }
@@ -223,6 +226,7 @@ fn too_many_ops(message: String) -> mortise_model::Failure {
 pub(crate) mod tests {
     use super::*;
     use crate::bindings::mortise::plugin::host::{HttpRequest as GuestRequest, Invocation, OpValue};
+    use crate::held::Held;
     use crate::host::keyvalue::KeyValue;
     use crate::host::room::Quota;
     use crate::ops::Ops;
@@ -297,12 +301,12 @@ pub(crate) mod tests {
         let span = Duration::from_secs(5);
         let turn_limit = TurnLimit { name: "limits.turn", span, end: Instant::now() + span };
         HostView {
+            held: Held::nothing(&services),
             shared: Arc::new(Shared::new(Arc::new(services), Source::None)),
             ops: Ops::default(),
             keyvalue: KeyValue::default(),
             bodies: Quota::new(0),
             names: Quota::new(0),
-            held: Vec::new(),
             warned: None,
             disk: None,
             turn_limit,

@@ -226,6 +226,10 @@ pub struct PluginLogsArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub limit: Option<u64>,
 
+    /// Go on with what the plugin logs from here on, until Ctrl-C
+    #[arg(long, short)]
+    pub follow: bool,
+
     /// Only lines after this number, the first ones first, to go on where the last page ended [default: the last ones]
     #[arg(long, value_name = "NUMBER")]
     pub since: Option<u64>,

@@ -1,10 +1,10 @@
 //! `mortise dev`: installs a plugin at each save, and shows what it logs.
 
-mod log;
 mod report;
 mod watch;
 
-use super::deploy::{self, install};
+use super::deploy::shown::Shown;
+use super::deploy::{self, LINES_MAX, install};
 use crate::cli::args::DevArgs;
 use crate::cli::client::{CallFailure, HostClient};
 use crate::cli::output::{CommandError, ExitStatus, Printer};
@@ -12,7 +12,6 @@ use crate::cli::package::Package;
 use crate::cli::progress::Progress;
 use crate::cli::settings::config_failure;
 use crate::config::{ClientConfig, ClientFlags, env::ProcessEnvironment, resolve_client};
-use log::Shown;
 use mortise_mesh::MeshError;
 use mortise_model::PluginId;
 use serde_json::{Map, Value, json};
@@ -26,9 +25,6 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// Between two attempts to reach a host that has gone.
 const RECONNECT: Duration = Duration::from_secs(1);
-
-/// Lines of log in one answer: as many as a host gives.
-const LINES: usize = 1000;
 
 /// How often the same files are sent while no answer comes.
 const ATTEMPTS: u32 = 2;
@@ -266,7 +262,7 @@ impl Session {
                 printer.note(&format!("{missing} lines are not shown"));
             }
             deploy::report::log_lines(&page, printer);
-            if count < LINES {
+            if count < LINES_MAX {
                 return;
             }
         }
@@ -278,7 +274,7 @@ impl Session {
             return None;
         }
         let id = self.plugin.as_ref()?.as_str();
-        let wanted = [("plugin_id", json!(id)), ("since", json!(self.log.since())), ("limit", json!(LINES))];
+        let wanted = [("plugin_id", json!(id)), ("since", json!(self.log.since())), ("limit", json!(LINES_MAX))];
         let wanted = wanted.map(|(key, value)| (key.to_owned(), value));
         match self.ask("get_plugin_logs", Map::from_iter(wanted)).await {
             Ok(page) if is_success(&page) => {

@@ -88,6 +88,16 @@ class Annotations:
         return a
 
     @rpc()
+    async def quoted_in_unions(
+        self,
+        a: Optional[int] | "Place",
+        b: "int" | Optional[str] = None,
+        c: List[int] | "Place" = None,
+        d: int = 1,
+    ):
+        return a
+
+    @rpc()
     async def unions(
         self,
         a: Union[int, str],

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 _PACKAGE = "device_connect_edge"
-_MODULES = ("drivers", "drivers.base", "drivers.decorators", "errors", "types")
+_MODULES = ("device", "drivers", "drivers.base", "drivers.decorators", "errors", "types")
 
 
 def lacking(module: str, there: Iterable[str]) -> Callable[[str], None]:

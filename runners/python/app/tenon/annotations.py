@@ -49,8 +49,10 @@ def hints(function: Callable) -> dict[str, Any]:
     try:
         written = get_annotations(function, format=Format.STRING) if IS_LAZY else {}
         found = {}
-        for name, value in (function.__annotations__ or {}).items():
-            if value is None:
+        for name, value in _values(function, written).items():
+            if value is _UNREAD:
+                value = _evaluate(written[name], _Names(_globals(function), _surroundings(function)))
+            elif value is None:
                 value = type(None)
             elif isinstance(value, str):
                 value = ForwardRef(value)
@@ -61,6 +63,18 @@ def hints(function: Callable) -> dict[str, Any]:
     except Exception:
         # The reference takes every failure for "nothing is known".
         return {}
+
+
+#: In the place of an annotation that this Python cannot make.
+_UNREAD = object()
+
+
+def _values(function: Callable, written: dict[str, str]) -> dict[str, Any]:
+    try:
+        return function.__annotations__ or {}
+    except Exception:
+        # `Optional[X] | "Name"` is a union up to 3.13.
+        return dict.fromkeys(written, _UNREAD)
 
 
 def _resolved(hint: Any, names: "_Names") -> Any:

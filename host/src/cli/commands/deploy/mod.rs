@@ -1,7 +1,9 @@
 //! `mortise deploy …` (wire contract 10.11).
 
+mod follow;
 pub(super) mod install;
 pub(super) mod report;
+pub(super) mod shown;
 mod upload;
 
 use crate::cli::args::{DeployArgs, DeployCommand, GrantArgs, PluginLogsArgs};
@@ -16,6 +18,9 @@ use serde_json::{Map, Value, json};
 
 /// Parameter of installs and loads, sent only when it is asked for (wire contract 10.11).
 const INSTALL_DEPENDENCIES: &str = "install_dependencies";
+
+/// Lines of log in one answer: as many as a host gives.
+pub(super) const LINES_MAX: usize = 1000;
 
 /// One request to a host, decided on before anything is contacted.
 #[derive(Debug)]
@@ -76,6 +81,9 @@ pub(in crate::cli) fn run(args: &DeployArgs, printer: &mut Printer) -> Result<Ex
     };
     if args.dry_run {
         return Ok(report::dry_run(&config, action, printer));
+    }
+    if let DeployCommand::Logs(PluginLogsArgs { follow: true, .. }) = &args.command {
+        return follow::run(&config, action, printer);
     }
     let view = action.view;
     let result = perform(&config, action, printer)?;

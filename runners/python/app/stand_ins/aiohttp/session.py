@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 import bridge
-from failure import Failure
+from failure import Failure, marked
 
 from .errors import InvalidURL, TooManyRedirects, raised
 from .response import ClientResponse
@@ -131,7 +131,7 @@ class ClientSession:
             try:
                 answer = await bridge.http(method, url, list(sent.items()), body, wait)
             except Failure as failure:
-                raise raised(failure) from None
+                raise marked(raised(failure), failure) from None
             response = ClientResponse(method, url, answer, tuple(history))
             leads_to = response.headers.get("location")
             if not (allow_redirects and response.status in _REDIRECTS and leads_to):

@@ -7,7 +7,7 @@ use serde_json::Value;
 /// A host numbers lines from its start, so numbers alone do not tell which lines were shown before an interruption: the log
 /// is read anew, and a line is known where its time is not later either.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(in crate::cli::commands) struct Shown {
     /// The number of the last line.
     last: u64,
     /// The time of the last line: RFC 3339 in UTC, in milliseconds, so that text is ordered as time.
@@ -20,25 +20,25 @@ pub(super) struct Shown {
 
 impl Shown {
     /// What `page` has, and all before it, is not to be shown.
-    pub(super) fn after(page: &Value) -> Self {
+    pub(in crate::cli::commands) fn after(page: &Value) -> Self {
         let mut shown = Self::default();
         shown.advance(page);
         shown
     }
 
     /// The host may be another: its log is read from the beginning.
-    pub(super) fn interrupted(&mut self) {
+    pub(in crate::cli::commands) fn interrupted(&mut self) {
         let last = std::mem::take(&mut self.last);
         self.before = Some(self.before.map_or(last, |before| before.max(last)));
     }
 
     /// The number after which lines are wanted.
-    pub(super) fn since(&self) -> u64 {
+    pub(in crate::cli::commands) fn since(&self) -> u64 {
         self.last
     }
 
     /// Takes from `page` the lines that were shown already; says how many before it never will be.
-    pub(super) fn take(&mut self, page: &mut Value) -> u64 {
+    pub(in crate::cli::commands) fn take(&mut self, page: &mut Value) -> u64 {
         let lines = page.get_mut("lines").and_then(Value::as_array_mut);
         let mut known = 0;
         if let (Some(before), Some(shown), Some(lines)) = (self.before, &self.time, lines) {
