@@ -400,8 +400,12 @@ fn explain(said: &[u8], no_pip: impl FnOnce(io::Error) -> DependencyError) -> De
     let errors: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("ERROR: ")).collect();
     let reason = match errors.as_slice() {
         [] => said.into_owned(),
-        // What was raised stands at the end of the traceback.
-        ["Exception:"] => said.trim_end().lines().next_back().unwrap_or_default().to_owned(),
+        // What was raised stands at the end of the traceback, in several lines perhaps, of which the first is not indented.
+        ["Exception:"] => {
+            let lines: Vec<&str> = said.trim_end().lines().collect();
+            let begin = lines.iter().rposition(|line| !line.starts_with(' ')).unwrap_or_default();
+            lines.get(begin..).unwrap_or_default().join(" ")
+        }
         errors => errors.join("; "),
     };
     DependencyError::Unresolved { reason: cut(&one_line(&reason), REASON_BYTES_MAX).to_owned() }

@@ -6,6 +6,7 @@ use crate::runtime::{Instance, Package};
 use crate::services::{PLUGIN_LOG_EVENT, Services};
 use mortise_model::{Description, DeviceId, EventName, Failure, Json, SubscriptionDef};
 use mortise_rpc::{Admission, Call, Handler, Heard, Origin, Outcome, Responder};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -248,7 +249,7 @@ impl InFlight {
             JobKind::Event => gate.account.heard.count(well),
         }
         // Strangers send events, and what they send must not decide which version serves; nor must what the operator took back.
-        let is_withdrawn = outcome.as_ref().is_err_and(|failure| failure.code == "withdrawn");
+        let is_withdrawn = matches!(&outcome, Err(Failure { code: Cow::Borrowed("withdrawn"), .. }));
         if *kind != JobKind::Event && !is_withdrawn {
             gate.ended.count(well);
         }

@@ -110,6 +110,8 @@ pub struct Printer {
     err: Box<dyn Write + Send>,
     format: OutputFormat,
     terminal: bool,
+    /// Whether the reader of the data went away.
+    closed: bool,
 }
 
 impl std::fmt::Debug for Printer {
@@ -123,13 +125,13 @@ impl Printer {
     #[must_use]
     pub fn of_process(format: OutputFormat) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()), format, terminal }
+        Self { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()), format, terminal, closed: false }
     }
 
     /// Prints elsewhere, never as to a terminal.
     #[must_use]
     pub fn to(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, format: OutputFormat) -> Self {
-        Self { out, err, format, terminal: false }
+        Self { out, err, format, terminal: false, closed: false }
     }
 
     /// Text or JSON.
@@ -147,7 +149,13 @@ impl Printer {
     /// One line of data.
     pub fn line(&mut self, text: &str) {
         // A reader that went away early (`| head`) is not our failure.
-        let _ = writeln!(self.out, "{text}");
+        self.closed |= writeln!(self.out, "{text}").and_then(|()| self.out.flush()).is_err();
+    }
+
+    /// Whether nobody reads the data any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// A JSON document as data.

@@ -65,11 +65,13 @@ def _failure_behind(error: BaseException) -> Failure | None:
         if each is None or id(each) in seen:
             continue
         seen.add(id(each))
-        failure = getattr(each, "host_failure", None)
+        # Not by its own ways: an exception of a plugin's may do anything when it is asked for an attribute.
+        known = object.__getattribute__(each, "__dict__")
+        failure = known.get("host_failure")
         if isinstance(failure, Failure):
             return failure
-        # What the plugin itself raises, for whatever reason, is its own.
-        if str(type(each).__module__).partition(".")[0] in _CLIENTS:
+        # What the plugin itself raises, for whatever reason, is its own, and of what was answered nobody refused anything.
+        if known.get("response") is None and str(type(each).__module__).partition(".")[0] in _CLIENTS:
             pending += [each.__cause__, each.__context__]
     return None
 

@@ -13,6 +13,8 @@ import aiohttp  # noqa: E402
 
 sys.path.pop(0)
 
+import outcome  # noqa: E402
+
 
 @pytest.fixture
 def run(loop, host):
@@ -95,6 +97,7 @@ def test_failures_are_its_own_exceptions(run, answer, raised):
     with pytest.raises(raised, match=answer.value.message) as caught:
         run(aiohttp.ClientSession().get("https://h/")._sending)
     assert isinstance(caught.value, aiohttp.ClientError)
+    assert outcome.of_exception(caught.value, "it").value.code == answer.value.code
 
 
 def test_statuses_are_raised_where_asked_for(run):

@@ -46,7 +46,10 @@ impl Host for HostView {
                 whole if whole.len() == message.len() => self.shared.services.marked_text(whole),
                 beginning => self.shared.services.marked_beginning(beginning),
             };
-            warned.push(one_line(&line));
+            match cut(&one_line(&line), WARNING_BYTES_MAX) {
+                "" => {}
+                line => warned.push(line.to_owned()),
+            }
         }
         self.shared.services.log(level, &target, &message);
     }

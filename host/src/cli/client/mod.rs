@@ -46,6 +46,14 @@ pub(super) enum HostClient {
 }
 
 impl HostClient {
+    /// Has whoever connects again find this host, and no other that can be found.
+    pub(super) fn pin(&self, config: &mut ClientConfig) {
+        match self {
+            Self::Local(_) => config.state_dir_named = true,
+            Self::Remote { host, .. } => config.host = Some(host.clone()),
+        }
+    }
+
     /// Finds the host: the one named, else the local one, else the only one on the mesh.
     pub(super) async fn connect(config: &ClientConfig, progress: &Progress) -> Result<Self, CommandError> {
         if let Some(host) = &config.host {

@@ -128,11 +128,7 @@ impl Session {
     /// When there is no host at first. Later ones are printed.
     async fn run(&mut self, printer: &mut Printer) -> Result<Infallible, CommandError> {
         let client = HostClient::connect(&self.config, &Progress::none()).await?;
-        // After an interruption it is the same host that is meant, not another that can be found.
-        match &client {
-            HostClient::Local(_) => self.config.state_dir_named = true,
-            HostClient::Remote { host, .. } => self.config.host = Some(host.clone()),
-        }
+        client.pin(&mut self.config);
         self.client = Some(client);
         printer.note(&format!("watching `{}`; Ctrl-C ends that", self.folder.display()));
         loop {
