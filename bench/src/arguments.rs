@@ -75,6 +75,9 @@ pub(crate) struct Plan {
     /// Length of one drive, in milliseconds.
     #[arg(long, global = true)]
     drive_ms: Option<u64>,
+    /// Of `noisy`, only what goes on beside whose name has this in it.
+    #[arg(long, global = true, default_value = "")]
+    pub(crate) beside: String,
     /// Calls of `echo` in flight, one row each.
     #[arg(long, global = true, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
     pub(crate) in_flight: Vec<usize>,

@@ -125,23 +125,32 @@ impl Caller {
         Ok(())
     }
 
-    /// Calls one by one, the next when `pace` has passed since the last was due, for as long as `span`.
-    pub(crate) fn pace(&mut self, call: &Call, pace: Duration, span: Duration) -> anyhow::Result<Sample> {
-        let mut sample = Sample::default();
+    /// Makes these calls in turn, the next when `pace` has passed since the last was due, for as long as `span`.
+    pub(crate) fn pace<const N: usize>(
+        &mut self,
+        calls: [&Call; N],
+        pace: Duration,
+        span: Duration,
+    ) -> anyhow::Result<[Sample; N]> {
+        let mut samples = std::array::from_fn(|_| Sample::default());
         let begin = Instant::now();
         let mut due = begin;
         while begin.elapsed() < span {
-            let sent = Instant::now();
-            match self.ask(call, LOST_AFTER)? {
-                Some(reply) => sample.add(sent.elapsed(), reply.get("result").is_some()),
-                None => sample.lost += 1,
+            for (call, sample) in calls.iter().zip(&mut samples) {
+                let sent = Instant::now();
+                match self.ask(call, LOST_AFTER)? {
+                    Some(reply) => sample.add(sent.elapsed(), reply.get("result").is_some()),
+                    None => sample.lost += 1,
+                }
+                // What took longer than its turn makes the next one late, and not two at once.
+                due = (due + pace).max(Instant::now());
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
-            // What took longer than its turn makes the next one late, and not two at once.
-            due = (due + pace).max(Instant::now());
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
         }
-        sample.elapsed = begin.elapsed();
-        Ok(sample)
+        for sample in &mut samples {
+            sample.elapsed = begin.elapsed();
+        }
+        Ok(samples)
     }
 
     /// Keeps `in_flight` calls going while `more()` says so, then waits for those under way.

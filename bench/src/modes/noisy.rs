@@ -1,6 +1,6 @@
 //! A plugin's `echo` at a steady pace, alone and beside plugins that take as much of the host as they can get.
 //!
-//! The bare responder is called meanwhile as well: a process of its own, which shares nothing with the noise but the machine
+//! The bare responder is called between those calls: a process of its own, which shares nothing with the noise but the machine
 //! and the broker. What slows it down is not the host's.
 
 use crate::arguments::Plan;
@@ -12,9 +12,9 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// The neighbour is called once each so often.
+/// The neighbour is called once each so often, and so is the bare responder.
 const PACE: Duration = Duration::from_millis(2);
 
 /// How long each turn of the plugin that burns the processor takes; `limits.turn` is 5 s.
@@ -26,34 +26,54 @@ const POOL: usize = 4;
 /// `limits.turn` is over by then.
 const REFUSED_AFTER: Duration = Duration::from_secs(10);
 
+/// Ops that one call starts at once: far more than a plugin may make over the mesh in a second.
+const LOOKS: u64 = 10_000;
+
+/// What is answered in the place of a plugin that has lost too many instances, or is about to be taken out of service.
+const OUT_OF_SERVICE: [&str; 2] = ["quarantined", "stopped"];
+
 /// What goes on beside the neighbour.
 #[derive(Debug, Clone, Copy)]
 enum Noise {
     /// The same call again and again.
     Call(&'static str, &'static str, fn(Duration) -> serde_json::Value),
-    /// The same, where each ends with an error, or with the instance; of many the plugin ends in quarantine.
-    Refused(&'static str, &'static str, &'static str),
+    /// The same, where each call is refused, or costs the instance, and ends with the code named last. A plugin that has
+    /// lost many instances ends in quarantine: its calls end with [`OUT_OF_SERVICE`] then, or with what may be tried again.
+    Refused(&'static str, &'static str, &'static str, &'static str),
     /// As many turns at once as there are instances, each as long as the limit lets it.
     Pool,
     /// Begun once; a reload ends it.
     Timers,
+    /// Many looks at who is on the mesh, begun at once; again when all of them are refused.
+    Looks,
     /// A plugin is installed, compiled and uninstalled again and again.
     Installs,
 }
 
-const NOISES: [Noise; 14] = [
+const NOISES: [Noise; 19] = [
     Noise::Call("turns that compute up to their limit", "behave.busy_ms", |turn| json!({"ms": turn.as_millis()})),
     Noise::Pool,
-    Noise::Refused("an endless loop", "hostile.spin", "{}"),
-    Noise::Refused("an endless loop of host calls", "hostile.flood_host", "{}"),
-    Noise::Refused("memory beyond its limit", "hostile.fill_memory", "{}"),
-    Noise::Refused("recursion beyond the stack", "hostile.recurse", "{}"),
-    Noise::Refused("results beyond their limit", "hostile.giant_result", r#"{"count":1048576}"#),
-    Noise::Refused("events beyond their limit", "hostile.giant_event", r#"{"count":1048576}"#),
-    Noise::Refused("a function that calls itself", "hostile.cycle", "{}"),
+    Noise::Refused("an endless loop", "hostile.spin", "{}", "turn_limit"),
+    Noise::Refused("an endless loop of host calls", "hostile.flood_host", "{}", "turn_limit"),
+    Noise::Refused("memory beyond its limit", "hostile.fill_memory", "{}", "trap"),
+    Noise::Refused("recursion beyond the stack", "hostile.recurse", "{}", "trap"),
+    Noise::Refused("calls that trap", "hostile.trap_one", "{}", "trap"),
+    Noise::Refused("results beyond their limit", "hostile.giant_result", r#"{"count":1048576}"#, "result_too_large"),
+    Noise::Refused("events beyond their limit", "hostile.giant_event", r#"{"count":1048576}"#, "event_too_large"),
+    // Nothing is granted on this host.
+    Noise::Refused("calls of functions that may not be called", "hostile.cycle", "{}", "permission_denied"),
+    Noise::Refused("variables that may not be read", "behave.env", r#"{"name":"HOME"}"#, "permission_denied"),
+    Noise::Refused("state that may not be kept", "behave.state_set", r#"{"key":"k","value":1}"#, "permission_denied"),
+    Noise::Refused(
+        "requests over HTTP that may not be sent",
+        "behave.fetch",
+        r#"{"url":"http://10.0.0.1/"}"#,
+        "permission_denied",
+    ),
     Noise::Call("a flood of log lines", "hostile.flood_log", |_| json!({"count": 10_000})),
     Noise::Call("a flood of events", "hostile.flood_events", |_| json!({"count": 10_000})),
     Noise::Call("a flood of host calls", "hostile.flood_ops", |_| json!({"count": 20_000})),
+    Noise::Looks,
     Noise::Timers,
     Noise::Installs,
 ];
@@ -63,6 +83,7 @@ impl Noise {
         match self {
             Self::Call(name, ..) | Self::Refused(name, ..) => name,
             Self::Pool => "four instances that compute up to their limit",
+            Self::Looks => "a flood of looks at the mesh",
             Self::Timers => "10,000 timers of a millisecond",
             Self::Installs => "installs that compile",
         }
@@ -85,13 +106,17 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let bare = surroundings.bare()?;
     let (echo, bare_echo) = (host.call("demo.echo", r#"{"message":"hello"}"#), bare.echo());
     let mut drive = |span: Duration| {
-        anyhow::Ok(Both { host: neighbour.pace(&echo, PACE, span)?, bare: neighbour.pace(&bare_echo, PACE, span)? })
+        let [host, bare] = neighbour.pace([&echo, &bare_echo], PACE / 2, span)?;
+        anyhow::Ok(Both { host, bare })
     };
     let mut alone = Both::default();
-    let mut beside = NOISES.map(|noise| (noise, Both::default()));
+    let chosen = NOISES.into_iter().filter(|noise| noise.name().contains(&plan.beside));
+    let mut beside: Vec<(Noise, Both)> = chosen.map(|noise| (noise, Both::default())).collect();
+    ensure!(!beside.is_empty(), "no noise has `{}` in its name", plan.beside);
+    let share = plan.drive() / u32::try_from(beside.len())?;
     for _ in 0..plan.rounds() {
         for (noise, both) in &mut beside {
-            alone.merge(&drive(plan.drive() / NOISES.len() as u32)?);
+            alone.merge(&drive(share)?);
             both.merge(&scene.play(*noise, &mut noisy, || drive(plan.drive() / 2))?);
         }
     }
@@ -183,10 +208,22 @@ impl Scene<'_> {
             Noise::Call(_, function, params) => {
                 noisy.call(&self.host.call(function, params(self.turn).to_string())).map(drop)
             }
-            Noise::Refused(_, function, params) => {
+            Noise::Refused(_, function, params, meant) => {
                 let reply = noisy.ask(&self.host.call(function, params), REFUSED_AFTER)?;
-                let is_error = reply.as_ref().is_some_and(|reply| reply.get("error").is_some());
-                ensure!(is_error, "`{function}` ended with {reply:?}");
+                let data = reply.as_ref().and_then(|reply| reply.pointer("/error/data"));
+                let code = data.and_then(|data| data.get("code")?.as_str());
+                let is_meant = code.is_some_and(|code| code == meant || OUT_OF_SERVICE.contains(&code));
+                let is_retryable = data.and_then(|data| data.get("retryable")?.as_bool()) == Some(true);
+                ensure!(is_meant || is_retryable, "`{function}` ended with {reply:?}");
+                Ok(())
+            }
+            Noise::Looks => {
+                let all = self.refused(noisy)? + LOOKS;
+                noisy.call(&self.host.call("hostile.discover", json!({"count": LOOKS}).to_string()))?;
+                let begin = Instant::now();
+                while self.refused(noisy)? < all {
+                    ensure!(begin.elapsed() < REFUSED_AFTER, "looks at the mesh were not refused");
+                }
                 Ok(())
             }
             Noise::Pool => {
@@ -204,6 +241,14 @@ impl Scene<'_> {
                 clear(&self.compiled)
             }
         }
+    }
+
+    /// How many ops the plugin was refused since its instance began.
+    fn refused(&self, noisy: &mut Caller) -> anyhow::Result<u64> {
+        let told = noisy.call(&self.host.call("hostile.refused", "{}"))?;
+        told.get("refused")
+            .and_then(serde_json::Value::as_u64)
+            .with_context(|| format!("`hostile.refused` told {told}"))
     }
 }
 

@@ -268,18 +268,18 @@ impl Pip<'_> {
     /// own, and pip is asked again until none is new.
     fn resolve(&self, declared: &[String]) -> Result<Vec<String>, DependencyError> {
         let (mut wanted, mut fresh): (Vec<String>, Vec<String>) = (Vec::new(), declared.to_vec());
-        let mut required = Required::default();
+        let mut requirers = Requirers::default();
         for _ in 0..ROUNDS_MAX {
             for text in &fresh {
-                self.judge(text).map_err(|error| required.told(error, |required| required == text))?;
+                self.judge(text).map_err(|error| requirers.told(error, |required| required == text))?;
             }
             wanted.append(&mut fresh);
             let found = self.run(&wanted, &self.scratch.join("unused"), true);
-            for (package, needs) in found.map_err(|error| required.told_of_pip(error))? {
+            for (package, needs) in found.map_err(|error| requirers.told_of_pip(error))? {
                 let is_it = |text: &str| normalised(requirement::name(text)) == normalised(&package.name);
-                self.check_allowed(&package.name).map_err(|error| required.told(error, is_it))?;
+                self.check_allowed(&package.name).map_err(|error| requirers.told(error, is_it))?;
                 for text in needs.into_iter().filter(|text| !wanted.contains(text)) {
-                    required.by.entry(text.clone()).or_insert_with(|| package.name.clone());
+                    requirers.by.entry(text.clone()).or_insert_with(|| package.name.clone());
                     fresh.push(text);
                 }
             }
@@ -360,11 +360,11 @@ impl Pip<'_> {
 
 /// What packages require, in their words, and which of them does.
 #[derive(Default)]
-struct Required {
+struct Requirers {
     by: BTreeMap<String, String>,
 }
 
-impl Required {
+impl Requirers {
     /// The error, with the package whose requirement it is about, if it is not the plugin's own.
     fn told(&self, error: DependencyError, is_it: impl Fn(&str) -> bool) -> DependencyError {
         // One whose marker may not hold comes last.

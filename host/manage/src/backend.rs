@@ -53,8 +53,11 @@ impl Backend for HostBackend {
         }
     }
 
-    fn discover(&self) -> Json {
-        self.peers.list()
+    fn discover(&self) -> Result<Json, Failure> {
+        let bytes_max = Peers::LISTING_BYTES_MAX;
+        let too_large =
+            || Failure::new("result_too_large", format!("the devices' records have over {bytes_max} bytes"));
+        self.peers.list().ok_or_else(too_large)
     }
 
     fn emit(&self, emitter: Option<&Arc<Emitter>>, event: EmittedName, payload: Json) {
@@ -103,7 +106,7 @@ impl HostBackend {
                 params: invocation.params,
                 trace: invocation.trace,
                 deadline: invocation.deadline,
-                depth: invocation.depth + 1,
+                chain: invocation.chain,
                 may_wait: invocation.may_wait,
             })
             .await;

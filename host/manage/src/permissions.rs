@@ -121,9 +121,7 @@ impl Manager {
                 .hint("revoke some, or grant a pattern with `*` in place of many"),
         })?;
         info!(plugin = %id, %permission, once, "a permission was granted");
-        let mut answer = json!({"status": "success", "plugin_id": id, "grant": value});
-        insert(&mut answer, "hint", reload_hint(id, &permission));
-        Ok(answer)
+        Ok(json!({"status": "success", "plugin_id": id, "grant": value}))
     }
 
     pub(crate) async fn revoke(&self, arguments: &Arguments) -> Result<Value, Refusal> {
@@ -245,12 +243,6 @@ fn word(by: By) -> &'static str {
         By::Policy => "policy",
         By::Grant | By::GrantOnce => "grant",
     }
-}
-
-/// What is left to do where an instance has what it was granted from its beginning.
-fn reload_hint(id: &PluginId, permission: &Permission) -> Option<String> {
-    let is_begun_with = matches!(permission, Permission::Files(_));
-    is_begun_with.then(|| format!("an instance has the folders that it began with: `mortise deploy reload {id}`"))
 }
 
 fn permission(arguments: &Arguments) -> Result<Permission, Refusal> {

@@ -29,7 +29,7 @@ pub use http::{HttpRequest, HttpResponse};
 pub use id::{DeviceId, EventName, FunctionName, IdError, PluginId, Tenant};
 pub use json::{Json, JsonError, is_truthy};
 pub use limits::{Instances, LimitError, Limits};
-pub use line::{chain, cut, one_line};
+pub use line::{chain, cut, one_line, visible};
 pub use manifest::{
     ConfigError, Folder, GUEST_SOURCE, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning,
     RuntimeKind, Swap,

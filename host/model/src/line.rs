@@ -1,5 +1,7 @@
 //! Texts and errors as one line, for people and logs.
 
+use std::borrow::Cow;
+
 /// An error and everything below it: `a: b: c`.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -12,6 +14,23 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 pub fn one_line(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// `text` with its control characters spelled out, line breaks as well: one line that does nothing to a terminal.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// The beginning of `text`, at most `bytes_max` long and ending with a whole character.
@@ -49,6 +68,18 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(one_line(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn control_characters_are_spelled_out_and_nothing_else() {
+        for (text, expected) in [
+            ("plain  \u{e9}\\", "plain  \u{e9}\\"),
+            ("two\r\n\tlines", r"two\r\n\tlines"),
+            ("\u{1b}[31m\u{7f}\u{9b}\0", r"\u{1b}[31m\u{7f}\u{9b}\u{0}"),
+            ("", ""),
+        ] {
+            assert_eq!(visible(text), expected, "{text:?}");
         }
     }
 }

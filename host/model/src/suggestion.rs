@@ -1,10 +1,19 @@
 //! Which known name a misspelt one was meant to be.
 
-/// The known name closest to `name`, with how many single edits lie between them. Case, `_` and `-` do not count.
+/// How long names may be that are compared, in bytes: the work grows with the product of their lengths, and a manifest's may
+/// have any length.
+const NAME_BYTES_MAX: usize = 64;
+
+/// The known name closest to `name`, with how many single edits lie between them. Case, `_` and `-` do not count. A name that
+/// is too long to be compared has none, and is none.
 fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, usize)> {
+    if name.len() > NAME_BYTES_MAX {
+        return None;
+    }
     let name = plain(name);
     known
         .into_iter()
+        .filter(|candidate| candidate.len() <= NAME_BYTES_MAX)
         .map(|candidate| (candidate, strsim::damerau_levenshtein(&name, &plain(candidate))))
         .min_by_key(|&(_, distance)| distance)
 }
@@ -48,5 +57,20 @@ mod tests {
         }
         assert_eq!(suggestion("permits", known), None);
         assert_eq!(suggestion("pemisions", known), Some("permissions"));
+    }
+
+    #[test]
+    fn long_names_are_not_compared() {
+        let name = |bytes: usize| "x".repeat(bytes);
+        let (longest, longer) = (name(NAME_BYTES_MAX), name(NAME_BYTES_MAX + 1));
+        for (name, known, expected) in [
+            (name(NAME_BYTES_MAX - 1), &longest, Some(longest.as_str())),
+            (longer.clone(), &longest, None),
+            (longest.clone(), &longer, None),
+        ] {
+            let bytes = name.len();
+            assert_eq!(suggestion(&name, [known.as_str()]), expected, "{bytes}");
+            assert_eq!(near_miss(&name, [known.as_str()]), expected, "{bytes}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::job::{Job, JobKind, Ticket};
 use crate::runtime::{Instance, Package};
 use crate::services::{PLUGIN_LOG_EVENT, Services};
 use mortise_model::{Description, DeviceId, EventName, Failure, Json, SubscriptionDef};
-use mortise_rpc::{Admission, Call, Handler, Heard, Origin, Outcome, Responder};
+use mortise_rpc::{Admission, Call, CallChain, Handler, Heard, Origin, Outcome, Responder};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Generation {
             caller: None,
             trace: None,
             deadline: now + timeout,
-            depth: 0,
+            chain: CallChain::default(),
             ticket: Ticket::counted(responder, in_flight),
         });
         // A responder answers even when it is dropped.
@@ -79,7 +79,7 @@ impl Generation {
             caller: Some(heard.device.to_string()),
             trace: heard.trace.clone(),
             deadline: now + self.services.limits().call_timeout,
-            depth: 0,
+            chain: CallChain::default(),
             ticket: Ticket::counted(responder, in_flight),
         });
         // A responder answers even when it is dropped.
@@ -127,7 +127,14 @@ impl Handler for Generation {
         };
         let own = now + self.services.limits().call_timeout;
         let deadline = call.deadline.map_or(own, |deadline| deadline.min(own));
-        self.instance.submit(Job::function(function, call, deadline, in_flight));
+        let job = Job::function(function, call, deadline, in_flight);
+        if job.chain.has(&self.package.id, function) {
+            let path = format!("{} > {}.{function}", job.chain, self.package.id);
+            let failure = Failure::new("call_cycle", format!("the function would wait for itself: {path}"));
+            job.ticket.answer(Err(failure));
+        } else {
+            self.instance.submit(job);
+        }
         Admission::Taken
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::generation::InFlight;
 use mortise_model::{Failure, Json};
-use mortise_rpc::{Call, Outcome, Responder, TraceContext};
+use mortise_rpc::{Call, CallChain, Outcome, Responder, TraceContext};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -33,8 +33,8 @@ pub struct Job {
     pub trace: Option<Arc<TraceContext>>,
     /// When the caller is answered at the latest.
     pub deadline: Instant,
-    /// How many plugin-to-plugin calls led here.
-    pub depth: u8,
+    /// The calls between plugins that led here.
+    pub chain: CallChain,
     /// Takes the outcome.
     pub ticket: Ticket,
 }
@@ -84,7 +84,7 @@ impl Job {
             caller: call.caller,
             trace: call.trace,
             deadline,
-            depth: call.depth,
+            chain: call.chain,
             ticket: Ticket::counted(call.responder, in_flight),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::account::Metering;
 use crate::rate::Rate;
-use mortise_model::PluginId;
+use mortise_model::{PluginId, visible};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -199,7 +199,10 @@ fn is_shown(level: Level) -> bool {
     }
 }
 
+/// In the host's own log a line of a plugin's is one line, whatever it holds, or a plugin could write lines of the host's. A
+/// field such as `source` is escaped by whoever formats the event, its message is not.
 fn show(plugin: &PluginId, level: Level, source: &str, line: &str) {
+    let line = visible(line);
     match level {
         Level::ERROR => tracing::error!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
         Level::WARN => tracing::warn!(target: "plugin", plugin = plugin.as_str(), source, "{line}"),
@@ -212,6 +215,12 @@ fn show(plugin: &PluginId, level: Level, source: &str, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt::Debug;
+    use std::sync::Arc;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::subscriber::Interest;
+    use tracing::{Event, Metadata, Subscriber};
 
     const MANY: u32 = 1_000_000;
 
@@ -279,5 +288,58 @@ mod tests {
         let page = log.read(Some(0), Level::TRACE, 1000);
         assert_eq!(page.lines.len() as u64 + page.dropped, 100);
         assert!((20..30).contains(&page.lines.len()), "{}", page.lines.len());
+    }
+
+    /// Keeps the messages of its own thread.
+    #[derive(Clone, Default)]
+    struct Recorder(Arc<Mutex<Vec<String>>>);
+
+    impl Subscriber for Recorder {
+        // Tests on other threads have no subscriber, and must go on having none.
+        fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+            Interest::sometimes()
+        }
+
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn event(&self, event: &Event<'_>) {
+            event.record(&mut Messages(&self.0));
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    struct Messages<'a>(&'a Mutex<Vec<String>>);
+
+    impl Visit for Messages<'_> {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            if field.name() == "message" {
+                self.0.lock().unwrap().push(format!("{value:?}"));
+            }
+        }
+    }
+
+    #[test]
+    fn in_the_hosts_own_log_a_line_stays_one_line() {
+        let (log, recorder) = (log(), Recorder::default());
+        let text = "tea\r\n2026-01-02T03:04:05Z ERROR mortise: coffee\u{1b}[31m\u{9b}";
+        let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+        tracing::subscriber::with_default(recorder.clone(), || {
+            for level in levels {
+                log.write(1, level, "s", text, MANY);
+            }
+        });
+        let shown = r"tea\r\n2026-01-02T03:04:05Z ERROR mortise: coffee\u{1b}[31m\u{9b}";
+        assert_eq!(*recorder.0.lock().unwrap(), [shown; 5]);
+        assert_eq!(texts(&log.read(None, Level::TRACE, 10)), [text; 5], "what is kept stays as it was written");
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::generation::Generation;
 use mortise_model::{Cadence, RoutineDef};
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,15 +45,24 @@ impl Drop for Routines {
     }
 }
 
+/// For how long no tick begins after one that the host refused, twice as long each time: what is refused costs the plugin
+/// nothing, and the host a little.
+const REFUSED_MIN: Duration = Duration::from_millis(10);
+const REFUSED_MAX: Duration = Duration::from_secs(1);
+
 async fn run(generation: Arc<Generation>, routine: RoutineDef, before: TaskTracker, cancel: CancellationToken) {
     before.wait().await;
     let name = routine.name.shared();
     let timeout = generation.services.limits().routine_timeout;
+    let mut refused_for = Duration::ZERO;
     while !cancel.is_cancelled() {
         let began = Instant::now();
         match generation.tick(&name, timeout).await {
-            Some(Ok(_)) => {}
+            Some(Ok(_)) => refused_for = Duration::ZERO,
             Some(Err(error)) => {
+                // In the host's words: it was refused, or it ended badly.
+                let is_ours = matches!(error.code, Cow::Borrowed(_));
+                refused_for = if is_ours { (refused_for * 2).clamp(REFUSED_MIN, REFUSED_MAX) } else { Duration::ZERO };
                 // In the plugin's log, which has limits: it says what and how often.
                 let line = format!("routine `{name}` failed: {error}");
                 generation.services.log(Level::WARN, "host", &line);
@@ -62,6 +73,7 @@ async fn run(generation: Arc<Generation>, routine: RoutineDef, before: TaskTrack
             Cadence::FixedRate => began + routine.interval,
             Cadence::FixedDelay => Instant::now() + routine.interval,
         };
+        let next = next.max(began + refused_for);
         // In the past where the tick overran: then the next one begins at once. Only the pause is cut short: a tick
         // is finished, and its successor in the next generation waits for it.
         cancel.run_until_cancelled(tokio::time::sleep_until(next)).await;

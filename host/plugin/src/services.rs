@@ -15,7 +15,7 @@ use mortise_model::{
     DeviceId, Digest, EmittedName, EventName, Failure, FileAccess, HttpRequest, HttpResponse, Json, Limits, Manifest,
     Permission, PluginId, Provenance, SubscriptionDef, Tenant, VariableName, cut,
 };
-use mortise_rpc::{Emitter, Listener, Listening, TraceContext};
+use mortise_rpc::{CallChain, Emitter, Listener, Listening, TraceContext};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, watch};
@@ -59,8 +59,8 @@ pub struct Invocation {
     pub deadline: Instant,
     /// Of the call on whose behalf it is made.
     pub trace: Option<Arc<TraceContext>>,
-    /// Of the call on whose behalf it is made.
-    pub depth: u8,
+    /// The calls between plugins that lead to it, itself included.
+    pub chain: CallChain,
     /// Whether it may wait for a plugin that is about to serve: not as long as the caller is about to itself. It may wait for
     /// the mesh then.
     pub may_wait: bool,
@@ -73,7 +73,10 @@ pub trait Backend: Send + Sync + 'static {
     async fn invoke(&self, plugin: &PluginId, invocation: Invocation) -> Result<Json, Failure>;
 
     /// The devices seen now, as a JSON array of presence records.
-    fn discover(&self) -> Json;
+    ///
+    /// # Errors
+    /// `result_too_large` where their records are too long to be told.
+    fn discover(&self) -> Result<Json, Failure>;
 
     /// Queues an event of this device for publication: a plugin's, or of the host itself. Must not block.
     fn emit(&self, emitter: Option<&Arc<Emitter>>, event: EmittedName, payload: Json);

@@ -1,5 +1,6 @@
 //! One call on its way: from the envelope to a handler, and back to exactly one answer.
 
+use crate::chain::CallChain;
 use crate::envelope;
 use bytes::Bytes;
 use mortise_mesh::Replier;
@@ -106,8 +107,8 @@ pub struct Call {
     pub origin: Origin,
     /// The answer is due by then at the latest, where the caller said so.
     pub deadline: Option<Instant>,
-    /// How many plugin-to-plugin calls led here.
-    pub depth: u8,
+    /// The calls between plugins that led here.
+    pub chain: CallChain,
     /// Whether it may wait for a plugin that is about to serve.
     pub may_wait: bool,
     /// Where the answer goes.
@@ -125,8 +126,8 @@ pub struct LocalCall {
     pub trace: Option<Arc<TraceContext>>,
     /// The answer is of no use after this.
     pub deadline: Instant,
-    /// How many plugin-to-plugin calls lead to this one, itself included.
-    pub depth: u8,
+    /// The calls between plugins that lead to this one, itself included.
+    pub chain: CallChain,
     /// Whether it may wait for a plugin that is about to serve. Two that are about to might wait for each other.
     pub may_wait: bool,
 }

@@ -1,6 +1,7 @@
 //! From a message to a handler, in the order of the wire contract (section 3.2).
 
 use crate::call::{Admission, Call, CallError, Handler, LocalCall, Origin, Outcome, Responder};
+use crate::chain::CallChain;
 use crate::device::DeviceCard;
 use crate::envelope::{self, Frame, Params};
 use crate::no_request_id;
@@ -85,7 +86,7 @@ impl Dispatcher {
                     trace: call.trace,
                     origin: Origin::Plugin,
                     deadline: Some(call.deadline),
-                    depth: call.depth,
+                    chain: call.chain,
                     may_wait: call.may_wait,
                     responder,
                 },
@@ -112,8 +113,8 @@ impl Dispatcher {
         match envelope::split_params(params) {
             Ok(params) => {
                 let Params { json: params, caller, trace } = params;
-                let (deadline, depth, may_wait) = (None, 0, true);
-                self.dispatch(&method, Call { params, caller, trace, origin, deadline, depth, may_wait, responder });
+                let (deadline, chain, may_wait) = (None, CallChain::default(), true);
+                self.dispatch(&method, Call { params, caller, trace, origin, deadline, chain, may_wait, responder });
             }
             Err(error) => responder.respond(Err(error)),
         }
@@ -242,7 +243,7 @@ mod tests {
             params: Json::new(params.to_owned()).unwrap(),
             trace: None,
             deadline: tokio::time::Instant::now() + Duration::from_secs(5),
-            depth: 1,
+            chain: CallChain::default(),
             may_wait: true,
         };
         assert_eq!(dispatcher.invoke(call("echo")).await.unwrap().as_str(), r#"{"a":1}"#);

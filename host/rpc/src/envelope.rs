@@ -9,6 +9,12 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+/// The longest id that a request may have, in bytes: it is held until the request is answered.
+const ID_BYTES_MAX: usize = 1024;
+
+/// The longest claim of a caller, and the longest header of a trace, in bytes. W3C has 512 characters of `tracestate` passed on.
+const CLAIM_BYTES_MAX: usize = 1024;
+
 /// What arrived.
 #[derive(Debug)]
 pub(crate) enum Frame<'a> {
@@ -75,6 +81,10 @@ pub(crate) fn decode(payload: &[u8]) -> Frame<'_> {
     let Some(id) = frame.id else {
         return Frame::Ignored;
     };
+    if id.get().len() > ID_BYTES_MAX {
+        let message = format!("the request's id has {} bytes, more than {ID_BYTES_MAX}", id.get().len());
+        return Frame::Refused(refused(RpcCode::InvalidRequest, "invalid_request", message));
+    }
     Frame::Request { id, method: method_text(frame.method), params: frame.params }
 }
 
@@ -156,9 +166,10 @@ fn empty_object() -> Box<RawValue> {
     RawValue::from_string("{}".to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
-/// The text of a JSON string that is not empty.
+/// The text of a JSON string that is not empty. One that is too long to be kept is as good as none.
 fn text_value(raw: &RawValue) -> Option<String> {
-    serde_json::from_str::<String>(raw.get()).ok().filter(|text| !text.is_empty())
+    let text = serde_json::from_str::<String>(raw.get()).ok()?;
+    (1..=CLAIM_BYTES_MAX).contains(&text.len()).then_some(text)
 }
 
 #[derive(Serialize)]
@@ -282,6 +293,29 @@ mod tests {
             let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"m","params":{{}}}}"#);
             assert_eq!(request(&text), (id.to_owned(), "m".to_owned(), Some("{}".to_owned())));
         }
+    }
+
+    #[test]
+    fn an_id_that_would_have_to_be_kept_is_not_too_long() {
+        let of = |length: usize| format!(r#"{{"id":"{}","method":"m"}}"#, "x".repeat(length - 2));
+        assert_eq!(request(&of(ID_BYTES_MAX)).1, "m");
+        assert_eq!(refusal(&of(ID_BYTES_MAX + 1)), (RpcCode::InvalidRequest, "invalid_request".to_owned()));
+    }
+
+    #[test]
+    fn a_claim_that_is_too_long_to_be_kept_is_none() {
+        let split = |length: usize| {
+            let claim = "x".repeat(length);
+            let params =
+                serde_json::json!({"_dc_meta": {"source_device": claim, "traceparent": claim, "tracestate": claim}});
+            split_params(Some(&serde_json::value::to_raw_value(&params).unwrap())).unwrap()
+        };
+        let kept = split(CLAIM_BYTES_MAX);
+        assert!(
+            kept.caller.is_some() && kept.trace.is_some_and(|trace| trace.parent.is_some() && trace.state.is_some())
+        );
+        let dropped = split(CLAIM_BYTES_MAX + 1);
+        assert!(dropped.caller.is_none() && dropped.trace.is_none());
     }
 
     #[test]

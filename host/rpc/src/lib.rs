@@ -7,6 +7,7 @@
 mod announcer;
 mod call;
 mod capabilities;
+mod chain;
 mod client;
 mod device;
 mod dispatch;
@@ -19,6 +20,7 @@ mod registration;
 mod routes;
 
 pub use call::{Admission, Call, CallError, Handler, LocalCall, Origin, Outcome, Responder, RpcCode, TraceContext};
+pub use chain::CallChain;
 pub use client::{Client, ClientError};
 pub use device::DeviceCard;
 pub use dispatch::Dispatcher;

@@ -137,15 +137,22 @@ impl Peers {
         table.bytes = bytes;
     }
 
-    /// The newest record of every peer, by device id, as a JSON array.
+    /// The longest list that is made, in bytes of records: more than a plugin can be given.
+    pub const LISTING_BYTES_MAX: usize = 8 << 20;
+
+    /// The newest record of every peer, by device id, as a JSON array; none beyond [`Self::LISTING_BYTES_MAX`], so that whoever
+    /// floods the mesh with presence messages does not have every look at it copy them all.
     #[must_use]
-    pub fn list(&self) -> Json {
+    pub fn list(&self) -> Option<Json> {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.bytes > Self::LISTING_BYTES_MAX {
+            return None;
+        }
         let mut records: Vec<(&str, &Json)> = table.peers.iter().map(|(id, peer)| (&**id, &peer.record)).collect();
         records.sort_by_key(|(id, _)| *id);
         let records: Vec<&Json> = records.into_iter().map(|(_, record)| record).collect();
         // Checked JSON always serialises.
-        serde_json::value::to_raw_value(&records).unwrap_or_default().into()
+        Some(serde_json::value::to_raw_value(&records).unwrap_or_default().into())
     }
 }
 
@@ -154,7 +161,7 @@ mod tests {
     use super::*;
 
     fn ids(peers: &Peers) -> Vec<String> {
-        let list = peers.list().to_value();
+        let list = peers.list().unwrap().to_value();
         list.as_array().unwrap().iter().map(|peer| peer["device_id"].as_str().unwrap().to_owned()).collect()
     }
 
@@ -170,7 +177,7 @@ mod tests {
             assert!(!observe(ignored));
         }
         assert_eq!(ids(&peers), ["a", "b"]);
-        assert_eq!(peers.list().to_value()[1]["x"], 2, "the newest record is kept");
+        assert_eq!(peers.list().unwrap().to_value()[1]["x"], 2, "the newest record is kept");
 
         assert!(!observe(br#"{"device_id":"a","departing":true}"#));
         assert_eq!(ids(&peers), ["b"]);
@@ -198,7 +205,7 @@ mod tests {
         assert!((0..PEERS_MAX).all(|id| observe(id, 1)));
         assert!(!observe(PEERS_MAX, 1));
         assert!(!observe(7, 2), "known already");
-        let list = peers.list().to_value();
+        let list = peers.list().unwrap().to_value();
         let list = list.as_array().unwrap();
         assert_eq!(list.len(), PEERS_MAX);
         assert_eq!(list.iter().find(|peer| peer["device_id"] == "d7").unwrap()["x"], 2);
@@ -221,9 +228,10 @@ mod tests {
         assert!(!observe(count, 100), "the table is full");
         assert!(!observe(0, 100), "known already, and it gives room back");
         assert!(observe(count, 100));
-        assert_eq!(ids(&peers).len(), count + 1);
+        assert!(peers.list().is_none(), "nobody copies as much at each look");
         peers.sweep(start + PEER_TIMEOUT);
         assert!(observe(0, RECORD_BYTES_MAX), "whoever is gone takes no room");
         assert_eq!(peers.table.lock().unwrap().bytes, RECORD_BYTES_MAX);
+        assert_eq!(ids(&peers), ["d00"]);
     }
 }

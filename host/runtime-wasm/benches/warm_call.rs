@@ -21,7 +21,7 @@ mod whole_path;
 use harness::{Folder, Plugin};
 use mortise_model::Json;
 use mortise_plugin::{Job, JobKind, Ticket};
-use mortise_rpc::Outcome;
+use mortise_rpc::{CallChain, Outcome};
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
 use serde_json::json;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ fn submit(
         caller: None,
         trace: None,
         deadline,
-        depth: 0,
+        chain: CallChain::default(),
         ticket,
     });
     receiver

@@ -71,6 +71,7 @@ mod tests {
     use super::*;
     use mortise_model::Json;
     use mortise_plugin::Ticket;
+    use mortise_rpc::CallChain;
     use tokio::time::Instant;
 
     fn job(bytes: usize) -> Job {
@@ -81,7 +82,7 @@ mod tests {
             caller: Some("me".into()),
             trace: None,
             deadline: Instant::now(),
-            depth: 0,
+            chain: CallChain::default(),
             ticket: Ticket::uncounted().0,
         }
     }

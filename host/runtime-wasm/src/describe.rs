@@ -4,15 +4,18 @@
 use crate::bindings::mortise::plugin::types as wit;
 use mortise_model::{
     Cadence, Description, EventDef, EventName, FunctionDef, FunctionName, Json, LabelValue, Labels, Permission,
-    RoutineDef, SubscriptionDef,
+    RoutineDef, SubscriptionDef, cut, one_line,
 };
 use mortise_plugin::HOST_EVENTS;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// How many functions, events or routines one plugin may bring.
+/// How many functions, or events, one plugin may bring.
 const DECLARATIONS_MAX: usize = 1000;
+
+/// How many routines: each has a clock of its own, which the host winds.
+const ROUTINES_MAX: usize = 100;
 
 /// How many subscriptions: each may be one on the mesh.
 const SUBSCRIPTIONS_MAX: usize = 64;
@@ -23,31 +26,51 @@ const LIFECYCLE: [&str; 4] = ["device.online", "device.offline", "peer_present",
 /// How many bytes of text a description may have: it is advertised as a whole.
 const TEXT_BYTES_MAX: usize = 512 << 10;
 
+/// How many labels one function or event may have, and how many tags.
+const LABELS_MAX: usize = 64;
+
+/// How many warnings are told with a description; the others are counted.
+const WARNINGS_MAX: usize = 50;
+
+/// How long a warning may be, in bytes.
+pub(crate) const WARNING_BYTES_MAX: usize = 512;
+
+/// How much of a guest's own text is repeated where more has to be said after it, in bytes.
+const QUOTED_BYTES_MAX: usize = 256;
+
 /// Legal, and seldom meant.
 const BRINGS_NOTHING: &str = "it brings no functions, events, routines or subscriptions: is a decorator missing?";
 
 /// The shortest interval of a routine.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 
-/// Converts and checks a description.
+/// Converts and checks a description. What the guest itself `warned` of is told after what is found here.
 ///
 /// # Errors
 /// Text for the operator when there is too much of it to be advertised.
-pub(crate) fn check(description: wit::Description) -> Result<Description, String> {
+pub(crate) fn check(description: wit::Description, warned: &[String]) -> Result<Description, String> {
     let wit::Description { functions, events, routines, subscriptions } = description;
-    for (what, count) in [("functions", functions.len()), ("events", events.len()), ("routines", routines.len())] {
-        if count > DECLARATIONS_MAX {
-            return Err(format!("{count} {what}, more than {DECLARATIONS_MAX}"));
+    for (what, count, most) in [
+        ("functions", functions.len(), DECLARATIONS_MAX),
+        ("events", events.len(), DECLARATIONS_MAX),
+        ("routines", routines.len(), ROUTINES_MAX),
+        ("subscriptions", subscriptions.len(), SUBSCRIPTIONS_MAX),
+    ] {
+        if count > most {
+            return Err(format!("{count} {what}, more than {most}"));
         }
-    }
-    if subscriptions.len() > SUBSCRIPTIONS_MAX {
-        return Err(format!("{} subscriptions, more than {SUBSCRIPTIONS_MAX}", subscriptions.len()));
     }
     let bytes = text_bytes(&functions, &events, &routines, &subscriptions);
     if bytes > TEXT_BYTES_MAX {
         return Err(format!("{bytes} bytes of text, more than {TEXT_BYTES_MAX}"));
     }
-    let mut warnings = Warnings(Vec::new());
+    for f in &functions {
+        check_labels("function", &f.name, &f.labels, &f.tags)?;
+    }
+    for e in &events {
+        check_labels("event", &e.name, &e.labels, &e.tags)?;
+    }
+    let mut warnings = Warnings::default();
     let mut names = HashSet::new();
     let functions = functions.into_iter().filter_map(|f| function(f, &mut names, &mut warnings)).collect();
     names.clear();
@@ -56,11 +79,24 @@ pub(crate) fn check(description: wit::Description) -> Result<Description, String
     let routines = routines.into_iter().filter_map(|r| routine(&r, &mut names, &mut warnings)).collect();
     names.clear();
     let subscriptions = subscriptions.into_iter().filter_map(|s| subscription(s, &mut names, &mut warnings)).collect();
-    let mut description = Description { functions, events, routines, subscriptions, warnings: warnings.0 };
+    let description = Description { functions, events, routines, subscriptions, warnings: Vec::new() };
     if brings_nothing(&description) {
-        description.warnings.push(BRINGS_NOTHING.to_owned());
+        warnings.add(BRINGS_NOTHING);
     }
-    Ok(description)
+    for warning in warned {
+        warnings.add(warning);
+    }
+    Ok(Description { warnings: warnings.told(), ..description })
+}
+
+fn check_labels(what: &str, name: &str, labels: &[wit::Label], tags: &[String]) -> Result<(), String> {
+    for (kind, count) in [("labels", labels.len()), ("tags", tags.len())] {
+        if count > LABELS_MAX {
+            let name = one_line(cut(name, QUOTED_BYTES_MAX));
+            return Err(format!("{what} `{name}`: {count} {kind}, more than {LABELS_MAX}"));
+        }
+    }
+    Ok(())
 }
 
 fn brings_nothing(description: &Description) -> bool {
@@ -98,23 +134,40 @@ fn text_bytes(
         + subscriptions.iter().map(|s| s.name.len() + s.device.len() + s.event.len()).sum::<usize>()
 }
 
-struct Warnings(Vec<String>);
+/// The first of them, and how many more there are.
+#[derive(Default)]
+struct Warnings {
+    kept: Vec<String>,
+    more: usize,
+}
 
 impl Warnings {
-    fn add(&mut self, warning: String) {
-        self.0.push(warning);
+    /// One line each, whatever the guest's words in it are.
+    fn add(&mut self, warning: &str) {
+        if self.kept.len() < WARNINGS_MAX {
+            self.kept.push(cut(&one_line(warning), WARNING_BYTES_MAX).to_owned());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn told(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.kept.push(format!("and {} more", self.more));
+        }
+        self.kept
     }
 
     /// The value, or a warning that `what` was dropped because of the error.
     fn checked<T, E: std::fmt::Display>(&mut self, what: &str, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.add(format!("{what} dropped: {error}"))).ok()
+        result.map_err(|error| self.add(&format!("{what} dropped: {error}"))).ok()
     }
 
     /// Whether `name` is new; a warning otherwise.
     fn unique(&mut self, what: &str, name: &str, names: &mut HashSet<String>) -> bool {
         let new = names.insert(name.to_owned());
         if !new {
-            self.add(format!("second {what} `{name}` dropped"));
+            self.add(&format!("second {what} `{name}` dropped"));
         }
         new
     }
@@ -136,7 +189,7 @@ fn event(event: wit::Event, names: &mut HashSet<String>, warnings: &mut Warnings
     let wit::Event { name, description, payload_schema, labels, tags } = event;
     let name = warnings.checked("event", EventName::new(&name))?;
     if HOST_EVENTS.contains(&name.as_str()) {
-        warnings.add(format!("event `{name}` dropped: it is the host's own, choose another name"));
+        warnings.add(&format!("event `{name}` dropped: it is the host's own, choose another name"));
         return None;
     }
     if !warnings.unique("event", name.as_str(), names) {
@@ -156,7 +209,7 @@ fn routine(routine: &wit::Routine, names: &mut HashSet<String>, warnings: &mut W
     let interval = Duration::from_nanos(routine.interval_ns);
     if interval < INTERVAL_MIN {
         warnings
-            .add(format!("routine `{name}` dropped: its interval of {interval:?} is shorter than {INTERVAL_MIN:?}"));
+            .add(&format!("routine `{name}` dropped: its interval of {interval:?} is shorter than {INTERVAL_MIN:?}"));
         return None;
     }
     let cadence = match routine.cadence {
@@ -179,7 +232,7 @@ fn subscription(
     // Subjects have no such prefix (wire contract 8.5).
     let event = event.strip_prefix("event/").unwrap_or(&event);
     if LIFECYCLE.contains(&event) {
-        warnings.add(format!(
+        warnings.add(&format!(
             "subscription `{name}` dropped: `{event}` is not told to plugins; `discover` tells who is there"
         ));
         return None;
@@ -203,7 +256,7 @@ fn object_schema(what: &str, text: String, warnings: &mut Warnings) -> Json {
             _ => "it is no JSON object".to_owned(),
         },
     };
-    warnings.add(format!("schema of {what} replaced by an empty one: {problem}"));
+    warnings.add(&format!("schema of {what} replaced by an empty one: {problem}"));
     Json::of(&completed(Map::new()))
 }
 
@@ -236,7 +289,8 @@ fn sane_labels(what: &str, labels: Vec<wit::Label>, warnings: &mut Warnings) -> 
     let mut sane = Labels::new();
     for wit::Label { key, value } in labels {
         if key.is_empty() || sane.contains_key(&key) {
-            warnings.add(format!("label `{key}` of {what} dropped: its key is empty or taken"));
+            let key = cut(&key, QUOTED_BYTES_MAX);
+            warnings.add(&format!("label `{key}` of {what} dropped: its key is empty or taken"));
             continue;
         }
         let value = match value {
@@ -265,7 +319,12 @@ mod tests {
     }
 
     fn described(functions: Vec<wit::Function>) -> Description {
-        check(wit::Description { functions, events: vec![], routines: vec![], subscriptions: vec![] }).unwrap()
+        warned(functions, &[])
+    }
+
+    fn warned(functions: Vec<wit::Function>, warned: &[String]) -> Description {
+        let description = wit::Description { functions, events: vec![], routines: vec![], subscriptions: vec![] };
+        check(description, warned).unwrap()
     }
 
     #[test]
@@ -322,7 +381,7 @@ mod tests {
             device: device.into(),
             event: event.into(),
         };
-        let description = check(wit::Description {
+        let description = wit::Description {
             functions: vec![wit::Function { labels: vec![label("k"), label(""), label("k")], ..function("f", EMPTY) }],
             events: vec![event("a/b"), event("plugin_log"), event("plugin_log_2")],
             routines: vec![routine("slow", 1_000_000), routine("fast", 999_999)],
@@ -334,8 +393,8 @@ mod tests {
                 subscription("v", "*", "device.online"),
                 subscription("", "*", "*"),
             ],
-        })
-        .unwrap();
+        };
+        let description = check(description, &[]).unwrap();
         assert_eq!(description.functions[0].labels.as_ref().map(Labels::len), Some(1));
         assert_eq!(description.events.iter().map(|event| event.name.as_str()).collect::<Vec<_>>(), ["plugin_log_2"]);
         let reserved = "event `plugin_log` dropped: it is the host's own, choose another name";
@@ -349,17 +408,73 @@ mod tests {
     fn a_flood_is_refused() {
         let functions = (0..=DECLARATIONS_MAX).map(|n| function(&format!("f{n}"), EMPTY)).collect();
         let flood = wit::Description { functions, events: vec![], routines: vec![], subscriptions: vec![] };
-        assert_eq!(check(flood).unwrap_err(), "1001 functions, more than 1000");
+        assert_eq!(check(flood, &[]).unwrap_err(), "1001 functions, more than 1000");
         let subscription = |n| wit::Subscription { name: format!("s{n}"), device: "*".into(), event: "*".into() };
         let subscribed = |count| {
             let subscriptions = (0..count).map(subscription).collect();
-            check(wit::Description { functions: vec![], events: vec![], routines: vec![], subscriptions })
+            check(wit::Description { functions: vec![], events: vec![], routines: vec![], subscriptions }, &[])
         };
+        let routine =
+            |n| wit::Routine { name: format!("r{n}"), interval_ns: 1_000_000_000, cadence: wit::Cadence::FixedRate };
+        let ticking = |count| {
+            let routines = (0..count).map(routine).collect();
+            check(wit::Description { functions: vec![], events: vec![], routines, subscriptions: vec![] }, &[])
+        };
+        assert_eq!(ticking(ROUTINES_MAX).unwrap().routines.len(), 100);
+        assert_eq!(ticking(ROUTINES_MAX + 1).unwrap_err(), "101 routines, more than 100");
         assert_eq!(subscribed(SUBSCRIPTIONS_MAX).unwrap().subscriptions.len(), 64);
         assert_eq!(subscribed(SUBSCRIPTIONS_MAX + 1).unwrap_err(), "65 subscriptions, more than 64");
         let tags = vec![String::new(); TEXT_BYTES_MAX + 1];
         let functions = vec![wit::Function { tags, ..function("", "") }];
         let flood = wit::Description { functions, events: vec![], routines: vec![], subscriptions: vec![] };
-        assert_eq!(check(flood).unwrap_err(), "524290 bytes of text, more than 524288");
+        assert_eq!(check(flood, &[]).unwrap_err(), "524290 bytes of text, more than 524288");
+    }
+
+    #[test]
+    fn labels_and_tags_are_few() {
+        let label = |n| wit::Label { key: format!("k{n}"), value: wit::LabelValue::Text(String::new()) };
+        let checked = |labels: usize, tags: usize, of_event: bool| {
+            let (labels, tags) = ((0..labels).map(label).collect(), vec![String::new(); tags]);
+            let (mut functions, mut events) = (vec![], vec![]);
+            if of_event {
+                let (name, description) = ("e".to_owned(), String::new());
+                events.push(wit::Event { name, description, payload_schema: None, labels, tags });
+            } else {
+                functions.push(wit::Function { labels, tags, ..function("f", EMPTY) });
+            }
+            check(wit::Description { functions, events, routines: vec![], subscriptions: vec![] }, &[])
+        };
+        for of_event in [false, true] {
+            assert_eq!(checked(64, 64, of_event).unwrap().warnings, [""; 0]);
+        }
+        assert_eq!(checked(65, 0, false).unwrap_err(), "function `f`: 65 labels, more than 64");
+        assert_eq!(checked(0, 65, false).unwrap_err(), "function `f`: 65 tags, more than 64");
+        assert_eq!(checked(65, 0, true).unwrap_err(), "event `e`: 65 labels, more than 64");
+        assert_eq!(checked(0, 65, true).unwrap_err(), "event `e`: 65 tags, more than 64");
+    }
+
+    #[test]
+    fn of_many_warnings_the_first_are_told_and_the_others_counted() {
+        let bad = |count| (0..count).map(|_| function("", EMPTY)).collect();
+        let own = |count| vec!["own".to_owned(); count];
+        // Of each: the names that are bad, what follows from that, and what the guest says itself.
+        let warnings = warned(bad(29), &own(20)).warnings;
+        assert_eq!((warnings.len(), warnings[49].as_str()), (50, "own"));
+        let warnings = warned(bad(29), &own(21)).warnings;
+        assert_eq!((warnings.len(), warnings[50].as_str()), (51, "and 1 more"));
+        let warnings = warned(bad(1000), &own(20)).warnings;
+        assert_eq!((warnings.len(), warnings[50].as_str()), (51, "and 971 more"));
+    }
+
+    #[test]
+    fn a_warning_is_one_short_line_whatever_it_repeats() {
+        let label = || wit::Label { key: "long \n".repeat(1000), value: wit::LabelValue::Text(String::new()) };
+        let labelled = wit::Function { labels: vec![label(), label()], ..function("f", EMPTY) };
+        let warnings = described(vec![labelled, function(&"x".repeat(10_000), EMPTY)]).warnings;
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings[0].ends_with(" of function `f` dropped: its key is empty or taken"), "{}", warnings[0]);
+        for warning in warnings {
+            assert!(warning.len() <= WARNING_BYTES_MAX && !warning.contains('\n'), "{warning}");
+        }
     }
 }

@@ -117,6 +117,7 @@ impl Desk {
         if self.heavy_turns > 0 {
             self.heavy_turns -= 1;
             wake_another_worker();
+            std::thread::yield_now();
         }
         self.running_since = Some(now);
     }

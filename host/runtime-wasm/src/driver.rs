@@ -59,8 +59,10 @@ enum Event {
     Abandoned,
     /// The one call that the instance was for is overdue.
     Overdue,
-    /// Something that the instance has since it began was taken back.
+    /// Something that the instance has was taken back.
     Withdrawn,
+    /// It may have been granted a folder that it found closed.
+    Granted,
 }
 
 /// What the guest is told of a call, apart from what the ledger keeps.
@@ -171,6 +173,10 @@ impl Driver {
             Event::Abandoned => return Err(Break::Abandoned),
             Event::Overdue => return Err(Break::Overdue),
             Event::Withdrawn => return Err(Break::Withdrawn),
+            Event::Granted => {
+                let limit = self.begin_turn(guest);
+                self.desk.turn(limit, guest.open_folders()).await?;
+            }
         }
         Ok(())
     }
@@ -200,6 +206,9 @@ impl Driver {
             // Before each turn. What a hook is for ends with it, and soon.
             if self.hook_limit.is_none() && guest.is_outdated(self.now) {
                 return Poll::Ready(Event::Withdrawn);
+            }
+            if self.hook_limit.is_none() && guest.has_news_of_folders() {
+                return Poll::Ready(Event::Granted);
             }
             if let Some(until) = self.exhausted_until() {
                 self.give_answers();
@@ -285,7 +294,7 @@ impl Driver {
     }
 
     async fn call(&mut self, guest: &mut Guest, job: Job) -> Result<(), Break> {
-        let Job { kind, name, params, caller, trace, deadline, depth, ticket } = job;
+        let Job { kind, name, params, caller, trace, deadline, chain, ticket } = job;
         if ticket.is_abandoned() {
             return Ok(());
         }
@@ -294,7 +303,7 @@ impl Driver {
             return Ok(());
         }
         let call =
-            OpenCall { creditor: Creditor::Caller { kind, name: Arc::clone(&name), ticket }, deadline, trace, depth };
+            OpenCall { creditor: Creditor::Caller { kind, name: Arc::clone(&name), ticket }, deadline, trace, chain };
         let kind = match kind {
             JobKind::Function => wit::CallKind::Function,
             JobKind::Routine => wit::CallKind::Routine,

@@ -1,6 +1,6 @@
-//! What an instance has of the host's surroundings since it began, and cannot forget.
+//! What an instance has of the host's surroundings, and cannot forget.
 
-use mortise_model::Permission;
+use mortise_model::{FileAccess, Permission};
 use mortise_plugin::Services;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -26,9 +26,17 @@ impl Held {
         self.permissions.push(permission);
     }
 
+    /// The folders among it.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &FileAccess> {
+        self.permissions.iter().filter_map(|held| match held {
+            Permission::Files(access) => Some(access),
+            _ => None,
+        })
+    }
+
     /// Whether somebody else may put something into what the instance sees.
     pub(crate) fn has_folders(&self) -> bool {
-        self.permissions.iter().any(|held| matches!(held, Permission::Files(_)))
+        self.folders().next().is_some()
     }
 
     /// Whether something of it was taken back.

@@ -3,7 +3,7 @@
 use crate::loss::TurnLimit;
 use mortise_model::{Failure, Json};
 use mortise_plugin::{JobKind, Ticket};
-use mortise_rpc::TraceContext;
+use mortise_rpc::{CallChain, TraceContext};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,12 +16,12 @@ pub(crate) struct OpenCall {
     pub(crate) deadline: Instant,
     /// None where the caller sent no trace context, as most do.
     pub(crate) trace: Option<Arc<TraceContext>>,
-    pub(crate) depth: u8,
+    pub(crate) chain: CallChain,
 }
 
 impl OpenCall {
     /// What was called, if it is a function.
-    fn function(&self) -> Option<Arc<str>> {
+    pub(crate) fn function(&self) -> Option<Arc<str>> {
         match &self.creditor {
             Creditor::Caller { kind: JobKind::Function, name, .. } => Some(Arc::clone(name)),
             Creditor::Caller { .. } | Creditor::Hook { .. } => None,
@@ -272,13 +272,14 @@ impl Ledger {
         self.expired.remove(&id);
     }
 
-    /// The depth of the deepest call under way.
-    pub(crate) fn depth_max(&self) -> u8 {
+    /// What led to the deepest of the calls under way.
+    pub(crate) fn longest_chain(&self) -> CallChain {
         let entering = match &self.entering {
-            Some((_, Entering::Owed(call))) => call.depth,
-            _ => 0,
+            Some((_, Entering::Owed(call))) => Some(call),
+            _ => None,
         };
-        self.open.values().map(|call| call.depth).fold(entering, u8::max)
+        let calls = self.open.values().chain(entering);
+        calls.map(|call| &call.chain).max_by_key(|chain| chain.depth()).cloned().unwrap_or_default()
     }
 
     /// The outcome of the hook that was called last, once.
@@ -301,7 +302,7 @@ mod tests {
     fn call(deadline: Instant) -> (OpenCall, oneshot::Receiver<mortise_rpc::Outcome>) {
         let (ticket, receiver) = Ticket::uncounted();
         let creditor = Creditor::Caller { kind: JobKind::Function, name: "f".into(), ticket };
-        (OpenCall { creditor, deadline, trace: None, depth: 0 }, receiver)
+        (OpenCall { creditor, deadline, trace: None, chain: CallChain::default() }, receiver)
     }
 
     fn null() -> Result<Json, Failure> {

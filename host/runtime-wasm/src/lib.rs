@@ -19,6 +19,7 @@ mod describe;
 mod desk;
 mod driver;
 mod engine;
+mod folders;
 mod guest;
 mod held;
 mod host;

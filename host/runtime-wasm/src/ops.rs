@@ -40,12 +40,13 @@ pub(crate) enum OpOutcome {
 }
 
 impl OpOutcome {
-    /// What it holds on to, apart from a few words of a failure.
+    /// What it holds on to.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Json(json) => json.as_str().len(),
             Self::Http(response) => response.bytes(),
-            Self::Done | Self::Failed(_) => 0,
+            Self::Failed(failure) => failure.message.len(),
+            Self::Done => 0,
         }
     }
 }
@@ -164,13 +165,14 @@ impl Ops {
     ) {
         let held = Arc::clone(&self.results_bytes);
         let invocation = async move {
-            let outcome = invocation.await;
+            let mut outcome = invocation.await;
             // From here on the task ends without a pause: what it adds is taken away by joining it.
             let size = outcome.bytes();
             if held.fetch_add(size, Ordering::Relaxed).saturating_add(size) > RESULTS_BYTES_MAX {
                 held.fetch_sub(size, Ordering::Relaxed);
                 let message = format!("the results that wait for this plugin hold {} MiB", RESULTS_BYTES_MAX >> 20);
-                return OpOutcome::Failed(Failure::new("result_too_large", message));
+                outcome = OpOutcome::Failed(Failure::new("result_too_large", message));
+                held.fetch_add(outcome.bytes(), Ordering::Relaxed);
             }
             outcome
         };
@@ -390,19 +392,24 @@ mod tests {
 
     #[tokio::test]
     async fn results_that_nobody_takes_are_given_up_above_their_limit() {
-        let mut ops = Ops::default();
-        let half = format!("\"{}\"", "x".repeat(RESULTS_BYTES_MAX / 2 - 2));
-        for id in 0..3 {
-            ops.invoke(id, 0, std::future::ready(OpOutcome::Json(Json::new(half.clone()).unwrap())));
+        let text = "x".repeat(RESULTS_BYTES_MAX / 2 - 2);
+        let result = || OpOutcome::Json(Json::new(format!("\"{text}\"")).unwrap());
+        let failure = || OpOutcome::Failed(Failure::new("own", text.clone()));
+        for half in [&result as &dyn Fn() -> OpOutcome, &failure] {
+            let mut ops = Ops::default();
+            for id in 0..3 {
+                ops.invoke(id, 0, std::future::ready(half()));
+            }
+            let mut refused = 0;
+            // The tasks run while this one waits.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            for _ in 0..3 {
+                let (_, outcome) = poll_fn(|cx| ops.poll_next(Instant::now(), cx)).await;
+                let is_refusal = |failure: &Failure| failure.code == "result_too_large";
+                refused += usize::from(matches!(&outcome, OpOutcome::Failed(failure) if is_refusal(failure)));
+            }
+            assert_eq!((refused, ops.results_bytes.load(Ordering::Relaxed)), (1, 0));
         }
-        let mut refused = 0;
-        // The tasks run while this one waits.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        for _ in 0..3 {
-            let (_, outcome) = poll_fn(|cx| ops.poll_next(Instant::now(), cx)).await;
-            refused += usize::from(matches!(outcome, OpOutcome::Failed(_)));
-        }
-        assert_eq!((refused, ops.results_bytes.load(Ordering::Relaxed)), (1, 0));
     }
 
     #[tokio::test]

@@ -48,7 +48,7 @@ pub struct CacheConfig {
 }
 
 impl Default for WasmConfig {
-    /// No cache, as many threads as there are processors, 1,000 instances that may be idle for 30 s, ticks of a millisecond.
+    /// No cache, as many threads as there are processors, 1,000 instances that may be idle for 30 s, ticks of half a millisecond.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -56,7 +56,7 @@ impl Default for WasmConfig {
             compile_threads: processors,
             instances_max: 1000,
             instance_idle: Duration::from_secs(30),
-            tick: Duration::from_millis(1),
+            tick: Duration::from_micros(500),
         }
     }
 }

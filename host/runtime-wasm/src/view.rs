@@ -1,6 +1,7 @@
 //! The store's data, and the narrow part of it that the host functions see.
 
 use crate::backoff::Backoff;
+use crate::folders::{Doors, disk, preopen};
 use crate::held::Held;
 use crate::host;
 use crate::host::keyvalue::KeyValue;
@@ -11,7 +12,7 @@ use crate::ledger::{Answer, Ledger};
 use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
-use mortise_model::{Folder, GUEST_SOURCE, Limits, Permission, PluginId};
+use mortise_model::{GUEST_SOURCE, Limits, Permission, PluginId};
 use mortise_plugin::{Disk, Health, InstanceLoss, Services};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -200,6 +201,7 @@ impl State {
     /// A folder that was granted cannot be opened.
     pub(crate) fn new(shared: Arc<Shared>, turn_limit: TurnLimit) -> Result<Self, Loss> {
         let mut held = Held::nothing(&shared.services);
+        let mut doors = Doors::none(&shared.services);
         let mut table = ResourceTable::new();
         // The builder's defaults deny already: no files, no environment, no arguments, no network, empty stdin. Name
         // lookup and sockets are named here because a guest may open a socket by default, if to no address.
@@ -215,10 +217,9 @@ impl State {
             held.add(Permission::Env(name));
         }
         let folders = shared.services.folders();
-        let folders = folders.map_err(|failure| Loss { code: "folder", reason: failure.message })?;
-        folders.iter().for_each(|folder| held.add(Permission::Files(folder.access.clone())));
-        let writable = folders.iter().map(|folder| &folder.access).filter(|access| access.is_writable());
-        let writable: Vec<PathBuf> = writable.map(|access| access.folder().to_owned()).collect();
+        let (granted, others) = folders.map_err(|failure| Loss { code: "folder", reason: failure.message })?;
+        granted.iter().for_each(|folder| held.add(Permission::Files(folder.access.clone())));
+        doors.close(&shared.services, &others);
         table.set_max_capacity(if shared.has_folders() { RESOURCES_WITH_FOLDERS_MAX } else { RESOURCES_MAX });
         let not_opened = |folder: &Path, error: &wasmtime::Error| Loss {
             code: "folder",
@@ -228,11 +229,10 @@ impl State {
             let opened = wasi.preopened_dir(source, GUEST_SOURCE, FsPerms::ReadOnly);
             opened.map_err(|error| not_opened(source, &error))?;
         }
-        for folder in folders {
-            let perms = if folder.access.is_writable() { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-            open_granted(&mut wasi, folder, perms).map_err(|error| not_opened(folder.access.folder(), &error))?;
+        for folder in granted {
+            preopen(&mut wasi, folder).map_err(|error| not_opened(folder.access.folder(), &error))?;
         }
-        let disk = (!writable.is_empty()).then(|| Disk::new(Arc::clone(&shared.services), writable));
+        let disk = disk(&shared, held.folders());
         let names_bytes_max = shared.entry_bytes_max();
         Ok(Self {
             limiter: Limiter::new(&shared.limits, Arc::clone(&shared.usage)),
@@ -244,6 +244,7 @@ impl State {
                 names: Quota::new(names_bytes_max),
                 disk,
                 held,
+                doors,
                 warned: Some(Vec::new()),
                 turn_limit,
             },
@@ -258,35 +259,6 @@ impl State {
     pub(crate) fn hold_little(&mut self) {
         self.table.set_max_capacity(RESOURCES_WITH_HTTP_MAX);
     }
-}
-
-/// Opens a folder that was looked at a moment ago: a link that somebody put there since is not followed.
-#[cfg(target_os = "linux")]
-fn open_granted(wasi: &mut WasiCtxBuilder, folder: &Folder, perms: FsPerms) -> wasmtime::Result<()> {
-    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-    use std::os::fd::AsRawFd as _;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = openat2(CWD, folder.access.folder(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
-    let opened = opened.map_err(not_opened_safely)?;
-    wasi.preopened_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()), &folder.seen_as, perms).map(drop)
-}
-
-/// Why a folder was not opened. Without the system call there is no way to open one and be sure that no link is followed.
-#[cfg(target_os = "linux")]
-fn not_opened_safely(error: rustix::io::Errno) -> wasmtime::Error {
-    use rustix::io::Errno;
-    match error {
-        // Profiles of seccomp say either.
-        Errno::NOSYS | Errno::PERM => wasmtime::Error::msg(format!(
-            "{error}; plugins are given folders only where the kernel has `openat2` (Linux 5.6) and no seccomp profile forbids it"
-        )),
-        error => error.into(),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_granted(wasi: &mut WasiCtxBuilder, folder: &Folder, perms: FsPerms) -> wasmtime::Result<()> {
-    wasi.preopened_dir(folder.access.folder(), &folder.seen_as, perms).map(drop)
 }
 
 impl WasiView for State {
@@ -308,6 +280,7 @@ pub(crate) struct HostView {
     /// Of `wasi:filesystem`; none where nothing may be changed.
     pub(crate) disk: Option<Disk>,
     pub(crate) held: Held,
+    pub(crate) doors: Doors,
     /// What it has warned of so far; none once it has described itself.
     pub(crate) warned: Option<Vec<String>>,
     /// Bounds the turn under way.
@@ -321,32 +294,9 @@ impl HasData for HasHostView {
     type Data<'a> = &'a mut HostView;
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_system_without_the_call_that_follows_no_links_is_named() {
-        use rustix::io::Errno;
-        for error in [Errno::NOSYS, Errno::PERM] {
-            assert!(not_opened_safely(error).to_string().contains("`openat2` (Linux 5.6)"), "{error}");
-        }
-        assert!(!not_opened_safely(Errno::NOENT).to_string().contains("openat2"));
-    }
-
-    #[test]
-    fn no_link_on_the_way_to_a_folder_is_followed() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path().canonicalize().unwrap();
-        std::fs::create_dir_all(root.join("real/inner")).unwrap();
-        std::os::unix::fs::symlink(root.join("real"), root.join("link")).unwrap();
-        for (name, opens) in [("real/inner", true), ("link", false), ("link/inner", false)] {
-            let access = mortise_model::FileAccess::new(root.join(name).to_str().unwrap(), false).unwrap();
-            let folder = Folder { access, seen_as: "/in".to_owned() };
-            let opened = open_granted(&mut WasiCtxBuilder::new(), &folder, FsPerms::ReadOnly);
-            assert_eq!(opened.is_ok(), opens, "{name}");
-        }
-    }
 
     #[test]
     fn pauses_follow_one_another_and_end_within_the_longest() {

@@ -105,6 +105,10 @@ pub enum OutputFormat {
 }
 
 /// Owns stdout and stderr: data goes to the first, everything else to the second.
+///
+/// Texts may be anybody's, a plugin's or a host's: their control characters are spelled out, so that they do nothing to the
+/// terminal. Tabs stay, and so do line breaks; but what follows a break is indented, deeper than anything of ours, so that it
+/// cannot be taken for another line of ours.
 pub struct Printer {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
@@ -148,6 +152,10 @@ impl Printer {
 
     /// One line of data.
     pub fn line(&mut self, text: &str) {
+        self.data(&shown(text));
+    }
+
+    fn data(&mut self, text: &str) {
         // A reader that went away early (`| head`) is not our failure.
         self.closed |= writeln!(self.out, "{text}").and_then(|()| self.out.flush()).is_err();
     }
@@ -160,13 +168,13 @@ impl Printer {
 
     /// A JSON document as data.
     pub fn document(&mut self, value: &Value) {
-        self.line(&format!("{value:#}"));
+        self.data(&json_text(value));
     }
 
     /// One line for the person at the terminal.
     pub fn note(&mut self, text: &str) {
         // Nobody is left to tell when stderr is closed.
-        let _ = writeln!(self.err, "{text}");
+        let _ = writeln!(self.err, "{}", shown(text));
     }
 
     /// A cure, on its own line.
@@ -199,6 +207,31 @@ impl Printer {
             }
         }
     }
+}
+
+/// A text as [`Printer`] says it.
+fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.trim_end_matches('\n').chars() {
+        match c {
+            '\n' => shown.push_str("\n    "),
+            c if c.is_control() && c != '\t' => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// `value` as indented JSON. The control characters that JSON leaves as they are, in texts only, are escaped as well.
+fn json_text(value: &Value) -> String {
+    let mut text = String::new();
+    for c in format!("{value:#}").chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 /// Keeps what is printed, for tests.
@@ -239,5 +272,47 @@ impl Captured {
     /// What went to stderr.
     pub(super) fn err(&self) -> String {
         String::from_utf8(self.err.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_does_anything_to_the_terminal() {
+        let captured = Captured::default();
+        let mut printer = captured.printer(OutputFormat::Text);
+        let odd = "a\u{1b}]0;b\u{7}\r\u{9b}c";
+        let spelled = r"a\u{1b}]0;b\u{7}\r\u{9b}c";
+        printer.line(odd);
+        printer.note(odd);
+        printer.hint(odd);
+        printer.failure(&CommandError::refused(anyhow::Error::msg(odd).context("d"), odd, odd));
+        assert_eq!(captured.out(), format!("{spelled}\n"));
+        assert_eq!(
+            captured.err(),
+            format!("{spelled}\nhint: {spelled}\nerror: d: {spelled} [{spelled}]\nhint: {spelled}\n")
+        );
+    }
+
+    #[test]
+    fn lines_and_columns_stay_and_no_further_line_looks_like_ours() {
+        let captured = Captured::default();
+        let mut printer = captured.printer(OutputFormat::Text);
+        printer.line("id\tdigest");
+        printer.line("a\n  b: c\n");
+        printer.failure(&CommandError::failed(anyhow::Error::msg("line 1\n  |\nhint: run this\n").context("d")));
+        assert_eq!(captured.out(), "id\tdigest\na\n      b: c\n");
+        assert_eq!(captured.err(), "error: d: line 1\n      |\n    hint: run this\n");
+    }
+
+    #[test]
+    fn a_document_is_json_without_control_characters() {
+        let captured = Captured::default();
+        let value = json!({"\u{7f}": "\u{1b}\n\u{80}é\u{9f}\u{a0}\\"});
+        captured.printer(OutputFormat::Json).document(&value);
+        assert_eq!(captured.out(), "{\n  \"\\u007f\": \"\\u001b\\n\\u0080é\\u009f\u{a0}\\\\\"\n}\n");
+        assert_eq!(serde_json::from_str::<Value>(&captured.out()).unwrap(), value);
     }
 }

@@ -4,6 +4,7 @@
 use crate::bundle::{Plugin, bundle};
 use crate::host::{Host, Site};
 use crate::neighbour::{self, beside, stats_of};
+use crate::outgoing::is_denied_by_std;
 use crate::until;
 use serde_json::{Value, json};
 
@@ -77,25 +78,30 @@ async fn a_bomb_of_tables_is_refused_at_its_limit() {
     let site = Site::on_nats();
     let host = start(&site, json!({})).await;
     // The component has tables of its own, if small ones.
-    for (elements, is_within) in [(10_000, true), (20_000, false)] {
-        let mut plugin = Plugin::of("bomb", "hostile");
+    for (elements, telling) in [(10_000, None), (20_000, Some("table limit of 20000 elements reached"))] {
         let grows = format!(
             "(module (table 0 funcref) (start $begin) (func $begin
                 (if (i32.eq (table.grow (ref.null func) (i32.const {elements})) (i32.const -1)) (then unreachable))))"
         );
-        add_module(&mut plugin.files[0].1, &grows);
-        let reply = beside(&host, host.call("install_plugin_from_bundle", bundle(&plugin.tarball()))).await;
-        if is_within {
-            assert_eq!(reply["status"], "success", "{reply}");
-            host.succeed("uninstall_plugin", json!({"plugin_id": "bomb"})).await;
-            continue;
-        }
-        assert_eq!((&reply["status"], &reply["code"]), (&json!("error"), &json!("invalid_code")), "{reply}");
-        let telling = "it cannot be instantiated: table limit of 20000 elements reached";
-        assert!(reply["message"].as_str().unwrap().contains(telling), "{reply}");
-        assert_eq!(stats_of(&host, "bomb").await["refused"], json!({"not_started": 1}));
+        begins_with(&host, &grows, telling).await;
     }
     host.stop().await;
+}
+
+/// Installs a component with one module more, which begins well, or fails in words that contain `telling`.
+async fn begins_with(host: &Host<'_>, module: &str, telling: Option<&str>) {
+    let mut plugin = Plugin::of("bomb", "hostile");
+    add_module(&mut plugin.files[0].1, module);
+    let reply = beside(host, host.call("install_plugin_from_bundle", bundle(&plugin.tarball()))).await;
+    let Some(telling) = telling else {
+        assert_eq!(reply["status"], "success", "{reply}");
+        host.succeed("uninstall_plugin", json!({"plugin_id": "bomb"})).await;
+        return;
+    };
+    assert_eq!((&reply["status"], &reply["code"]), (&json!("error"), &json!("invalid_code")), "{reply}");
+    let telling = format!("it cannot be instantiated: {telling}");
+    assert!(reply["message"].as_str().unwrap().contains(&telling), "{reply}");
+    assert_eq!(stats_of(host, "bomb").await["refused"], json!({"not_started": 1}));
 }
 
 /// Limit: `stack`.
@@ -106,6 +112,28 @@ async fn deep_recursion_ends_at_the_stack_limit() {
     fails(&host, "recurse", json!({}), "trap", "deep recursion").await;
     works_again(&host).await;
     assert_eq!(stats(&host).await["losses"], json!({"trap": 1}));
+    host.stop().await;
+}
+
+/// How large a frame is, the compiler decides. That of a call with 500 parameters has some 4,000 bytes: only a few of them
+/// are in registers.
+/// Limit: `stack`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stack_limit_is_where_it_is_said_to_be() {
+    let site = Site::on_nats();
+    let host = start(&site, json!({})).await;
+    let (numbers, zeros) = ("i64 ".repeat(499), "(i64.const 0) ".repeat(499));
+    // Some 800 KB, where wasmtime by itself allows 512 KiB, and some 1.2 MB.
+    for (depth, telling) in [(200, None), (300, Some("stack limit of 1MiB reached"))] {
+        let recurses = format!(
+            "(module (start $begin)
+                (func $begin (call $down (i64.const {depth}) {zeros}))
+                (func $down (param $depth i64) (param {numbers})
+                    (if (i64.gt_u (local.get $depth) (i64.const 1))
+                        (then (call $down (i64.sub (local.get $depth) (i64.const 1)) {zeros})))))"
+        );
+        begins_with(&host, &recurses, telling).await;
+    }
     host.stop().await;
 }
 
@@ -295,21 +323,27 @@ async fn a_description_that_is_partly_wrong_is_mended_with_a_warning() {
     host.succeed("uninstall_plugin", json!({"plugin_id": "wild"})).await;
     for (what, warning, is_odd_callable) in [
         ("twice", "second function `fine` dropped", false),
-        ("name", "function dropped: ", false),
+        ("name", "function dropped: invalid function name `no name`: must match ", false),
         ("schema", "schema of function `odd` replaced by an empty one: ", true),
     ] {
         let plugin = Plugin::of("raw", "raw").with("config", json!({"describe": what}));
-        let reply = beside(&host, host.install(&plugin)).await;
-        let warnings = reply["load_result"]["warnings"].as_array().unwrap();
-        assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().starts_with(warning), "{reply}");
-        let listed = host.succeed("list_plugins", json!({})).await;
-        assert_eq!(&listed["loaded"]["raw"]["warnings"], &reply["load_result"]["warnings"]);
-        assert_eq!(host.advertised().await.iter().any(|name| name == "odd"), is_odd_callable, "{what}");
-        let schema = json!({"type": "object", "properties": {}, "required": []});
-        let functions = host.capabilities().await["functions"].take();
-        let of_plugin = functions.as_array().unwrap().iter().filter(|function| function["name"] == "fine");
-        assert_eq!(of_plugin.map(|function| &function["parameters"]).collect::<Vec<_>>(), [&schema]);
-        assert_eq!(host.call("fine", json!({})).await, true);
+        beside(&host, async {
+            let reply = host.install(&plugin).await;
+            let warnings = reply["load_result"]["warnings"].as_array().unwrap();
+            assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().starts_with(warning), "{reply}");
+            let listed = host.succeed("list_plugins", json!({})).await;
+            assert_eq!(&listed["loaded"]["raw"]["warnings"], &reply["load_result"]["warnings"]);
+            assert_eq!(host.advertised().await.iter().any(|name| name == "odd"), is_odd_callable, "{what}");
+            let schema = json!({"type": "object", "properties": {}, "required": []});
+            let functions = host.capabilities().await["functions"].take();
+            let of_plugin = functions.as_array().unwrap().iter().filter(|function| function["name"] == "fine");
+            assert_eq!(of_plugin.map(|function| &function["parameters"]).collect::<Vec<_>>(), [&schema]);
+            assert_eq!(host.call("fine", json!({})).await, true);
+        })
+        .await;
+        // It serves, so nothing was refused.
+        let stats = stats_of(&host, "raw").await;
+        assert_eq!((&stats["refused"], &stats["losses"]), (&json!({}), &json!({})), "{what}: {stats}");
     }
     host.stop().await;
 }
@@ -321,8 +355,9 @@ async fn a_plugin_that_describes_itself_anew_each_time_ends_in_quarantine() {
     let host = start(&site, json!({"config": {"describe": "changing"}})).await;
     works_again(&host).await;
     let before = host.advertised().await;
-    fails(&host, "trap_one", json!({}), "trap", "unreachable").await;
+    // From the first loss to the last.
     beside(&host, async {
+        fails(&host, "trap_one", json!({}), "trap", "unreachable").await;
         until("it is in quarantine", async || {
             let status = host.succeed("get_status", json!({})).await;
             let advertised = host.advertised().await;
@@ -333,16 +368,34 @@ async fn a_plugin_that_describes_itself_anew_each_time_ends_in_quarantine() {
         .await;
     })
     .await;
-    assert_eq!(stats(&host).await["losses"], json!({"trap": 10}));
-    assert_eq!(host.fail("fine", json!({})).await["data"]["code"], "quarantined");
+    let stats = stats(&host).await;
+    let calls = json!({"answered": 2, "failed": 1});
+    assert_eq!((&stats["losses"], &stats["calls"]), (&json!({"trap": 10}), &calls), "{stats}");
+    let telling = "plugin `wild` is in quarantine: its instance was lost 10 times within ";
+    fails(&host, "fine", json!({}), "quarantined", telling).await;
     host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_in_a_circle_end_at_their_depth() {
+async fn a_call_that_would_wait_for_itself_is_refused() {
     let site = Site::on_nats();
     let host = start(&site, json!({"permissions": {"plugins": ["wild.cycle"]}})).await;
-    fails(&host, "cycle", json!({}), "call_depth", "calls between plugins may not be more than 8 deep").await;
+    let telling = "the function would wait for itself: wild.cycle > wild.cycle";
+    fails(&host, "cycle", json!({}), "call_cycle", telling).await;
+    let stats = stats(&host).await;
+    assert_eq!((&stats["refused"], &stats["losses"]), (&json!({"call_cycle": 1}), &json!({})), "{stats}");
+    assert_eq!(stats["calls"], json!({"answered": 2, "failed": 2}), "{stats}");
+    works_again(&host).await;
+    host.stop().await;
+}
+
+/// A plugin need not say for which of its calls it makes another.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_in_a_circle_that_are_made_for_nobody_end_at_their_depth() {
+    let site = Site::on_nats();
+    let host = start(&site, json!({"permissions": {"plugins": ["wild.cycle"]}})).await;
+    let telling = "calls between plugins may not be more than 8 deep";
+    fails(&host, "cycle", json!({"for_nobody": true}), "call_depth", telling).await;
     let stats = stats(&host).await;
     assert_eq!((&stats["refused"], &stats["losses"]), (&json!({"call_depth": 1}), &json!({})), "{stats}");
     assert_eq!(stats["calls"], json!({"answered": 9, "failed": 9}), "{stats}");
@@ -361,18 +414,29 @@ async fn variables_and_files_that_were_not_granted_are_not_there() {
     command.env("SECRET", "of the host");
     let host = site.start_as(command).await;
     host.wait_for_loaded(&["neighbour", "wild"]).await;
-    let found = beside(&host, host.call("environment", json!({}))).await;
-    assert_eq!(found, json!({"variables": {}, "arguments": [], "input": ""}));
-    assert_eq!(host.call("folders", json!({})).await, 0);
-    let paths = [secret.to_str().unwrap(), "/etc/passwd", "../plugin.wasm", "/proc/self/environ"];
-    let failed = paths.len() + 1;
-    for path in paths {
-        fails(&host, "read_file", json!({"path": path}), "io", "").await;
-    }
-    fails(&host, "write_file", json!({"path": secret}), "io", "").await;
+    let secret_path = secret.to_str().unwrap();
+    let paths = [
+        ("read_file", secret_path),
+        ("read_file", "/etc/passwd"),
+        ("read_file", "../plugin.wasm"),
+        ("read_file", "/proc/self/environ"),
+        ("write_file", secret_path),
+    ];
+    beside(&host, async {
+        let found = host.call("environment", json!({})).await;
+        assert_eq!(found, json!({"variables": {}, "arguments": [], "input": ""}));
+        assert_eq!(host.call("folders", json!({})).await, 0);
+        for (function, path) in paths {
+            let error = host.fail(function, json!({"path": path})).await;
+            assert!(is_denied_by_std(&error), "{function} {path}: {error}");
+        }
+    })
+    .await;
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "of the host");
+    // What is not there is asked of nobody: all that counts it is that the calls failed.
     let stats = stats(&host).await;
-    assert_eq!((&stats["calls"]["failed"], &stats["losses"]), (&json!(failed), &json!({})), "{stats}");
+    let calls = json!({"answered": 2 + paths.len(), "failed": paths.len()});
+    assert_eq!((&stats["calls"], &stats["losses"]), (&calls, &json!({})), "{stats}");
     host.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! Where plugins come from and who signed them: what the policy makes of it.
 
-use crate::bundle::{Plugin, bundle, digest_of};
+use crate::bundle::{Plugin, bundle, digest_of, pinned_bundle};
 use crate::host::{Host, Site, Way};
 use crate::program::{mortise, run};
 use crate::web::Web;
@@ -86,6 +86,36 @@ async fn a_plugin_may_what_its_source_may_and_nobody_claims_another() {
     assert!(may_look(&host).await);
     host.succeed("install_plugin_from_bundle", bundle(&archive)).await;
     assert!(!may_look(&host).await, "the newest arrival counts");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_wants_digests_lets_nothing_in_without() {
+    let site = Site::on_nats();
+    let web = Web::start();
+    site.policy("[install]\nrequire_digest = true");
+    let host = start(&site).await;
+    let archive = looker().tarball();
+    web.serve(archive.clone(), None);
+    let (url, digest) = (web.url("looker.tgz"), digest_of(&archive));
+    for (function, params) in [
+        ("install_plugin_from_bundle", bundle(&archive)),
+        ("install_plugin_from_url", json!({"url": url})),
+        ("plan_plugin_install", bundle(&archive)),
+    ] {
+        let refusal = host.refuse(function, params).await;
+        assert_eq!(refusal["code"], "digest_required", "{function}: {refusal}");
+        assert!(refusal["message"].as_str().unwrap().contains("pass digest="), "{function}: {refusal}");
+        assert!(refusal["hint"].as_str().unwrap().contains(&digest), "{function}: {refusal}");
+    }
+    assert_eq!(host.loaded().await, Vec::<String>::new());
+
+    host.succeed("plan_plugin_install", pinned_bundle(&archive)).await;
+    host.succeed("install_plugin_from_url", json!({"url": url, "digest": digest})).await;
+    assert_eq!(host.loaded().await, ["looker"]);
+    host.succeed("uninstall_plugin", json!({"plugin_id": "looker"})).await;
+    host.succeed("install_plugin_from_bundle", pinned_bundle(&archive)).await;
+    assert_eq!(host.loaded().await, ["looker"]);
     host.stop().await;
 }
 

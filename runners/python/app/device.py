@@ -16,7 +16,7 @@ LOOK_EVERY = 0.5
 
 #: What the host says of a call that never reached the function. Everything else is the function's own failure.
 _NOT_CALLED = frozenset(
-    "call_depth internal invalid_device invalid_params malformed_reply mesh not_connected params_too_large "
+    "call_cycle call_depth internal invalid_device invalid_params malformed_reply mesh not_connected params_too_large "
     "permission_denied rate_limited result_too_large too_many_ops".split()
 )
 

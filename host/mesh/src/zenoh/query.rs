@@ -128,15 +128,27 @@ pub(super) struct ReplyLane {
     runtime: Handle,
     tasks: TaskTracker,
     inline: Semaphore,
+    /// Threads for those that go elsewhere.
+    threads: Arc<Semaphore>,
+    /// KiB of them that may be held.
+    room: Arc<Semaphore>,
 }
 
 /// The largest reply that fits one batch of Zenoh's transport, with room for its envelope.
 const INLINE_BYTES_MAX: usize = 48 * 1024;
 
+/// Threads that replies may have at once. The runtime has several hundred, and others need them: a peer that asks for much and reads
+/// nothing must not have all.
+const THREADS_MAX: usize = 32;
+
+/// What replies that wait for a thread, or have one, may hold, in KiB. Of more the newest are not sent.
+const ROOM_KIB: usize = 64 << 10;
+
 impl ReplyLane {
     pub(super) fn new(runtime: Handle, tasks: TaskTracker) -> Self {
         let inline = Semaphore::new(runtime.metrics().num_workers().saturating_sub(1).max(1));
-        Self { runtime, tasks, inline }
+        let (threads, room) = (Arc::new(Semaphore::new(THREADS_MAX)), Arc::new(Semaphore::new(ROOM_KIB)));
+        Self { runtime, tasks, inline, threads, room }
     }
 
     fn send(&self, query: Query, payload: Bytes) {
@@ -146,8 +158,20 @@ impl ReplyLane {
             answer(&query, payload);
             return;
         }
-        // Bounded by the calls in flight, each of which has one reply.
-        self.tasks.spawn_blocking_on(move || answer(&query, payload), &self.runtime);
+        let kib = u32::try_from(payload.len() / 1024 + 1).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(kib) else {
+            tracing::warn!(bytes = payload.len(), "a reply is not sent: too many wait for receivers that read nothing");
+            return;
+        };
+        let threads = Arc::clone(&self.threads);
+        let sent = async move {
+            // The semaphore is never closed.
+            let _place = threads.acquire_owned().await;
+            // A panic in the transport has been told where it happened.
+            let _ = tokio::task::spawn_blocking(move || answer(&query, payload)).await;
+            drop(room);
+        };
+        self.tasks.spawn_on(sent, &self.runtime);
     }
 }
 

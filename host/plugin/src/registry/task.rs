@@ -284,7 +284,7 @@ impl RegistryTask {
             Some(Stand::Failed { .. }) | None => None,
         };
         if let Some(reason) = &reason {
-            warn!(plugin = %id, %reason, "plugin failed");
+            warn!(plugin = %id, reason = reason.as_str(), "plugin failed");
             self.plugins.insert(id.clone(), Stand::Failed { reason: reason.clone() });
         }
         match before {

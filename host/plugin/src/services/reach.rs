@@ -11,7 +11,8 @@ impl Services {
     ///
     /// # Errors
     /// `permission_denied` when the plugin is not granted it, `rate_limited` beyond `limits.mesh_calls_per_second`,
-    /// `call_depth` when plugins call one another more than [`CALL_DEPTH_MAX`] deep, `deadline_exceeded`, or the
+    /// `call_depth` when plugins call one another more than [`CALL_DEPTH_MAX`] deep, `call_cycle` when the function waits for this
+    /// call already, `deadline_exceeded`, or the
     /// function's own failure.
     pub async fn invoke(&self, mut invocation: Invocation) -> Result<Json, Failure> {
         // This device by its own name is still this device: other permissions hold for it.
@@ -20,7 +21,7 @@ impl Services {
         }
         let (access, what) = access_of(&invocation);
         invocation.may_wait &= self.active.load(Ordering::Acquire);
-        if invocation.depth >= CALL_DEPTH_MAX {
+        if invocation.chain.depth() > CALL_DEPTH_MAX {
             self.account.count_refusal("call_depth");
             return Err(Failure::new(
                 "call_depth",
@@ -45,12 +46,12 @@ impl Services {
     ///
     /// # Errors
     /// `permission_denied` when the plugin is not granted `mesh.discover`, `rate_limited` beyond
-    /// `limits.mesh_calls_per_second`.
+    /// `limits.mesh_calls_per_second`, `result_too_large` where the devices' records are too long to be told.
     pub async fn discover(&self) -> Result<Json, Failure> {
         let what = "list the devices on the mesh";
         self.use_mesh()?;
         self.permit_now(&Permission::MeshDiscover, what).await?;
-        Ok(self.backend.discover())
+        self.backend.discover()
     }
 
     /// Sends a request over HTTP and reads its answer, of which the body may have at most `body_bytes_max`. Redirects are

@@ -48,17 +48,38 @@ impl Services {
         !self.manifest.folders.is_empty()
     }
 
-    /// The folders of a fresh instance: those that the manifest asks for and the plugin is granted for more than a single
-    /// time.
+    /// The folders that the manifest asks for: those that the plugin is granted for more than a single time, which a fresh
+    /// instance sees, and the others. Blocks for a look.
     ///
     /// # Errors
-    /// `folder` for one that is not there, that links lead to, or that holds what is the host's own. Blocks for a look.
-    pub fn folders(&self) -> Result<Vec<&Folder>, Failure> {
+    /// `folder` for one that is granted and is not there, that links lead to, or that holds what is the host's own.
+    pub fn folders(&self) -> Result<(Vec<&Folder>, Vec<&Folder>), Failure> {
         let folders = self.manifest.folders.iter();
-        let granted: Vec<_> =
-            folders.filter(|folder| self.has_lasting(&Permission::Files(folder.access.clone()))).collect();
+        let (granted, others): (Vec<_>, Vec<_>) =
+            folders.partition(|folder| self.has_lasting(&Permission::Files(folder.access.clone())));
         granted.iter().try_for_each(|folder| self.backend.check_folder(&folder.access))?;
-        Ok(granted)
+        Ok((granted, others))
+    }
+
+    /// Whether it is granted that folder by now, for more than a single time. Blocks for a look.
+    ///
+    /// # Errors
+    /// As [`Self::folders`].
+    pub fn may_see(&self, folder: &Folder) -> Result<bool, Failure> {
+        let is_granted = self.has_lasting(&Permission::Files(folder.access.clone()));
+        if is_granted {
+            self.backend.check_folder(&folder.access)?;
+        }
+        Ok(is_granted)
+    }
+
+    /// Has it remembered as a wish that a folder was looked into which the plugin is not granted. Cancel safe.
+    ///
+    /// # Errors
+    /// `permission_denied`, with the cure.
+    pub async fn permit_folder(&self, folder: &Folder) -> Result<(), Failure> {
+        let what = format!("see the folder `{}`", cut(&folder.seen_as, NAME_BYTES_SHOWN));
+        self.permit_now(&Permission::Files(folder.access.clone()), &what).await
     }
 
     /// Whether it has all of these for more than a single time, still.

@@ -4,7 +4,7 @@ use crate::fake::{Host, Plan, host, json, package, plugin, until};
 use crate::serving;
 use mortise_model::PluginState;
 use mortise_plugin::{Operation, Package, Prepared};
-use mortise_rpc::{LocalCall, Outcome, RpcCode};
+use mortise_rpc::{CallChain, LocalCall, Outcome, RpcCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -140,8 +140,14 @@ async fn what_the_old_generation_owes_may_need_it_once_more() {
     settle().await;
     let stranger = host.begin_call("ping");
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    let nested =
-        LocalCall { method: "a.ping".into(), params: json("{}"), trace: None, deadline, depth: 1, may_wait: true };
+    let nested = LocalCall {
+        method: "a.ping".into(),
+        params: json("{}"),
+        trace: None,
+        deadline,
+        chain: CallChain::default(),
+        may_wait: true,
+    };
     let nested = async {
         let released = async {
             until(&host.instance(0).submitted, |count| *count == 2).await;

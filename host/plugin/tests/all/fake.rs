@@ -12,7 +12,8 @@ use mortise_plugin::{
     StateStoreError,
 };
 use mortise_rpc::{
-    Call, DeviceCard, Dispatcher, Emitter, Heard, Listener, Listening, Origin, Outcome, Responder, Routes, Topic,
+    Call, CallChain, DeviceCard, Dispatcher, Emitter, Heard, Listener, Listening, Origin, Outcome, Responder, Routes,
+    Topic,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) denied: bool,
     /// Prepared only to fail.
     pub(crate) fails: bool,
+    /// Jobs are answered in the host's place.
+    pub(crate) refuses: bool,
     /// Jobs wait until `release`; otherwise they are answered at once with the plan's name.
     pub(crate) holds: bool,
     pub(crate) name: &'static str,
@@ -164,6 +167,9 @@ pub(crate) fn describing(functions: &[&str]) -> Description {
 
 fn answer(plan: &Plan, job: Job) {
     let kind = if job.kind == JobKind::Routine { "routine " } else { "" };
+    if plan.refuses {
+        return job.ticket.answer(Err(Failure::retryable("queue_full", "there is no room")));
+    }
     job.ticket.answer(Ok(Json::of(&serde_json::json!(format!("{kind}{} {}", plan.name, job.name)))));
 }
 
@@ -282,8 +288,8 @@ impl Backend for Events {
         Ok(invocation.params)
     }
 
-    fn discover(&self) -> Json {
-        json("[]")
+    fn discover(&self) -> Result<Json, Failure> {
+        Ok(json("[]"))
     }
 
     fn emit(&self, _: Option<&Arc<Emitter>>, event: EmittedName, payload: Json) {
@@ -419,8 +425,16 @@ impl Host {
     pub(crate) fn begin_call(&self, method: &str) -> tokio::sync::oneshot::Receiver<Outcome> {
         let (responder, receiver) = Responder::local(mortise_rpc::no_request_id());
         let (params, origin) = (json("{}"), Origin::Control);
-        let call =
-            Call { params, caller: None, trace: None, origin, deadline: None, depth: 0, may_wait: true, responder };
+        let call = Call {
+            params,
+            caller: None,
+            trace: None,
+            origin,
+            deadline: None,
+            chain: CallChain::default(),
+            may_wait: true,
+            responder,
+        };
         self.dispatcher.dispatch(method, call);
         receiver
     }

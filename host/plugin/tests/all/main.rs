@@ -12,7 +12,7 @@ mod waiting;
 use fake::{Plan, host, host_with, json, package, plugin, until};
 use mortise_model::Limits;
 use mortise_plugin::{ActivateError, NameOwner, Package, PrepareError, RegistryConfig};
-use mortise_rpc::{LocalCall, RpcCode};
+use mortise_rpc::{CallChain, LocalCall, RpcCode};
 use std::task::Poll;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
@@ -138,6 +138,16 @@ async fn what_is_prepared_and_not_activated_ends_and_its_events_with_it() {
     assert!(host.events.names().is_empty(), "held until the swap");
     operation.activate(prepared).await.unwrap();
     assert_eq!(host.events.names(), ["plugin_loaded", "hello"]);
+}
+
+#[tokio::test]
+async fn a_routine_whose_ticks_are_refused_ticks_less_and_less_often() {
+    let host = host();
+    let began = tokio::time::Instant::now();
+    host.load("a", Plan { refuses: true, routines: vec![("tick", Duration::from_millis(1))], ..serving("a1", &[]) })
+        .await;
+    until(&host.instance(0).submitted, |ticks| *ticks == 5).await;
+    assert!(began.elapsed() >= Duration::from_millis(10 + 20 + 40 + 80), "{:?}", began.elapsed());
 }
 
 /// Limit: `routine_timeout`.
@@ -368,8 +378,14 @@ async fn a_call_that_ends_at_shutdown_may_need_another_plugin() {
     assert_eq!((refused.code.as_ref(), refused.retryable), ("stopping", true));
     // What `a` does on behalf of the call that it still owes.
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    let nested =
-        LocalCall { method: "echo".into(), params: json("{}"), trace: None, deadline, depth: 1, may_wait: true };
+    let nested = LocalCall {
+        method: "echo".into(),
+        params: json("{}"),
+        trace: None,
+        deadline,
+        chain: CallChain::default(),
+        may_wait: true,
+    };
     assert_eq!(host.dispatcher.invoke(nested).await.unwrap().to_value(), "b1 echo");
     assert!(!*host.instance(1).shut_down.borrow() && !shutdown.is_finished());
     host.instance(0).release();

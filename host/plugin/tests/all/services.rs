@@ -3,6 +3,7 @@
 use crate::fake::{Events, Plan, host, json, package, plugin};
 use mortise_model::{DeviceId, Failure, Json, Permission, Tenant};
 use mortise_plugin::{Account, Backend, Invocation, Services};
+use mortise_rpc::CallChain;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -61,7 +62,15 @@ async fn a_call_goes_out_before_the_plugin_serves_and_what_is_denied_then_is_a_w
         let (function, params) = (function.to_owned(), json(r#"{"x":1}"#));
         let deadline = Instant::now() + Duration::from_secs(5);
         services
-            .invoke(Invocation { device: None, function, params, deadline, trace: None, depth: 0, may_wait: true })
+            .invoke(Invocation {
+                device: None,
+                function,
+                params,
+                deadline,
+                trace: None,
+                chain: CallChain::default(),
+                may_wait: true,
+            })
             .await
     };
     events.forbidden.lock().unwrap().push(Permission::Plugins("secret_plans".to_owned()));

@@ -4,7 +4,7 @@ use crate::fake::{Host, Plan, host, json, package, plugin};
 use crate::serving;
 use mortise_model::{Limits, PluginState};
 use mortise_plugin::NameOwner;
-use mortise_rpc::{LocalCall, Outcome, RpcCode};
+use mortise_rpc::{CallChain, LocalCall, Outcome, RpcCode};
 use std::time::Duration;
 use tokio::sync::oneshot::Receiver;
 use tokio::time::Instant;
@@ -58,7 +58,7 @@ async fn a_call_waits_no_longer_than_its_deadline() {
         params: json("{}"),
         trace: None,
         deadline: began + Duration::from_millis(50),
-        depth: 1,
+        chain: CallChain::default(),
         may_wait: true,
     };
     let error = host.dispatcher.invoke(hasty).await.unwrap_err();

@@ -186,7 +186,7 @@ async fn peers_are_learned_and_the_departure_is_the_last_presence() {
     let other = device.subjects.presence(&DeviceId::new("robot-1").unwrap());
     mesh.publish(&other, Bytes::from_static(br#"{"device_id":"robot-1"}"#)).await.unwrap();
     let learned = async {
-        while device.peers.list().to_value().as_array().unwrap().is_empty() {
+        while device.peers.list().unwrap().to_value().as_array().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
     };

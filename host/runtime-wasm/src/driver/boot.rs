@@ -10,6 +10,7 @@ use crate::ledger::{Creditor, OpenCall};
 use crate::loss::{Loss, TurnLimit};
 use crate::outcome;
 use mortise_model::{Description, Failure, cut, one_line};
+use mortise_rpc::CallChain;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -53,8 +54,7 @@ impl Driver {
             hook: "describe",
             failure: self.shared.services.marked(outcome::failed(failure, &self.shared.limits)),
         })?;
-        let mut description = describe::check(described).map_err(Refusal::Description)?;
-        description.warnings.extend(guest.take_warned());
+        let description = describe::check(described, &guest.take_warned()).map_err(Refusal::Description)?;
 
         for hook in hooks {
             if *hook == Hook::Migrate {
@@ -88,7 +88,12 @@ impl Driver {
     async fn hook(&mut self, guest: &mut Guest, hook: Hook, parameters: &str) -> Result<Result<(), Failure>, Break> {
         self.now = Instant::now();
         let limit = self.hook_limit.unwrap_or_else(|| self.turn_limit());
-        let call = OpenCall { creditor: Creditor::Hook { limit }, deadline: limit.end, trace: None, depth: 0 };
+        let call = OpenCall {
+            creditor: Creditor::Hook { limit },
+            deadline: limit.end,
+            trace: None,
+            chain: CallChain::default(),
+        };
         let (kind, name) = (hook.kind(), hook.name());
         self.hand_over(guest, call, Entry { kind, name, parameters, caller: None }).await?;
         loop {

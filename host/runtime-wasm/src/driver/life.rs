@@ -60,21 +60,17 @@ impl Driver {
                 Break::Lost(loss) => {
                     drop(guest);
                     self.lose(&loss);
-                    match self.revive(description).await {
-                        Ok(fresh) => guest = fresh,
-                        Err(_) => return,
-                    }
                 }
                 Break::Withdrawn => {
                     drop(guest);
                     self.withdraw();
-                    match self.revive(description).await {
-                        Ok(fresh) => guest = fresh,
-                        Err(_) => return,
-                    }
                 }
                 Break::Stop => return self.stop(&mut guest).await,
                 Break::Abandoned | Break::Overdue => return,
+            }
+            match self.revive(description).await {
+                Ok(fresh) => guest = fresh,
+                Err(_) => return,
             }
         }
     }

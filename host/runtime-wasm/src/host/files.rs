@@ -1,5 +1,5 @@
 //! `wasi:filesystem` under `limits.disk`: what makes a folder hold more asks first. All else is as wasmtime has it, but for
-//! [`listing`]s, and files that are none.
+//! [`listing`]s, files that are none, and folders that are closed.
 
 use super::listing;
 use crate::view::State;
@@ -11,8 +11,9 @@ use std::sync::Arc;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
+use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as Preopens;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
+    DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::{DynOutputStream, FsResult, OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
@@ -24,10 +25,12 @@ pub(super) type Told<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
 /// Puts ours in place of wasmtime's functions.
 pub(super) fn bound(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
+    linker.instance("wasi:filesystem/preopens@0.2.12")?.func_wrap("get-directories", get_directories)?;
     let mut types = linker.instance("wasi:filesystem/types@0.2.12")?;
     types.func_wrap_async("[method]descriptor.write", |store, asked| Box::new(write(store, asked)))?;
     types.func_wrap_async("[method]descriptor.set-size", |store, asked| Box::new(set_size(store, asked)))?;
     types.func_wrap_async("[method]descriptor.open-at", |store, asked| Box::new(open_at(store, asked)))?;
+    types.func_wrap_async("[method]descriptor.stat-at", |store, asked| Box::new(stat_at(store, asked)))?;
     types.func_wrap_async("[method]descriptor.create-directory-at", |store, asked| {
         Box::new(create_directory_at(store, asked))
     })?;
@@ -39,6 +42,20 @@ pub(super) fn bound(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     listing::bound(&mut types)?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+fn get_directories(mut store: Store<'_>, (): ()) -> wasmtime::Result<(Vec<(Fd, String)>,)> {
+    let state = store.data_mut();
+    let mut folders = Preopens::get_directories(&mut state.filesystem())?;
+    folders.extend(state.doors()?);
+    Ok((folders,))
+}
+
+async fn stat_at(mut store: Store<'_>, (fd, path_flags, path): (Fd, PathFlags, String)) -> Told<DescriptorStat> {
+    if store.data_mut().is_closed(&fd).await? {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
+    told(store.data_mut().filesystem().stat_at(fd, path_flags, path).await)
 }
 
 async fn write(mut store: Store<'_>, (fd, bytes, offset): (Fd, Vec<u8>, u64)) -> Told<u64> {
@@ -68,6 +85,9 @@ async fn open_at(
     mut store: Store<'_>,
     (fd, path_flags, path, open, flags): (Fd, PathFlags, String, OpenFlags, DescriptorFlags),
 ) -> Told<Fd> {
+    if store.data_mut().is_closed(&fd).await? {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
     let host = &store.data().host;
     let may_be_full =
         open.contains(OpenFlags::CREATE) && host.disk.as_ref().is_some_and(|disk| !disk.admit_now(DISK_BLOCK_BYTES));
@@ -95,6 +115,9 @@ async fn open_at(
 }
 
 async fn create_directory_at(mut store: Store<'_>, (fd, path): (Fd, String)) -> Told<()> {
+    if store.data_mut().is_closed(&fd).await? {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
     if !entry_admitted(&mut store).await {
         return Ok((Err(ErrorCode::InsufficientSpace),));
     }

@@ -4,6 +4,7 @@
 use super::work::Work;
 use crate::bindings::mortise::plugin::host::{Host, Level, Op, OpOutcome as OpOutcomeOfGuest, PluginIdentity};
 use crate::bindings::mortise::plugin::types::{self, Failure};
+use crate::describe::WARNING_BYTES_MAX;
 use crate::loss::TurnLimit;
 use crate::ops::{OPS_BYTES_MAX, OPS_MAX, OpOutcome, REFUSALS_MAX};
 use crate::outcome;
@@ -26,9 +27,8 @@ static CLOCK_START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Inst
 
 impl types::Host for HostView {}
 
-/// What a plugin warns of while it describes itself: so many lines are told with the description, of so many bytes each.
+/// What a plugin warns of while it describes itself: so many lines are kept to be told with the description. The log has all.
 const WARNINGS_MAX: usize = 20;
-const WARNING_BYTES_MAX: usize = 512;
 
 impl Host for HostView {
     fn log(&mut self, level: Level, target: String, message: String) {
@@ -229,6 +229,7 @@ fn too_many_ops(message: String) -> mortise_model::Failure {
 pub(crate) mod tests {
     use super::*;
     use crate::bindings::mortise::plugin::host::{HttpRequest as GuestRequest, Invocation, OpValue};
+    use crate::folders::Doors;
     use crate::held::Held;
     use crate::host::keyvalue::KeyValue;
     use crate::host::room::Quota;
@@ -252,8 +253,8 @@ pub(crate) mod tests {
             std::future::pending().await
         }
 
-        fn discover(&self) -> Json {
-            Json::of(&serde_json::json!([]))
+        fn discover(&self) -> Result<Json, mortise_model::Failure> {
+            Ok(Json::of(&serde_json::json!([])))
         }
 
         fn emit(&self, _: Option<&Arc<mortise_rpc::Emitter>>, _: EmittedName, _: Json) {}
@@ -305,6 +306,7 @@ pub(crate) mod tests {
         let turn_limit = TurnLimit { name: "limits.turn", span, end: Instant::now() + span };
         HostView {
             held: Held::nothing(&services),
+            doors: Doors::none(&services),
             shared: Arc::new(Shared::new(Arc::new(services), Source::None)),
             ops: Ops::default(),
             keyvalue: KeyValue::default(),

@@ -6,10 +6,13 @@ use crate::ops::OpOutcome;
 use crate::view::HostView;
 use futures_util::future::BoxFuture;
 use mortise_model::{Failure, Json, cut};
-use mortise_rpc::TraceContext;
+use mortise_rpc::{CallChain, TraceContext};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// How much of what others say of a failure a guest is told, in bytes.
+const FAILURE_BYTES_MAX: usize = 16 << 10;
 
 /// What an op does.
 pub(super) struct Work {
@@ -24,7 +27,8 @@ struct Terms {
     /// Of no use after this.
     deadline: Instant,
     trace: Option<Arc<TraceContext>>,
-    depth: u8,
+    /// What leads to it, itself included.
+    chain: CallChain,
 }
 
 impl HostView {
@@ -57,10 +61,10 @@ impl HostView {
             let message = format!("the parameters of `{}` are no JSON object", cut(&function, NAME_BYTES_MAX));
             Failure::new("invalid_params", message)
         })?;
-        let Terms { deadline, trace, depth } = self.terms(timeout_ns, on_behalf_of);
+        let Terms { deadline, trace, chain } = self.terms(timeout_ns, on_behalf_of);
         let services = Arc::clone(&self.shared.services);
         let invocation =
-            mortise_plugin::Invocation { device, function, params, deadline, trace, depth, may_wait: true };
+            mortise_plugin::Invocation { device, function, params, deadline, trace, chain, may_wait: true };
         Ok(self.value(bytes, async move { services.invoke(invocation).await }))
     }
 
@@ -85,9 +89,15 @@ impl HostView {
         let deadline = now.checked_add(timeout).unwrap_or(now + self.shared.limits.call_timeout);
         let ledger = self.shared.ledger();
         match on_behalf_of.and_then(|call| ledger.under_way(call)) {
-            Some(call) => Terms { deadline: deadline.min(call.deadline), trace: call.trace.clone(), depth: call.depth },
+            Some(call) => {
+                let chain = match call.function() {
+                    Some(function) => call.chain.by(self.shared.plugin.clone(), function),
+                    None => call.chain.by_unknown(),
+                };
+                Terms { deadline: deadline.min(call.deadline), trace: call.trace.clone(), chain }
+            }
             // Plugins that call each other in a circle are stopped even if they do not say for whom they call.
-            None => Terms { deadline, trace: None, depth: ledger.depth_max() },
+            None => Terms { deadline, trace: None, chain: ledger.longest_chain().by_unknown() },
         }
     }
 
@@ -106,12 +116,35 @@ impl HostView {
     }
 }
 
+/// A failure may be told in the words of whoever was called, who is nobody to fill this guest's memory.
+fn failed(mut failure: Failure) -> OpOutcome {
+    failure.message.truncate(failure.message.floor_char_boundary(FAILURE_BYTES_MAX));
+    OpOutcome::Failed(failure)
+}
+
 impl Work {
     fn done<T: Into<OpOutcome>>(
         bytes: usize,
         outcome: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Self {
-        let outcome = async move { outcome.await.map_or_else(OpOutcome::Failed, Into::into) };
+        let outcome = async move { outcome.await.map_or_else(failed, Into::into) };
         Self { bytes, outcome: Box::pin(outcome) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_words_of_a_failure_are_cut() {
+        let words = "é".repeat(FAILURE_BYTES_MAX);
+        let work = Work::done::<()>(0, async move { Err(Failure::new("own", format!("x{words}"))) });
+        let OpOutcome::Failed(failure) = work.outcome.await else { panic!("it failed") };
+        assert_eq!(
+            (failure.message.len(), &*failure.code),
+            (FAILURE_BYTES_MAX - 1, "own"),
+            "a whole number of letters"
+        );
     }
 }

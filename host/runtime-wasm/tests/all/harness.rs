@@ -10,7 +10,7 @@ use mortise_plugin::{
     Account, Asker, Authority, Backend, Denied, Health, Instance, Invocation, Job, JobKind, Leave, Package,
     PrepareError, Runtime as _, Services, Ticket,
 };
-use mortise_rpc::{CallError, Emitter, Outcome, TraceContext};
+use mortise_rpc::{CallChain, CallError, Emitter, Outcome, TraceContext};
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -179,7 +179,7 @@ impl Plugin {
             caller: caller.map(Into::into),
             trace: Some(Arc::new(TraceContext { parent: Some("00-trace".into()), state: None })),
             deadline: Instant::now() + time,
-            depth: 0,
+            chain: CallChain::default(),
             ticket,
         });
         Calling(receiver)
@@ -268,8 +268,8 @@ impl Backend for FakeHost {
         }
     }
 
-    fn discover(&self) -> Json {
-        Json::of(&json!([{"device_id": "camera-1"}]))
+    fn discover(&self) -> Result<Json, Failure> {
+        Ok(Json::of(&json!([{"device_id": "camera-1"}])))
     }
 
     fn emit(&self, _: Option<&Arc<Emitter>>, event: EmittedName, payload: Json) {

@@ -17,6 +17,9 @@ use rand::Rng as _;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
+/// Between two attempts to reach a host that has gone.
+const RECONNECT: Duration = Duration::from_secs(1);
+
 /// Why a call has no result.
 #[derive(Debug)]
 pub(super) enum CallFailure {
@@ -79,6 +82,19 @@ impl HostClient {
             }
         };
         Ok(Self::Remote { mesh, host })
+    }
+
+    /// Tries until the host that has gone is there again.
+    pub(super) async fn reconnect(config: &ClientConfig) -> Self {
+        loop {
+            tokio::time::sleep(RECONNECT).await;
+            let Ok(mut client) = Self::connect(config, &Progress::none()).await else { continue };
+            // A broker is there without the host.
+            let answer = client.call("get_status", Map::new(), config.timeout, &Progress::none()).await;
+            if let Ok(_) | Err(CallFailure::Answered(_)) = answer {
+                return client;
+            }
+        }
     }
 
     /// The longest request that can be sent, in bytes.

@@ -23,7 +23,7 @@ pub(in crate::cli) fn run(args: &ArtifactArgs, printer: &mut Printer) -> Result<
         let mut tree = Cli::command();
         tree.build();
         if let Some(command) = tree.find_subcommand_mut("artifact") {
-            printer.line(command.render_long_help().to_string().trim_end());
+            command.render_long_help().to_string().trim_end().lines().for_each(|line| printer.line(line));
         }
         return Ok(ExitStatus::Success);
     };

@@ -4,7 +4,7 @@ mod report;
 mod watch;
 
 use super::deploy::shown::Shown;
-use super::deploy::{self, LINES_MAX, install};
+use super::deploy::{self, LINES_MAX, LOG_TICK, WAITING, install, is_success};
 use crate::cli::args::DevArgs;
 use crate::cli::client::{CallFailure, HostClient};
 use crate::cli::output::{CommandError, ExitStatus, Printer};
@@ -17,14 +17,7 @@ use mortise_model::PluginId;
 use serde_json::{Map, Value, json};
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::time::Duration;
 use watch::{Look, News, Watch};
-
-/// Between two looks at the folder, and at the log. A change is sent when two looks in a row see the same.
-const TICK: Duration = Duration::from_millis(250);
-
-/// Between two attempts to reach a host that has gone.
-const RECONNECT: Duration = Duration::from_secs(1);
 
 /// How often the same files are sent while no answer comes.
 const ATTEMPTS: u32 = 2;
@@ -139,28 +132,21 @@ impl Session {
                 self.install(printer).await;
             }
             self.show_log(printer).await;
-            tokio::time::sleep(TICK).await;
+            // A change is sent when two looks in a row see the same.
+            tokio::time::sleep(LOG_TICK).await;
         }
     }
 
     /// Tries until the host is there again.
     async fn reconnect(&mut self, printer: &mut Printer) {
-        printer.note("waiting for the host");
-        loop {
-            tokio::time::sleep(RECONNECT).await;
-            let Ok(client) = HostClient::connect(&self.config, &Progress::none()).await else { continue };
-            self.client = Some(client);
-            // A broker is there without the host.
-            if let Ok(_) | Err(CallFailure::Answered(_)) = self.ask("get_status", Map::new()).await {
-                printer.note("the host is there again");
-                self.log.interrupted();
-                (self.log_closed, self.log_refused) = (false, false);
-                // It may have come back without the plugin; the same files change nothing where they are there already.
-                if self.unanswered < ATTEMPTS {
-                    self.watch.forget();
-                }
-                return;
-            }
+        printer.note(WAITING);
+        self.client = Some(HostClient::reconnect(&self.config).await);
+        printer.note("the host is there again");
+        self.log.interrupted();
+        (self.log_closed, self.log_refused) = (false, false);
+        // It may have come back without the plugin; the same files change nothing where they are there already.
+        if self.unanswered < ATTEMPTS {
+            self.watch.forget();
         }
     }
 
@@ -310,10 +296,6 @@ impl Session {
         }
         answer
     }
-}
-
-fn is_success(answer: &Value) -> bool {
-    answer.get("status") == Some(&json!("success"))
 }
 
 fn stays(id: &PluginId) -> String {

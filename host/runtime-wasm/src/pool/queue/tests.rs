@@ -2,6 +2,7 @@ use super::*;
 use crate::host::plugin::tests::view;
 use mortise_model::Json;
 use mortise_plugin::Ticket;
+use mortise_rpc::CallChain;
 
 /// A queue of two instances for so many calls at once, and their seats: the first and the other.
 fn two(concurrency: usize) -> (Arc<Queue>, Member, Member) {
@@ -14,7 +15,16 @@ fn two(concurrency: usize) -> (Arc<Queue>, Member, Member) {
 fn push(queue: &Queue, kind: JobKind) {
     let deadline = Instant::now() + Duration::from_secs(60);
     let (ticket, params) = (Ticket::uncounted().0, Json::of(&serde_json::json!({})));
-    let job = Job { kind, name: "f".into(), params, caller: None, trace: None, deadline, depth: 0, ticket };
+    let job = Job {
+        kind,
+        name: "f".into(),
+        params,
+        caller: None,
+        trace: None,
+        deadline,
+        chain: CallChain::default(),
+        ticket,
+    };
     assert!(queue.backlog().admit(&job).is_ok());
     queue.push(job);
 }

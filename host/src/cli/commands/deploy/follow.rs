@@ -1,20 +1,13 @@
 //! `mortise deploy logs --follow`: what a plugin logs, as it comes.
 
 use super::report;
-use super::shown::Shown;
-use super::{Action, LINES_MAX};
+use super::shown::{Shown, number};
+use super::{Action, LINES_MAX, LOG_TICK, WAITING, is_success};
 use crate::cli::client::{CallFailure, HostClient};
 use crate::cli::output::{CommandError, ExitStatus, OutputFormat, Printer};
 use crate::cli::progress::Progress;
 use crate::config::ClientConfig;
-use serde_json::{Map, Value, json};
-use std::time::Duration;
-
-/// Between two looks at the log.
-const TICK: Duration = Duration::from_millis(250);
-
-/// Between two attempts to reach a host that has gone.
-const RECONNECT: Duration = Duration::from_secs(1);
+use serde_json::{Value, json};
 
 /// Goes on until Ctrl-C, or until nobody reads it any more, which is success. A host that has gone is waited for.
 pub(super) fn run(config: &ClientConfig, action: Action, printer: &mut Printer) -> Result<ExitStatus, CommandError> {
@@ -50,7 +43,7 @@ async fn follow(config: &ClientConfig, action: Action, printer: &mut Printer) ->
         let mut is_more = page.get("lines").and_then(Value::as_array).is_some_and(|lines| lines.len() >= LINES_MAX);
         page = loop {
             if !std::mem::take(&mut is_more) {
-                tokio::time::sleep(TICK).await;
+                tokio::time::sleep(LOG_TICK).await;
             }
             params.insert("since".to_owned(), json!(shown.since()));
             params.insert("limit".to_owned(), json!(LINES_MAX));
@@ -63,7 +56,8 @@ async fn follow(config: &ClientConfig, action: Action, printer: &mut Printer) ->
                 Ok(refused) => return Err(report::refusal(ExitStatus::Failed, &refused)),
                 Err(CallFailure::Answered(error)) => return Err(error),
                 Err(CallFailure::Lost(_) | CallFailure::Final(_)) => {
-                    client = reconnected(&config, printer).await;
+                    printer.note(WAITING);
+                    client = HostClient::reconnect(&config).await;
                     shown.interrupted();
                 }
             }
@@ -81,25 +75,4 @@ fn show(page: &Value, printer: &mut Printer) {
         OutputFormat::Json if page.get("lines").and_then(Value::as_array).is_some_and(Vec::is_empty) => {}
         OutputFormat::Json => printer.document(&json!({"status": "success", "result": page})),
     }
-}
-
-/// Tries until the host is there again: a broker is there without it.
-async fn reconnected(config: &ClientConfig, printer: &mut Printer) -> HostClient {
-    printer.note("waiting for the host");
-    loop {
-        tokio::time::sleep(RECONNECT).await;
-        let Ok(mut client) = HostClient::connect(config, &Progress::none()).await else { continue };
-        let answer = client.call("get_status", Map::new(), config.timeout, &Progress::none()).await;
-        if let Ok(_) | Err(CallFailure::Answered(_)) = answer {
-            return client;
-        }
-    }
-}
-
-fn is_success(answer: &Value) -> bool {
-    answer.get("status") == Some(&json!("success"))
-}
-
-fn number(page: &Value, key: &str) -> u64 {
-    page.get(key).and_then(Value::as_u64).unwrap_or_default()
 }

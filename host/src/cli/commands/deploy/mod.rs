@@ -15,12 +15,19 @@ use crate::config::{ClientConfig, ClientFlags, env::ProcessEnvironment, resolve_
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// Parameter of installs and loads, sent only when it is asked for (wire contract 10.11).
 const INSTALL_DEPENDENCIES: &str = "install_dependencies";
 
 /// Lines of log in one answer: as many as a host gives.
 pub(super) const LINES_MAX: usize = 1000;
+
+/// Between two looks at a log that is followed.
+pub(super) const LOG_TICK: Duration = Duration::from_millis(250);
+
+/// Told once, when the host has gone.
+pub(super) const WAITING: &str = "waiting for the host";
 
 /// One request to a host, decided on before anything is contacted.
 #[derive(Debug)]
@@ -52,6 +59,11 @@ struct Bundle {
     bytes: Vec<u8>,
     /// As it is to be sent: the archive's own, or the one that the user expects.
     digest: String,
+}
+
+/// Whether a function of the host's did what was asked.
+pub(super) fn is_success(answer: &Value) -> bool {
+    answer.get("status").and_then(Value::as_str) == Some("success")
 }
 
 pub(in crate::cli) fn run(args: &DeployArgs, printer: &mut Printer) -> Result<ExitStatus, CommandError> {

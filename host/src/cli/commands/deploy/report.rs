@@ -3,6 +3,7 @@
 use super::{Action, View};
 use crate::cli::output::{CommandError, ExitStatus, OutputFormat, Printer};
 use crate::config::ClientConfig;
+use mortise_model::visible;
 use serde_json::{Map, Value, json};
 
 /// Prints what would be asked of whom.
@@ -54,7 +55,7 @@ fn lines(word: &str, result: &Value, printer: &mut Printer) {
     }
 }
 
-/// The lines of a log as they would stand in one. A plugin's text does nothing to the terminal, and is one line.
+/// The lines of a log as they would stand in one.
 fn log(result: &Value, printer: &mut Printer) {
     log_lines(result, printer);
     let number = |key: &str| result.get(key).and_then(Value::as_u64).unwrap_or_default();
@@ -64,19 +65,13 @@ fn log(result: &Value, printer: &mut Printer) {
     printer.note(&format!("`--since {}` goes on from here", number("next")));
 }
 
-/// The lines alone.
+/// The lines alone, each of them one line whatever the plugin wrote.
 pub(in crate::cli::commands) fn log_lines(result: &Value, printer: &mut Printer) {
     for line in result.get("lines").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
         let (ts, level) = (text("ts"), text("level").to_uppercase());
         printer.line(&format!("{ts} {level:>5} {}: {}", visible(text("source")), visible(text("text"))));
     }
-}
-
-/// `text` with its control characters spelled out.
-pub(in crate::cli::commands) fn visible(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
-    text.chars().map(shown).collect()
 }
 
 /// What a host says when it refuses: message, code, cure.

@@ -72,7 +72,7 @@ impl Shown {
     }
 }
 
-fn number(page: &Value, key: &str) -> u64 {
+pub(super) fn number(page: &Value, key: &str) -> u64 {
     page.get(key).and_then(Value::as_u64).unwrap_or_default()
 }
 

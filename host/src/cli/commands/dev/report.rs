@@ -15,27 +15,25 @@ pub(super) fn installed(result: &Value, printer: &mut Printer) -> bool {
         return false;
     }
     let deed = if result.get("unchanged") == Some(&Value::Bool(true)) { "unchanged" } else { "installed" };
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(report::visible);
-    let id = text(result.get("plugin_id")).unwrap_or_default();
+    let id = text(result, "plugin_id");
     let plugin = load.get("plugin");
-    let version = text(plugin.and_then(|plugin| plugin.get("manifest")?.get("version")));
+    let version = plugin.and_then(|plugin| plugin.get("manifest")?.get("version")?.as_str());
     let version = version.map(|version| format!(" {version}")).unwrap_or_default();
     let functions = plugin.and_then(|plugin| plugin.get("functions")?.as_array()).into_iter().flatten();
     let functions: Vec<&str> = functions.filter_map(Value::as_str).collect();
     printer.line(&format!("{deed} `{id}`{version}: {}", functions.join(", ")));
     for warning in list(load, "warnings").filter_map(Value::as_str) {
-        printer.note(&format!("warning: {}", report::visible(warning)));
+        printer.note(&format!("warning: {warning}"));
     }
     for conflict in list(load, "name_conflicts") {
-        let (name, owner) = (text(conflict.get("function")), text(conflict.get("owner")));
-        let name = name.unwrap_or_default();
-        printer.note(&format!("warning: `{name}` belongs to {}: call `{id}.{name}`", owner.unwrap_or_default()));
+        let (name, owner) = (text(conflict, "function"), text(conflict, "owner"));
+        printer.note(&format!("warning: `{name}` belongs to {owner}: call `{id}.{name}`"));
     }
     for denied in list(load, "denied") {
-        let permission = text(denied.get("permission")).unwrap_or_default();
+        let permission = text(denied, "permission");
         printer.note(&format!("warning: it may not do what it asks for: {permission}"));
-        match text(denied.get("command")) {
-            Some(command) => printer.hint(&command),
+        match denied.get("command").and_then(Value::as_str) {
+            Some(command) => printer.hint(command),
             None => printer.hint("the host's policy lets nobody grant that"),
         }
     }
@@ -46,11 +44,15 @@ pub(super) fn installed(result: &Value, printer: &mut Printer) -> bool {
 pub(super) fn what_runs(id: &str, list: &Value, printer: &mut Printer) {
     let running = list.get("loaded").and_then(|loaded| loaded.get(id));
     let version = running.and_then(|running| running.get("manifest")?.get("version")?.as_str());
-    let version = version.map(|version| format!(" {}", report::visible(version))).unwrap_or_default();
+    let version = version.map(|version| format!(" {version}")).unwrap_or_default();
     printer.note(&match running {
         Some(_) => format!("`{id}`{version} keeps running as it was"),
         None => format!("`{id}` is not running"),
     });
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
