@@ -3,7 +3,7 @@
 use crate::account::{Account, Ended};
 use crate::job::{Job, JobKind, Ticket};
 use crate::runtime::{Instance, Package};
-use crate::services::{PLUGIN_LOG_EVENT, Services};
+use crate::services::{CALL_CYCLE, PLUGIN_LOG_EVENT, Services};
 use mortise_model::{Description, DeviceId, EventName, Failure, Json, SubscriptionDef};
 use mortise_rpc::{Admission, Call, CallChain, Handler, Heard, Origin, Outcome, Responder};
 use std::borrow::Cow;
@@ -120,6 +120,13 @@ impl Generation {
 
 impl Handler for Generation {
     fn handle(&self, function: &Arc<str>, call: Call) -> Admission {
+        // Whoever calls has that counted, and not this plugin.
+        if call.chain.has(&self.package.id, function) {
+            let path = format!("{} > {}.{function}", call.chain, self.package.id);
+            let failure = Failure::new(CALL_CYCLE, format!("the function would wait for itself: {path}"));
+            call.responder.respond(Err(failure.into()));
+            return Admission::Taken;
+        }
         let guest = if call.origin == Origin::Plugin { Guest::Neighbour } else { Guest::Stranger };
         let now = Instant::now();
         let Some(in_flight) = self.gate.enter(guest, JobKind::Function, now) else {
@@ -127,14 +134,7 @@ impl Handler for Generation {
         };
         let own = now + self.services.limits().call_timeout;
         let deadline = call.deadline.map_or(own, |deadline| deadline.min(own));
-        let job = Job::function(function, call, deadline, in_flight);
-        if job.chain.has(&self.package.id, function) {
-            let path = format!("{} > {}.{function}", job.chain, self.package.id);
-            let failure = Failure::new("call_cycle", format!("the function would wait for itself: {path}"));
-            job.ticket.answer(Err(failure));
-        } else {
-            self.instance.submit(job);
-        }
+        self.instance.submit(Job::function(function, call, deadline, in_flight));
         Admission::Taken
     }
 }

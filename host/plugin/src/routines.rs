@@ -60,9 +60,9 @@ async fn run(generation: Arc<Generation>, routine: RoutineDef, before: TaskTrack
         match generation.tick(&name, timeout).await {
             Some(Ok(_)) => refused_for = Duration::ZERO,
             Some(Err(error)) => {
-                // In the host's words: it was refused, or it ended badly.
-                let is_ours = matches!(error.code, Cow::Borrowed(_));
-                refused_for = if is_ours { (refused_for * 2).clamp(REFUSED_MIN, REFUSED_MAX) } else { Duration::ZERO };
+                let is_refused = matches!(error.code, Cow::Borrowed("queue_full" | "deadline_exceeded"));
+                refused_for =
+                    if is_refused { (refused_for * 2).clamp(REFUSED_MIN, REFUSED_MAX) } else { Duration::ZERO };
                 // In the plugin's log, which has limits: it says what and how often.
                 let line = format!("routine `{name}` failed: {error}");
                 generation.services.log(Level::WARN, "host", &line);

@@ -22,6 +22,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tracing::Level;
 
+/// What a call is told that leads back to a function which waits for it.
+pub(crate) const CALL_CYCLE: &str = "call_cycle";
+
 /// How many plugin-to-plugin calls may lead from one to the next.
 pub const CALL_DEPTH_MAX: u8 = 8;
 

@@ -246,7 +246,7 @@ async fn tend(mailbox: Arc<Mailbox>, listening: Box<dyn Listening>) {
                 && let Err(failure) = services.ask_to_hear(subscription).await
             {
                 let (name, reason) = (&subscription.name, failure.message);
-                warn!(plugin = %generation.package.id, subscription = name, %reason, "a subscription is silent, wholly or in part");
+                warn!(plugin = %generation.package.id, subscription = name, reason = reason.as_str(), "a subscription is silent, wholly or in part");
             }
             *told = lacks;
         }

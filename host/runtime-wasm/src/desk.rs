@@ -44,7 +44,7 @@ pub(crate) enum Break {
     Abandoned,
     /// The one call that the instance was for is overdue.
     Overdue,
-    /// Something that the instance has since it began was taken back.
+    /// Something that the instance has was taken back.
     Withdrawn,
 }
 
@@ -114,12 +114,13 @@ impl Desk {
     /// The guest is about to be entered.
     pub(crate) fn begin_turn(&mut self, now: Instant) {
         self.settle_turn(now);
+        self.running_since = Some(now);
         if self.heavy_turns > 0 {
             self.heavy_turns -= 1;
             wake_another_worker();
-            std::thread::yield_now();
+            give_way();
+            self.running_since = Some(Instant::now());
         }
-        self.running_since = Some(now);
     }
 
     /// Accounts for the turn that has ended, if that was not done yet. Later than its end, so that most turns cost no look
@@ -158,8 +159,12 @@ impl Desk {
         turn: impl Future<Output = Result<T, Loss>>,
     ) -> Result<T, Break> {
         let mut turn = pin!(turn);
+        let mut is_resumed = false;
         poll_fn(|cx| {
             self.engine.beat();
+            if std::mem::replace(&mut is_resumed, true) {
+                give_way();
+            }
             // Resumed, it runs on from here.
             self.running_since.get_or_insert_with(Instant::now);
             if let Poll::Ready(result) = turn.as_mut().poll(cx) {
@@ -343,6 +348,12 @@ impl Desk {
         }
         self.dismiss_waiting(failure);
     }
+}
+
+/// Lets others have this thread's processor, if they wait for it. A thread that goes on and on is otherwise taken off it by the
+/// system's clock, which ticks each 4 ms on many systems, and whoever woke meanwhile has to wait for that.
+fn give_way() {
+    std::thread::yield_now();
 }
 
 /// Has another worker thread look after what arrives, if one sleeps: this one is about to be busy. tokio wakes a thread for

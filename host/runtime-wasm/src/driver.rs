@@ -173,10 +173,7 @@ impl Driver {
             Event::Abandoned => return Err(Break::Abandoned),
             Event::Overdue => return Err(Break::Overdue),
             Event::Withdrawn => return Err(Break::Withdrawn),
-            Event::Granted => {
-                let limit = self.begin_turn(guest);
-                self.desk.turn(limit, guest.open_folders()).await?;
-            }
+            Event::Granted => guest.open_folders().await,
         }
         Ok(())
     }
@@ -207,7 +204,7 @@ impl Driver {
             if self.hook_limit.is_none() && guest.is_outdated(self.now) {
                 return Poll::Ready(Event::Withdrawn);
             }
-            if self.hook_limit.is_none() && guest.has_news_of_folders() {
+            if self.hook_limit.is_none() && guest.has_news_of_folders(self.now) {
                 return Poll::Ready(Event::Granted);
             }
             if let Some(until) = self.exhausted_until() {

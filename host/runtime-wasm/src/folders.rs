@@ -6,17 +6,36 @@ use mortise_model::{FileAccess, Folder, Permission};
 use mortise_plugin::{Disk, Services};
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::Level;
 use wasmtime::component::Resource;
 use wasmtime_wasi::filesystem::{Descriptor, Dir};
 use wasmtime_wasi::{FsPerms, OpenMode, WasiCtxBuilder};
 
+/// How long an instance waits for folders to be opened. A disk that does not answer keeps them closed.
+const OPENING_MAX: Duration = Duration::from_secs(1);
+
+/// When one that could not be opened is tried again at the earliest, if the guest tries it again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// A folder without anything in it, into which nothing can be put: it has been removed.
+static NOWHERE: LazyLock<std::io::Result<File>> = LazyLock::new(|| {
+    let folder = tempfile::tempdir()?;
+    let opened = File::open(folder.path())?;
+    folder.close()?;
+    Ok(opened)
+});
+
 /// The folders that an instance asked for and had not when it began.
 pub(crate) struct Doors {
     doors: Vec<Door>,
     changes: watch::Receiver<u64>,
+    /// When to try again to open what is granted.
+    again_at: Option<Instant>,
+    tried_at: Option<Instant>,
 }
 
 /// One of them.
@@ -30,7 +49,7 @@ struct Door {
 impl Doors {
     /// None yet. To be made before anything is judged.
     pub(crate) fn none(services: &Services) -> Self {
-        Self { doors: Vec::new(), changes: services.changes() }
+        Self { doors: Vec::new(), changes: services.changes(), again_at: None, tried_at: None }
     }
 
     /// These, all of them closed. Blocks.
@@ -38,25 +57,32 @@ impl Doors {
         if folders.is_empty() {
             return;
         }
-        let door = |nowhere: &File, folder: &Folder| {
-            let dir = Dir::new(nowhere.try_clone()?, FsPerms::ReadOnly, OpenMode::READ, false);
-            std::io::Result::Ok(Door { folder: folder.clone(), dir, is_open: false })
+        let door = |folder: &&Folder| {
+            let nowhere = NOWHERE.as_ref().map_err(ToString::to_string)?;
+            let nowhere = nowhere.try_clone().map_err(|error| error.to_string())?;
+            let dir = Dir::new(nowhere, FsPerms::ReadOnly, OpenMode::READ, false);
+            Ok(Door { folder: (*folder).clone(), dir, is_open: false })
         };
-        let doors = nowhere().and_then(|nowhere| folders.iter().map(|folder| door(&nowhere, folder)).collect());
-        match doors {
+        match folders.iter().map(door).collect::<Result<_, String>>() {
             Ok(doors) => self.doors = doors,
             // Then it finds no folder at all, and a grant is in effect with the next instance.
             Err(error) => {
-                let plugin = services.plugin();
-                tracing::warn!(%plugin, %error, "folders that are not granted cannot be shown as closed");
+                let line = format!("folders that are not granted are not there, instead of closed: {error}");
+                services.log(Level::WARN, "host", &line);
             }
         }
     }
 
-    /// Whether something was granted or taken back since the last look.
-    pub(crate) fn have_news(&self) -> bool {
+    /// Whether something was granted or taken back since the last look, or what is granted is to be tried again.
+    pub(crate) fn have_news(&self, now: Instant) -> bool {
         // A closed channel tells of no more changes.
-        !self.doors.is_empty() && self.changes.has_changed().unwrap_or(false)
+        let is_changed = || self.changes.has_changed().unwrap_or(false);
+        !self.doors.is_empty() && (is_changed() || self.again_at.is_some_and(|at| at <= now))
+    }
+
+    /// What is granted is tried again, soon.
+    fn try_again(&mut self) {
+        self.again_at = Some(self.tried_at.map_or_else(Instant::now, |at| at + AGAIN_AFTER));
     }
 
     /// The folder that `dir` would lead into, were it granted.
@@ -80,16 +106,19 @@ impl State {
         let Descriptor::Dir(dir) = self.table.get(descriptor)? else { return Ok(false) };
         let Some(folder) = self.host.doors.closed_by(dir).cloned() else { return Ok(false) };
         let services = Arc::clone(&self.host.shared.services);
-        if let Err(failure) = services.permit_folder(&folder).await {
-            services.log(Level::WARN, "wasi:filesystem", &failure.message);
+        match services.permit_folder(&folder).await {
+            // A moment ago, or it could not be opened: then that is tried again before a turn to come, and told.
+            Ok(()) => self.host.doors.try_again(),
+            Err(failure) => services.log(Level::WARN, "wasi:filesystem", &failure.message),
         }
-        // Granted a moment ago, it opens before the next turn.
         Ok(true)
     }
 
     /// Opens what was granted meanwhile. What cannot be opened stays closed; the plugin's log tells why.
     pub(crate) async fn open_doors(&mut self) {
         self.host.doors.changes.mark_unchanged();
+        let now = Instant::now();
+        (self.host.doors.again_at, self.host.doors.tried_at) = (None, Some(now));
         for index in 0..self.host.doors.doors.len() {
             let Some(Door { folder, is_open: false, .. }) = self.host.doors.doors.get(index) else { continue };
             let (folder, services) = (folder.clone(), Arc::clone(&self.host.shared.services));
@@ -101,7 +130,9 @@ impl State {
                     Err(failure) => Err(wasmtime::Error::msg(failure.message)),
                 }
             };
-            match tokio::task::spawn_blocking(open).await.map_err(wasmtime::Error::new).flatten() {
+            let opened = tokio::time::timeout_at(now + OPENING_MAX, tokio::task::spawn_blocking(open)).await;
+            let opened = opened.map_err(|_| wasmtime::Error::msg("it does not answer"));
+            match opened.and_then(|opened| opened.map_err(wasmtime::Error::new).flatten()) {
                 Ok(Some(dir)) => self.lead_into(index, dir),
                 Ok(None) => {}
                 Err(error) => {
@@ -152,14 +183,6 @@ fn perms(folder: &Folder) -> FsPerms {
     if folder.access.is_writable() { FsPerms::ReadWrite } else { FsPerms::ReadOnly }
 }
 
-/// A folder without anything in it, into which nothing can be put: it has been removed.
-fn nowhere() -> std::io::Result<File> {
-    let folder = tempfile::tempdir()?;
-    let opened = File::open(folder.path())?;
-    folder.close()?;
-    Ok(opened)
-}
-
 /// Opens a folder: a link that somebody put there since it was looked at is not followed.
 #[cfg(target_os = "linux")]
 fn open(folder: &Folder) -> wasmtime::Result<rustix::fd::OwnedFd> {
@@ -203,10 +226,12 @@ mod tests {
 
     #[test]
     fn nowhere_is_empty_and_stays_so() {
-        let nowhere = nowhere().unwrap().into();
+        let nowhere = NOWHERE.as_ref().unwrap().try_clone().unwrap().into();
         let path = path_of(&nowhere);
         assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
-        assert!(std::fs::write(path.join("file"), "").is_err() && std::fs::create_dir(path.join("folder")).is_err());
+        for made in [std::fs::write(path.join("file"), ""), std::fs::create_dir(path.join("folder"))] {
+            assert_eq!(made.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        }
     }
 
     #[test]

@@ -97,14 +97,13 @@ impl Guest {
     }
 
     /// Whether it may have been granted a folder that it found closed.
-    pub(crate) fn has_news_of_folders(&self) -> bool {
-        self.store.data().host.doors.have_news()
+    pub(crate) fn has_news_of_folders(&self, now: Instant) -> bool {
+        self.store.data().host.doors.have_news(now)
     }
 
     /// Lets it see the folders that it was granted since it began.
-    pub(crate) async fn open_folders(&mut self) -> Result<(), Loss> {
+    pub(crate) async fn open_folders(&mut self) {
         self.store.data_mut().open_doors().await;
-        Ok(())
     }
 
     pub(crate) fn ops(&mut self) -> &mut Ops {
@@ -185,16 +184,9 @@ fn store(engine: Arc<Engine>, state: State) -> Store<State> {
         if Instant::now() >= store.data().host.turn_limit.end {
             return Ok(UpdateDeadline::Interrupt);
         }
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(give_way())))
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
     store
-}
-
-/// Lets this thread's other tasks run, and then whatever else waits for its processor. A thread that goes on and on is
-/// otherwise taken off by the system's clock, which ticks each 4 ms on many systems, and what woke meanwhile has to wait for that.
-async fn give_way() {
-    tokio::task::yield_now().await;
-    std::thread::yield_now();
 }
 
 #[cfg(test)]

@@ -46,9 +46,33 @@ async fn a_plugin_calls_another_where_its_manifest_asks_for_it() {
     let error = host.fail("invoke_local", failing).await;
     assert_eq!((&error["message"], &error["data"]["code"]), (&json!("out of paper"), &json!("no_paper")));
 
-    // A call that leads back to who waits for it comes to an end at once.
-    let params = json!({"function": "caller.invoke_local", "params": hello("hello_world")});
-    assert_eq!(host.fail("invoke_local", params).await["data"]["code"], "call_cycle");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_may_lead_back_to_its_plugin_and_not_to_its_function() {
+    let site = Site::on_nats();
+    site.policy("profile = 'development'");
+    for (id, other) in [("caller", "second.*"), ("second", "caller.*")] {
+        site.put(&Plugin::of(id, "behave").with("permissions", json!({"plugins": [other]})));
+    }
+    let host = site.start().await;
+    host.wait_for_loaded(&["caller", "second"]).await;
+    let by_way_of = |function: &str, params: Value| {
+        let second = json!({"function": function, "params": params});
+        json!({"function": "second.invoke_local", "params": second})
+    };
+    let back = by_way_of("caller.echo", json!({"message": "hello"}));
+    assert_eq!(host.call("caller.invoke_local", back).await, "hello");
+    let around = by_way_of("caller.invoke_local", hello("hello_world"));
+    let error = host.fail("caller.invoke_local", around).await;
+    let path = "caller.invoke_local > second.invoke_local > caller.invoke_local";
+    assert_eq!(error["message"], format!("the function would wait for itself: {path}"));
+    assert_eq!(error["data"]["code"], "call_cycle");
+    // Counted where it was called, and no failure of the function that was not.
+    let stats = host.succeed("get_plugin_stats", json!({})).await["plugins"].take();
+    assert_eq!((&stats["second"]["refused"], &stats["caller"]["refused"]), (&json!({"call_cycle": 1}), &json!({})));
+    assert_eq!(stats["caller"]["calls"], json!({"answered": 3, "failed": 1}), "{stats}");
     host.stop().await;
 }
 

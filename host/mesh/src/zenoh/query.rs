@@ -141,8 +141,9 @@ const INLINE_BYTES_MAX: usize = 48 * 1024;
 /// nothing must not have all.
 const THREADS_MAX: usize = 32;
 
-/// What replies that wait for a thread, or have one, may hold, in KiB. Of more the newest are not sent.
-const ROOM_KIB: usize = 64 << 10;
+/// What replies that wait for a thread, or have one, may hold, in KiB: as much as all calls that the host's own functions take at once.
+/// Of more the newest are not sent.
+const ROOM_KIB: usize = 256 << 10;
 
 impl ReplyLane {
     pub(super) fn new(runtime: Handle, tasks: TaskTracker) -> Self {
@@ -160,7 +161,7 @@ impl ReplyLane {
         }
         let kib = u32::try_from(payload.len() / 1024 + 1).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(kib) else {
-            tracing::warn!(bytes = payload.len(), "a reply is not sent: too many wait for receivers that read nothing");
+            tracing::warn!(bytes = payload.len(), "a reply is not sent: too many wait for their receivers to read");
             return;
         };
         let threads = Arc::clone(&self.threads);

@@ -34,7 +34,7 @@ impl RegistryTask {
     /// what an unload would.
     pub(super) fn quarantine(&mut self, plugin: Quarantined) -> Option<Removed> {
         let Quarantined { id, reason, functions } = plugin;
-        warn!(plugin = %id, %reason, "plugin is in quarantine");
+        warn!(plugin = %id, reason = reason.as_str(), "plugin is in quarantine");
         self.take_out(&id, Some(Stand::Quarantined { reason, functions }))
     }
 

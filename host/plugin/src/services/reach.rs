@@ -1,7 +1,10 @@
 //! What a plugin calls and asks for: functions here and elsewhere, the web.
 
-use super::{CALL_DEPTH_MAX, Invocation, NAME_BYTES_SHOWN, PERMISSION_DENIED, RATE_LIMITED, Services, too_many};
+use super::{
+    CALL_CYCLE, CALL_DEPTH_MAX, Invocation, NAME_BYTES_SHOWN, PERMISSION_DENIED, RATE_LIMITED, Services, too_many,
+};
 use mortise_model::{Failure, HttpAccess, HttpRequest, HttpResponse, Json, Permission, cut};
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
@@ -37,7 +40,13 @@ impl Services {
         }
         let call = async {
             self.permit_now(&access, &what).await?;
-            self.backend.invoke(&self.plugin, invocation).await
+            let outcome = self.backend.invoke(&self.plugin, invocation).await;
+            outcome.inspect_err(|failure| {
+                // In the host's words, and not in those of a plugin further down.
+                if matches!(failure.code, Cow::Borrowed(CALL_CYCLE)) {
+                    self.account.count_refusal(CALL_CYCLE);
+                }
+            })
         };
         tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| Err(late("invocation")))
     }

@@ -97,6 +97,9 @@ impl Driver {
         if guest.is_outdated(Instant::now()) {
             return Err(Break::Withdrawn);
         }
+        if guest.has_news_of_folders(Instant::now()) {
+            guest.open_folders().await;
+        }
         // The one that it was begun for may be overdue, or another may have taken it.
         let Some(job) = self.post.member().and_then(|member| member.take(0)) else { return Ok(()) };
         self.now = Instant::now();

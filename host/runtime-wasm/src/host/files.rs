@@ -13,7 +13,7 @@ use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as Preopens;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
+    DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, HostDescriptor as _, NewTimestamp, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::{DynOutputStream, FsResult, OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
@@ -37,6 +37,13 @@ pub(super) fn bound(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     types.func_wrap_async("[method]descriptor.symlink-at", |store, asked| Box::new(symlink_at(store, asked)))?;
     types.func_wrap_async("[method]descriptor.link-at", |store, asked| Box::new(link_at(store, asked)))?;
     types.func_wrap_async("[method]descriptor.rename-at", |store, asked| Box::new(rename_at(store, asked)))?;
+    types
+        .func_wrap_async("[method]descriptor.unlink-file-at", |store, asked| Box::new(unlink_file_at(store, asked)))?;
+    types.func_wrap_async("[method]descriptor.remove-directory-at", |store, asked| {
+        Box::new(remove_directory_at(store, asked))
+    })?;
+    types.func_wrap_async("[method]descriptor.readlink-at", |store, asked| Box::new(readlink_at(store, asked)))?;
+    types.func_wrap_async("[method]descriptor.set-times-at", |store, asked| Box::new(set_times_at(store, asked)))?;
     types.func_wrap("[method]descriptor.write-via-stream", write_via_stream)?;
     types.func_wrap("[method]descriptor.append-via-stream", append_via_stream)?;
     listing::bound(&mut types)?;
@@ -125,6 +132,9 @@ async fn create_directory_at(mut store: Store<'_>, (fd, path): (Fd, String)) -> 
 }
 
 async fn symlink_at(mut store: Store<'_>, (fd, from, to): (Fd, String, String)) -> Told<()> {
+    if store.data_mut().is_closed(&fd).await? {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
     if !entry_admitted(&mut store).await {
         return Ok((Err(ErrorCode::InsufficientSpace),));
     }
@@ -135,6 +145,9 @@ async fn link_at(
     mut store: Store<'_>,
     (fd, path_flags, from, new_fd, to): (Fd, PathFlags, String, Fd, String),
 ) -> Told<()> {
+    if store.data_mut().is_closed(&fd).await? || store.data_mut().is_closed(&new_fd).await? {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
     if !entry_admitted(&mut store).await {
         return Ok((Err(ErrorCode::InsufficientSpace),));
     }
@@ -143,8 +156,42 @@ async fn link_at(
 }
 
 async fn rename_at(mut store: Store<'_>, (fd, from, new_fd, to): (Fd, String, Fd, String)) -> Told<()> {
+    if store.data_mut().is_closed(&fd).await? || store.data_mut().is_closed(&new_fd).await? {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
     let _unwalked = unwalked(store.data().host.disk.clone()).await;
     told(store.data_mut().filesystem().rename_at(fd, from, new_fd, to).await)
+}
+
+async fn unlink_file_at(mut store: Store<'_>, (fd, path): (Fd, String)) -> Told<()> {
+    if store.data_mut().is_closed(&fd).await? {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
+    told(store.data_mut().filesystem().unlink_file_at(fd, path).await)
+}
+
+async fn remove_directory_at(mut store: Store<'_>, (fd, path): (Fd, String)) -> Told<()> {
+    if store.data_mut().is_closed(&fd).await? {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
+    told(store.data_mut().filesystem().remove_directory_at(fd, path).await)
+}
+
+async fn readlink_at(mut store: Store<'_>, (fd, path): (Fd, String)) -> Told<String> {
+    if store.data_mut().is_closed(&fd).await? {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
+    told(store.data_mut().filesystem().readlink_at(fd, path).await)
+}
+
+async fn set_times_at(
+    mut store: Store<'_>,
+    (fd, path_flags, path, accessed, modified): (Fd, PathFlags, String, NewTimestamp, NewTimestamp),
+) -> Told<()> {
+    if store.data_mut().is_closed(&fd).await? {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
+    told(store.data_mut().filesystem().set_times_at(fd, path_flags, path, accessed, modified).await)
 }
 
 fn write_via_stream(mut store: Store<'_>, (fd, offset): (Fd, u64)) -> Told<Resource<DynOutputStream>> {

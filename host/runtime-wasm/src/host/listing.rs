@@ -34,6 +34,9 @@ pub(super) fn bound(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
 }
 
 async fn read_directory(mut store: Store<'_>, (fd,): (Fd,)) -> Told<Resource<Listing>> {
+    if store.data_mut().is_closed(&fd).await? {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
     let state = store.data_mut();
     let folder = match state.table.get(&fd)? {
         Descriptor::Dir(folder) => Arc::clone(&folder.dir),
