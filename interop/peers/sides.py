@@ -98,12 +98,15 @@ class Side:
         return self._own()[self._seen :]
 
     def _own(self):
-        events = []
+        events, is_loaded = [], False
         for message in self._events.messages():
             event = message.json()
             name, params = event["method"], event["params"]
             # The subject leaves out what stands before a `/` (wire contract 8.1).
             assert message.subject.rpartition(".")[2] == name.split("/", 1)[-1], message.subject
+            if name == "plugin_loaded" and not is_loaded:
+                # What came before is of a plugin that is gone, whose last tick ended after its uninstall.
+                events, is_loaded = [], True
             if name not in ("plugin_loaded", "plugin_unloaded"):
                 events.append([name, {key: value for key, value in params.items() if key not in AUTOMATIC}])
         return events

@@ -223,6 +223,7 @@ impl Scene<'_> {
                 let begin = Instant::now();
                 while self.refused(noisy)? < all {
                     ensure!(begin.elapsed() < REFUSED_AFTER, "looks at the mesh were not refused");
+                    std::thread::sleep(PACE);
                 }
                 Ok(())
             }

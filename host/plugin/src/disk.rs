@@ -104,21 +104,33 @@ impl Counted {
 #[derive(Clone)]
 pub struct Disk {
     services: Arc<Services>,
-    folders: Arc<[PathBuf]>,
+    // A std mutex: held for a look.
+    folders: Arc<Mutex<Arc<[PathBuf]>>>,
 }
 
 impl Disk {
     /// Of an instance that may change these folders.
     #[must_use]
     pub fn new(services: Arc<Services>, folders: Vec<PathBuf>) -> Self {
-        Self { services, folders: outermost(folders).into() }
+        Self { services, folders: Arc::new(Mutex::new(outermost(folders).into())) }
+    }
+
+    /// The instance may change this folder as well.
+    pub fn also(&self, folder: PathBuf) {
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = folders.iter().cloned().chain([folder]).collect();
+        *folders = outermost(all).into();
+    }
+
+    fn folders(&self) -> Arc<[PathBuf]> {
+        Arc::clone(&self.folders.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Counts bytes that are about to be written, if they are certainly within the limit. Never blocks.
     #[must_use]
     pub fn admit_now(&self, bytes: u64) -> bool {
         let account = self.services.account();
-        account.disk.counted().admit(&self.folders, bytes, self.services.limits().disk)
+        account.disk.counted().admit(&self.folders(), bytes, self.services.limits().disk)
     }
 
     /// Counts bytes that are about to be written. Where it is not certain that they are within the limit, the folders are
@@ -142,7 +154,7 @@ impl Disk {
             }
         }
         let walking = Arc::clone(&account.disk.walking).lock_owned().await;
-        let (folders, measured) = (Arc::clone(&self.folders), Arc::clone(&account));
+        let (folders, measured) = (self.folders(), Arc::clone(&account));
         let looked = tokio::task::spawn_blocking(move || {
             // Nobody else measures before this has ended, whoever gives up waiting for it.
             let _turn = (turn, walking);

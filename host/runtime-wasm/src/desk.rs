@@ -124,10 +124,11 @@ impl Desk {
     }
 
     /// Accounts for the turn that has ended, if that was not done yet. Later than its end, so that most turns cost no look
-    /// at the clock of their own.
-    pub(crate) fn settle_turn(&mut self, now: Instant) {
+    /// at the clock of their own. Says how long the guest ran.
+    pub(crate) fn settle_turn(&mut self, now: Instant) -> Duration {
+        let mut used = Duration::ZERO;
         if let Some(since) = self.running_since.take() {
-            let used = now.saturating_duration_since(since);
+            used = now.saturating_duration_since(since);
             self.processor.with(|processor| processor.spend(used, now));
             if used >= LONG_TURN {
                 self.heavy_turns = HEAVY_TURNS;
@@ -135,6 +136,7 @@ impl Desk {
             let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
             self.shared.usage.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);
         }
+        used
     }
 
     /// Gives the guest a minute's worth, whatever it has used so far.
@@ -159,10 +161,11 @@ impl Desk {
         turn: impl Future<Output = Result<T, Loss>>,
     ) -> Result<T, Break> {
         let mut turn = pin!(turn);
-        let mut is_resumed = false;
+        let mut ran = Duration::ZERO;
         poll_fn(|cx| {
             self.engine.beat();
-            if std::mem::replace(&mut is_resumed, true) {
+            // At a tick, and not where it only waited for something.
+            if std::mem::take(&mut ran) >= LONG_TURN / 2 {
                 give_way();
             }
             // Resumed, it runs on from here.
@@ -176,7 +179,7 @@ impl Desk {
                     return Poll::Ready(Err(Break::Abandoned));
                 }
                 let now = Instant::now();
-                self.settle_turn(now);
+                ran += self.settle_turn(now);
                 if now >= limit.end {
                     return Poll::Ready(Err(Break::Lost(Loss::turn_limit(&limit))));
                 }

@@ -6,9 +6,10 @@ use mortise_model::{FileAccess, Folder, Permission};
 use mortise_plugin::{Disk, Services};
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Level;
 use wasmtime::component::Resource;
@@ -21,13 +22,11 @@ const OPENING_MAX: Duration = Duration::from_secs(1);
 /// When one that could not be opened is tried again at the earliest, if the guest tries it again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// A folder without anything in it, into which nothing can be put: it has been removed.
-static NOWHERE: LazyLock<std::io::Result<File>> = LazyLock::new(|| {
-    let folder = tempfile::tempdir()?;
-    let opened = File::open(folder.path())?;
-    folder.close()?;
-    Ok(opened)
-});
+/// How often a plugin is told of one closed folder.
+const TOLD_EACH: Duration = Duration::from_secs(10);
+
+/// A folder without anything in it, into which nothing can be put: it has been removed. None yet.
+static NOWHERE: Mutex<Option<File>> = Mutex::new(None);
 
 /// The folders that an instance asked for and had not when it began.
 pub(crate) struct Doors {
@@ -44,6 +43,10 @@ struct Door {
     /// Where its descriptors lead: nowhere, or into the folder.
     dir: Dir,
     is_open: bool,
+    /// A folder may lie on a disk that does not answer: it has one thread of its own, and no other begins before that has ended.
+    opening: Option<JoinHandle<wasmtime::Result<Dir>>>,
+    /// When the plugin's log was told of it last.
+    told_at: Option<Instant>,
 }
 
 impl Doors {
@@ -58,12 +61,10 @@ impl Doors {
             return;
         }
         let door = |folder: &&Folder| {
-            let nowhere = NOWHERE.as_ref().map_err(ToString::to_string)?;
-            let nowhere = nowhere.try_clone().map_err(|error| error.to_string())?;
-            let dir = Dir::new(nowhere, FsPerms::ReadOnly, OpenMode::READ, false);
-            Ok(Door { folder: (*folder).clone(), dir, is_open: false })
+            let dir = Dir::new(nowhere()?, FsPerms::ReadOnly, OpenMode::READ, false);
+            Ok(Door { folder: (*folder).clone(), dir, is_open: false, opening: None, told_at: None })
         };
-        match folders.iter().map(door).collect::<Result<_, String>>() {
+        match folders.iter().map(door).collect::<std::io::Result<_>>() {
             Ok(doors) => self.doors = doors,
             // Then it finds no folder at all, and a grant is in effect with the next instance.
             Err(error) => {
@@ -73,11 +74,13 @@ impl Doors {
         }
     }
 
-    /// Whether something was granted or taken back since the last look, or what is granted is to be tried again.
+    /// Whether something was granted or taken back since the last look, is open now, or is to be tried again.
     pub(crate) fn have_news(&self, now: Instant) -> bool {
         // A closed channel tells of no more changes.
         let is_changed = || self.changes.has_changed().unwrap_or(false);
-        !self.doors.is_empty() && (is_changed() || self.again_at.is_some_and(|at| at <= now))
+        let is_opened = |door: &Door| door.opening.as_ref().is_some_and(JoinHandle::is_finished);
+        !self.doors.is_empty()
+            && (is_changed() || self.again_at.is_some_and(|at| at <= now) || self.doors.iter().any(is_opened))
     }
 
     /// What is granted is tried again, soon.
@@ -85,10 +88,9 @@ impl Doors {
         self.again_at = Some(self.tried_at.map_or_else(Instant::now, |at| at + AGAIN_AFTER));
     }
 
-    /// The folder that `dir` would lead into, were it granted.
-    fn closed_by(&self, dir: &Dir) -> Option<&Folder> {
-        let door = self.doors.iter().find(|door| Arc::ptr_eq(&door.dir.dir, &dir.dir))?;
-        (!door.is_open).then_some(&door.folder)
+    /// The door that `dir` is, if it is closed.
+    fn closed(&mut self, dir: &Dir) -> Option<&mut Door> {
+        self.doors.iter_mut().find(|door| Arc::ptr_eq(&door.dir.dir, &dir.dir) && !door.is_open)
     }
 }
 
@@ -104,11 +106,17 @@ impl State {
     /// for that.
     pub(crate) async fn is_closed(&mut self, descriptor: &Resource<Descriptor>) -> wasmtime::Result<bool> {
         let Descriptor::Dir(dir) = self.table.get(descriptor)? else { return Ok(false) };
-        let Some(folder) = self.host.doors.closed_by(dir).cloned() else { return Ok(false) };
+        let Some(door) = self.host.doors.closed(dir) else { return Ok(false) };
+        let (folder, now) = (door.folder.clone(), Instant::now());
+        let is_told = door.told_at.is_some_and(|at| now < at + TOLD_EACH);
+        if !is_told {
+            door.told_at = Some(now);
+        }
         let services = Arc::clone(&self.host.shared.services);
         match services.permit_folder(&folder).await {
             // A moment ago, or it could not be opened: then that is tried again before a turn to come, and told.
             Ok(()) => self.host.doors.try_again(),
+            Err(_) if is_told => {}
             Err(failure) => services.log(Level::WARN, "wasi:filesystem", &failure.message),
         }
         Ok(true)
@@ -116,31 +124,42 @@ impl State {
 
     /// Opens what was granted meanwhile. What cannot be opened stays closed; the plugin's log tells why.
     pub(crate) async fn open_doors(&mut self) {
+        let services = Arc::clone(&self.host.shared.services);
+        let is_granted =
+            |door: &Door| !door.is_open && services.has_still(&[Permission::Files(door.folder.access.clone())]);
         self.host.doors.changes.mark_unchanged();
-        let now = Instant::now();
-        (self.host.doors.again_at, self.host.doors.tried_at) = (None, Some(now));
+        self.host.doors.again_at = None;
+        let mut end = Instant::now();
+        for door in self.host.doors.doors.iter_mut().filter(|door| is_granted(door) && door.opening.is_none()) {
+            end = Instant::now() + OPENING_MAX;
+            let (folder, services) = (door.folder.clone(), Arc::clone(&services));
+            door.opening = Some(tokio::task::spawn_blocking(move || {
+                services.check_folder(&folder).map_err(|failure| wasmtime::Error::msg(failure.message))?;
+                dir(&folder)
+            }));
+        }
         for index in 0..self.host.doors.doors.len() {
-            let Some(Door { folder, is_open: false, .. }) = self.host.doors.doors.get(index) else { continue };
-            let (folder, services) = (folder.clone(), Arc::clone(&self.host.shared.services));
-            let open = {
-                let (folder, services) = (folder.clone(), Arc::clone(&services));
-                // A folder may lie on a disk that does not answer.
-                move || match services.may_see(&folder) {
-                    Ok(granted) => granted.then(|| dir(&folder)).transpose(),
-                    Err(failure) => Err(wasmtime::Error::msg(failure.message)),
+            let Some(door) = self.host.doors.doors.get_mut(index) else { continue };
+            let Some(opening) = &mut door.opening else { continue };
+            let opened = match tokio::time::timeout_at(end, opening).await {
+                Ok(opened) => {
+                    door.opening = None;
+                    opened.map_err(wasmtime::Error::new).flatten()
                 }
+                Err(_) => Err(wasmtime::Error::msg("it does not answer yet")),
             };
-            let opened = tokio::time::timeout_at(now + OPENING_MAX, tokio::task::spawn_blocking(open)).await;
-            let opened = opened.map_err(|_| wasmtime::Error::msg("it does not answer"));
-            match opened.and_then(|opened| opened.map_err(wasmtime::Error::new).flatten()) {
-                Ok(Some(dir)) => self.lead_into(index, dir),
-                Ok(None) => {}
+            match opened {
+                Ok(dir) if is_granted(door) => self.lead_into(index, dir),
+                // Taken back meanwhile.
+                Ok(_) => {}
                 Err(error) => {
-                    let line = format!("folder `{}` cannot be opened: {error:#}", folder.access.folder().display());
+                    let line =
+                        format!("folder `{}` cannot be opened: {error:#}", door.folder.access.folder().display());
                     services.log(Level::WARN, "wasi:filesystem", &line);
                 }
             }
         }
+        self.host.doors.tried_at = Some(Instant::now());
     }
 
     fn lead_into(&mut self, index: usize, dir: Dir) {
@@ -155,7 +174,12 @@ impl State {
         }
         (door.dir, door.is_open) = (dir, true);
         host.held.add(Permission::Files(door.folder.access.clone()));
-        host.disk = disk(&host.shared, host.held.folders());
+        match &host.disk {
+            // Streams that are open keep to the same limit.
+            Some(disk) if door.folder.access.is_writable() => disk.also(door.folder.access.folder().to_owned()),
+            Some(_) => {}
+            None => host.disk = disk(&host.shared, host.held.folders()),
+        }
     }
 }
 
@@ -177,6 +201,18 @@ fn dir(folder: &Folder) -> wasmtime::Result<Dir> {
     let perms = perms(folder);
     let mode = if perms == FsPerms::ReadWrite { OpenMode::READ | OpenMode::WRITE } else { OpenMode::READ };
     Ok(Dir::new(File::open(path_of(&open(folder)?))?, perms, mode, false))
+}
+
+fn nowhere() -> std::io::Result<File> {
+    let mut kept = NOWHERE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(nowhere) = &*kept {
+        return nowhere.try_clone();
+    }
+    let folder = tempfile::tempdir()?;
+    let opened = File::open(folder.path())?;
+    folder.close()?;
+    *kept = Some(opened.try_clone()?);
+    Ok(opened)
 }
 
 fn perms(folder: &Folder) -> FsPerms {
@@ -226,7 +262,7 @@ mod tests {
 
     #[test]
     fn nowhere_is_empty_and_stays_so() {
-        let nowhere = NOWHERE.as_ref().unwrap().try_clone().unwrap().into();
+        let nowhere = nowhere().unwrap().into();
         let path = path_of(&nowhere);
         assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
         for made in [std::fs::write(path.join("file"), ""), std::fs::create_dir(path.join("folder"))] {

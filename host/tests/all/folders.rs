@@ -214,6 +214,29 @@ async fn instances_and_generations_share_one_limit_which_a_policy_may_raise() {
     host.stop().await;
 }
 
+/// A folder that opens while an instance runs counts together with those that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_granted_later_is_under_the_same_limit() {
+    let site = Site::on_nats();
+    let (out, more) = (folder(&site, "out"), folder(&site, "more"));
+    let host = site.start().await;
+    let asked = [(&out, "/out"), (&more, "/more")].map(|(path, name)| json!({"path": path, "as": name, "mode": "rw"}));
+    let plugin = Plugin::of("writer", "wasi").with("permissions", json!({"files": asked}));
+    host.install(&plugin.with("limits", json!({"disk": "1MiB"}))).await;
+    let fill = |path: &str| host.ask(Way::Mesh, "writer.fill", json!({"path": path, "bytes": 600_000}));
+    let closed = fill("/out/a").await;
+    assert_eq!(closed["error"]["data"]["code"], "io", "{closed}");
+    for (path, name, written) in [(&out, "/out/a", true), (&more, "/more/a", false)] {
+        grant(&host, "writer", &format!("files.rw:{}", path.display())).await;
+        let reply = fill(name).await;
+        assert_eq!(reply.get("error").is_none(), written, "{name}: {reply}");
+        if !written {
+            assert_eq!(reply["error"]["message"], "StorageFull");
+        }
+    }
+    host.stop().await;
+}
+
 /// Taken back, a folder is out of reach at once, although an instance that has it open cannot forget it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_back_ends_the_instances_that_have_it() {

@@ -61,16 +61,12 @@ impl Services {
         Ok((granted, others))
     }
 
-    /// Whether it is granted that folder by now, for more than a single time. Blocks for a look.
+    /// Looks at a folder that is granted. Blocks.
     ///
     /// # Errors
     /// As [`Self::folders`].
-    pub fn may_see(&self, folder: &Folder) -> Result<bool, Failure> {
-        let is_granted = self.has_lasting(&Permission::Files(folder.access.clone()));
-        if is_granted {
-            self.backend.check_folder(&folder.access)?;
-        }
-        Ok(is_granted)
+    pub fn check_folder(&self, folder: &Folder) -> Result<(), Failure> {
+        self.backend.check_folder(&folder.access)
     }
 
     /// Has it remembered as a wish that a folder was looked into which the plugin is not granted. Cancel safe.
