@@ -79,6 +79,7 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
             failed = async { tokio::try_join!(run, manage) } => failed.map(drop),
             () = follow_policy(config.policy.file, hang_up, &app.manager) => Ok(()),
             () = app.manager.keep_quarantine() => Ok(()),
+            () = app.manager.expire_grants() => Ok(()),
         }
     };
     let second = async {
@@ -354,7 +355,7 @@ impl App {
 }
 
 /// Follows the policy file, if there is one.
-async fn follow_policy(file: Option<PolicyFile>, hang_up: Option<tokio::signal::unix::Signal>, manager: &Manager) {
+async fn follow_policy(file: Option<PolicyFile>, hang_up: Option<tokio::signal::unix::Signal>, manager: &Arc<Manager>) {
     match file.zip(hang_up) {
         Some((file, mut hang_up)) => file.follow(manager, &mut hang_up).await,
         None => std::future::pending().await,

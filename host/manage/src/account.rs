@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::signature::Arguments;
 use crate::versions::installed_id;
 use jiff::Timestamp;
-use mortise_model::PluginId;
+use mortise_model::{Limits, PluginId};
 use mortise_plugin::{LOG_LINES_KEPT_MAX, LogLine, Metering, Outcomes, PLUGIN_LOG_EVENT, Stats};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -52,13 +52,13 @@ impl Manager {
         Ok(answer)
     }
 
-    pub(crate) fn stats(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+    pub(crate) async fn stats(&self, arguments: &Arguments) -> Result<Value, Refusal> {
         let mut plugins = Map::new();
         if arguments.has("plugin_id") {
             let id = installed_id(arguments)?;
             let mut stats = self.stats_of(&id).ok_or_else(|| not_tried(&id))?;
-            if let Some(running) = self.running(&id) {
-                insert(&mut stats, "limits", running.package().limits.to_json());
+            if let Some(limits) = self.limits_of(&id).await {
+                insert(&mut stats, "limits", limits.to_json());
             }
             plugins.insert(id.to_string(), stats);
         } else {
@@ -66,6 +66,15 @@ impl Manager {
             plugins.extend(all.filter_map(|id| Some((id.to_string(), self.stats_of(&id)?))));
         }
         Ok(json!({"status": "success", "plugins": plugins}))
+    }
+
+    /// What a plugin may use: as it runs, or as it would.
+    async fn limits_of(&self, id: &PluginId) -> Option<Limits> {
+        if let Some(running) = self.running(id) {
+            return Some(running.package().limits.clone());
+        }
+        let asking = self.asking_of(id.clone()).await.ok()?;
+        self.authority.limits(asking.asker(), &asking.manifest).ok()
     }
 
     fn stats_of(&self, id: &PluginId) -> Option<Value> {
@@ -76,9 +85,6 @@ impl Manager {
             insert(&mut value, "queue", json!({"waiting": health.queued, "running": health.running}));
             insert(&mut value, "stray_outcomes", health.stray_outcomes);
             insert(&mut value, "instances", health.instances);
-            insert(&mut value, "memory", json!({"bytes": health.memory_bytes, "peak_bytes": health.memory_peak_bytes}));
-            let cpu_ms = health.cpu.as_secs_f64() * 1e3;
-            insert(&mut value, "cpu", json!({"used_ms": cpu_ms, "waits": health.cpu_waits}));
         }
         Some(value)
     }
@@ -122,11 +128,16 @@ pub(crate) fn line(line: &LogLine) -> Value {
 
 fn stats(stats: &Stats) -> Value {
     let outcomes = |of: Outcomes| json!({"answered": of.answered, "failed": of.failed});
-    let metering = |of: Metering| json!({"done": of.done, "refused": of.refused});
     let millis = |span: Duration| span.as_secs_f64() * 1e3;
     let latency = stats.latency.map(|of| json!({"p50": millis(of.p50), "p99": millis(of.p99), "max": millis(of.max)}));
     json!({
-        "calls": outcomes(stats.calls),
+        "calls": {
+            "answered": stats.calls.answered,
+            "failed": stats.calls.failed,
+            "last_minute": stats.calls_last_minute,
+            "bytes_received": stats.calls_bytes.received,
+            "bytes_sent": stats.calls_bytes.sent,
+        },
         "latency_ms": latency,
         "ticks": outcomes(stats.ticks),
         "subscriptions": {
@@ -138,16 +149,19 @@ fn stats(stats: &Stats) -> Value {
         "refused": stats.refused,
         "events": {
             "done": stats.events.done,
+            "last_minute": stats.events.last_minute,
             "refused": stats.events.refused,
             "dropped": stats.events_dropped,
+            "bytes_sent": stats.events.bytes.sent,
         },
-        "mesh_calls": metering(stats.mesh_calls),
-        "http": {
-            "done": stats.http_requests.done,
-            "refused": stats.http_requests.refused,
-            "bytes_sent": stats.http_bytes_sent,
-            "bytes_received": stats.http_bytes_received,
+        "plugin_calls": {
+            "done": stats.plugin_calls.done,
+            "last_minute": stats.plugin_calls.last_minute,
+            "bytes_sent": stats.plugin_calls.bytes.sent,
+            "bytes_received": stats.plugin_calls.bytes.received,
         },
+        "mesh_calls": two_way(stats.mesh_calls),
+        "http": two_way(stats.http_requests),
         "state": {
             "entries": stats.state.size.map(|(entries, _)| entries),
             "bytes": stats.state.size.map(|(_, bytes)| bytes),
@@ -156,7 +170,28 @@ fn stats(stats: &Stats) -> Value {
             "refused": stats.state.refused,
         },
         "disk": {"bytes": stats.disk.bytes, "refused": stats.disk.refused},
-        "log_lines": metering(stats.log_lines),
+        "log_lines": {
+            "done": stats.log_lines.done,
+            "last_minute": stats.log_lines.last_minute,
+            "refused": stats.log_lines.refused,
+            "bytes_sent": stats.log_lines.bytes.sent,
+        },
         "denied": stats.denied,
+        "memory": {"bytes": stats.memory.bytes, "peak_bytes": stats.memory.peak_bytes},
+        "cpu": {
+            "used_ms": millis(stats.cpu.used),
+            "last_minute_ms": millis(stats.cpu.last_minute),
+            "waits": stats.cpu.waits,
+        },
+    })
+}
+
+fn two_way(of: Metering) -> Value {
+    json!({
+        "done": of.done,
+        "last_minute": of.last_minute,
+        "refused": of.refused,
+        "bytes_sent": of.bytes.sent,
+        "bytes_received": of.bytes.received,
     })
 }

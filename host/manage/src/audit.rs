@@ -5,7 +5,7 @@
 use crate::manager::Manager;
 use crate::signature::Arguments;
 use jiff::Timestamp;
-use mortise_model::cut;
+use mortise_model::{Permission, PluginId, cut};
 use mortise_rpc::Origin;
 use serde_json::{Map, Value, json};
 use std::fs::{self, File, OpenOptions};
@@ -98,7 +98,7 @@ impl Deed {
         let loaded = answer.get("load_result").and_then(|load| load.get("plugin"));
         let plugin = answer.get("plugin").or(loaded).and_then(|plugin| plugin.get("id"));
         self.set("plugin_id", answer.get("plugin_id").or(plugin).cloned());
-        for key in ["digest", "signer", "generation", "code", "detail"] {
+        for key in ["permission", "digest", "signer", "generation", "code", "detail"] {
             self.set(key, answer.get(key).filter(|value| !value.is_null()).cloned());
         }
         if let Some(Value::String(detail)) = self.line.get_mut("detail") {
@@ -131,7 +131,19 @@ impl AuditLog {
         })))
     }
 
-    /// Adds a line. Blocks.
+    /// Adds a line. A disk that refuses keeps nothing from being done. Blocks.
+    fn add(&self, deed: Deed, answer: &Value) {
+        if let Err(error) = self.write(deed.into_line(answer)) {
+            warn!(%error, "failed to write the audit log");
+        }
+    }
+
+    /// Adds that a plugin has a grant no longer. Blocks.
+    pub(crate) fn ended(&self, what: &str, plugin: &PluginId, permission: &Permission) {
+        let answer = json!({"status": "success", "plugin_id": plugin, "permission": permission.to_string()});
+        self.add(Deed::own(what), &answer);
+    }
+
     fn write(&self, mut line: Map<String, Value>) -> io::Result<()> {
         let mut trail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if line.get("outcome").is_none_or(|outcome| outcome != "success") && !trail.may_tell_of_failure() {
@@ -197,13 +209,11 @@ impl Trail {
 }
 
 impl Manager {
-    /// Writes down what was done, before anybody is told. A disk that refuses keeps nothing from being done.
+    /// Writes down what was done, before anybody is told.
     pub(crate) async fn audit(&self, deed: Deed, answer: &Value) {
-        let (line, audit) = (deed.into_line(answer), self.audit.clone());
-        let written = tokio::task::spawn_blocking(move || audit.write(line)).await;
-        if let Ok(Err(error)) = written {
-            warn!(%error, "failed to write the audit log");
-        }
+        let (answer, audit) = (answer.clone(), self.authority.audit().clone());
+        // A panic within it is in the log.
+        let _ = tokio::task::spawn_blocking(move || audit.add(deed, &answer)).await;
     }
 }
 

@@ -1,22 +1,29 @@
 //! What plugins may do, now: what the policy gives them, and what somebody granted them besides.
 
+mod grants;
+
+use crate::audit::AuditLog;
 use crate::blocking::blocking;
 use crate::depot::{Depot, DepotError};
 use crate::refusal::chain;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mortise_model::{Digest, LimitError, Limits, Manifest, Permission, PluginId, RuntimeKind};
+use mortise_model::{Digest, EventName, LimitError, Limits, Manifest, Permission, PluginId, RuntimeKind};
 use mortise_plugin::{Asker, Denied, Leave};
 use mortise_policy::{Policy, Subject, WhenDenied};
 use mortise_store::GrantRecord;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// Different things that are remembered of what one plugin was denied; of more, those that were tried last.
 const DENIED_KEPT_MAX: usize = 64;
+
+/// How long the time that is left of a grant is not looked at again, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Grants that one plugin may have.
 const GRANTS_MAX: usize = 256;
@@ -28,6 +35,7 @@ pub struct Authority(Arc<Shared>);
 struct Shared {
     policy: ArcSwap<Policy>,
     depot: Depot,
+    audit: AuditLog,
     /// The std mutex is held for a look.
     book: Mutex<Book>,
     /// Held by whoever changes grants, on a thread that may block: what is on disk follows what is in memory.
@@ -119,15 +127,20 @@ impl Authority {
     /// # Errors
     /// The record cannot be read.
     pub fn open(policy: Policy, depot: Depot) -> Result<Self, DepotError> {
-        let now = Timestamp::now();
         let plugins = depot.store().plugins()?;
         let mut grants: HashMap<_, _> = depot.store().grants()?.into_iter().collect();
         // Of what an uninstall left behind nobody makes use.
         grants.retain(|id, _| plugins.contains_key(id) || depot.working_copy(id).is_dir());
-        grants.values_mut().for_each(|grants: &mut Vec<GrantRecord>| grants.retain(|grant| is_alive(grant, now)));
         let book = Mutex::new(Book { grants, ..Book::default() });
         let policy = ArcSwap::from_pointee(policy);
-        Ok(Self(Arc::new(Shared { policy, depot, book, writing: Mutex::new(()), changes: watch::Sender::new(0) })))
+        let audit = AuditLog::new(depot.state_dir());
+        let (writing, changes) = (Mutex::new(()), watch::Sender::new(0));
+        Ok(Self(Arc::new(Shared { policy, depot, audit, book, writing, changes })))
+    }
+
+    /// Where it is written down who had what changed.
+    pub(crate) fn audit(&self) -> &AuditLog {
+        &self.0.audit
     }
 
     /// The policy as it is now.
@@ -135,9 +148,11 @@ impl Authority {
         self.0.policy.load_full()
     }
 
-    pub(crate) fn set_policy(&self, policy: Policy) {
-        self.0.policy.store(Arc::new(policy));
+    /// Returns the one that was in force before.
+    pub(crate) fn set_policy(&self, policy: Policy) -> Arc<Policy> {
+        let before = self.0.policy.swap(Arc::new(policy));
         self.0.changed();
+        before
     }
 
     /// By whose word a plugin has `permission`, all of it, if it has.
@@ -172,16 +187,20 @@ impl Authority {
         if !self.0.policy.load().admits_kind(manifest.runtime) {
             return Err(NotAdmitted::Type { id: asker.plugin.clone(), kind: manifest.runtime });
         }
-        if !self.0.policy.load().admits(subject(asker)) {
+        if !self.admits(asker) {
             return Err(NotAdmitted::Plugin(asker.plugin.clone()));
         }
         self.limits(asker, manifest).map(drop)
     }
 
+    /// Whether a plugin may be here at all.
+    pub(crate) fn admits(&self, asker: Asker<'_>) -> bool {
+        self.0.policy.load().admits(subject(asker))
+    }
+
     /// What a plugin may use.
     pub(crate) fn limits(&self, asker: Asker<'_>, manifest: &Manifest) -> Result<Limits, NotAdmitted> {
-        let ceilings = self.0.policy.load().ceilings(subject(asker), manifest.runtime);
-        manifest.limits_within(&ceilings).map_err(|error| NotAdmitted::Limit { id: asker.plugin.clone(), error })
+        limits_by(&self.0.policy.load(), asker, manifest)
     }
 
     /// Whether a plugin may serve.
@@ -233,6 +252,19 @@ impl Authority {
         blocking(move || shared.revoke(&plugin, &permission)).await
     }
 
+    /// Takes out every grant whose time is over, when it is, for as long as it is polled. Never returns. None of them counts until
+    /// then either.
+    pub(crate) async fn expire_grants(&self) {
+        let mut changes = self.0.changes.subscribe();
+        loop {
+            let shared = Arc::clone(&self.0);
+            let next = blocking(move || Ok::<_, DepotError>(shared.expire())).await.ok().flatten();
+            let left = next.map_or(LOOK_EVERY, |next| Timestamp::now().duration_until(next).unsigned_abs());
+            // The clock may be set meanwhile.
+            let _ = tokio::time::timeout(left.min(LOOK_EVERY), changes.changed()).await;
+        }
+    }
+
     /// Forgets all of a plugin that is off the record and serves no longer.
     pub(crate) async fn forget(&self, plugin: &PluginId) -> Result<(), DepotError> {
         let (shared, plugin) = (Arc::clone(&self.0), plugin.clone());
@@ -266,100 +298,6 @@ impl Authority {
 }
 
 impl Shared {
-    fn grant(&self, plugin: &PluginId, grant: GrantRecord) -> Result<(), GrantError> {
-        let _writing = self.writing();
-        // An uninstall clears what it finds after it has taken the plugin off the record.
-        let on_record = self.depot.store().plugin(plugin).map_err(DepotError::from)?.is_some();
-        if !on_record && !self.depot.working_copy(plugin).is_dir() {
-            return Err(GrantError::NotInstalled);
-        }
-        let now = Timestamp::now();
-        let mut grants = self.book().grants.get(plugin).cloned().unwrap_or_default();
-        let is_for_good = !grant.once && grant.expires_at.is_none();
-        // What lasts longer stays beside what lasts less.
-        let same_kind =
-            |known: &GrantRecord| known.once == grant.once && known.expires_at.is_some() == grant.expires_at.is_some();
-        let replaced = |known: &GrantRecord| {
-            known.permission == grant.permission && known.tree == grant.tree && (is_for_good || same_kind(known))
-        };
-        grants.retain(|known| is_alive(known, now) && !replaced(known));
-        if grants.len() >= GRANTS_MAX {
-            return Err(GrantError::TooMany);
-        }
-        grants.push(grant);
-        // On disk first: nobody has a permission that a restart takes away again.
-        self.write(plugin, &grants)?;
-        self.book().grants.insert(plugin.clone(), grants);
-        self.changed();
-        Ok(())
-    }
-
-    fn revoke(&self, plugin: &PluginId, permission: &Permission) -> Result<Vec<Permission>, DepotError> {
-        let _writing = self.writing();
-        let now = Timestamp::now();
-        let (revoked, kept) = {
-            let mut book = self.book();
-            let grants =
-                book.grants.remove(plugin).unwrap_or_default().into_iter().filter(|grant| is_alive(grant, now));
-            let (revoked, kept): (Vec<_>, Vec<_>) = grants.partition(|grant| permission.covers(&grant.permission));
-            // In memory first: whatever the disk says, it is taken back.
-            if !kept.is_empty() {
-                book.grants.insert(plugin.clone(), kept.clone());
-            }
-            let mut unwritten = book.unwritten.remove(plugin).unwrap_or_default();
-            unwritten.extend(revoked.into_iter().map(|grant| grant.permission));
-            let revoked: Vec<_> = unwritten.iter().filter(|revoked| permission.covers(revoked)).cloned().collect();
-            if !unwritten.is_empty() {
-                book.unwritten.insert(plugin.clone(), unwritten);
-            }
-            (revoked, kept)
-        };
-        self.changed();
-        if !revoked.is_empty() {
-            self.write(plugin, &kept)?;
-        }
-        Ok(revoked)
-    }
-
-    fn use_up(&self, plugin: &PluginId, tree: &Digest, access: &Permission) -> Result<bool, DepotError> {
-        let _writing = self.writing();
-        let now = Timestamp::now();
-        let left = {
-            let mut book = self.book();
-            let book = &mut *book;
-            let Some(grants) = book.grants.get_mut(plugin) else { return Ok(false) };
-            let Some(at) = grants.iter().position(|grant| grant.once && covers(grant, tree, access, now)) else {
-                return Ok(false);
-            };
-            let used = grants.remove(at);
-            info!(%plugin, permission = %used.permission, "a grant was used up");
-            let left = grants.clone();
-            // Until that is on disk it can be revoked, although nobody has it any more.
-            book.unwritten.entry(plugin.clone()).or_default().push(used.permission);
-            left
-        };
-        self.write(plugin, &left)?;
-        Ok(true)
-    }
-
-    fn forget(&self, plugin: &PluginId) -> Result<(), DepotError> {
-        let _writing = self.writing();
-        {
-            let mut book = self.book();
-            book.grants.remove(plugin);
-            book.denied.remove(plugin);
-        }
-        self.changed();
-        self.write(plugin, &[])
-    }
-
-    /// To be called with `writing` held.
-    fn write(&self, plugin: &PluginId, grants: &[GrantRecord]) -> Result<(), DepotError> {
-        self.depot.store().write(|tx| tx.put_grants(plugin, grants))?;
-        self.book().unwritten.remove(plugin);
-        Ok(())
-    }
-
     fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
@@ -427,6 +365,10 @@ impl mortise_plugin::Authority for Authority {
         })
     }
 
+    fn lets_emit(&self, asker: Asker<'_>, event: &EventName) -> bool {
+        self.0.policy.load().lets_emit(subject(asker), event.as_str())
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
@@ -459,6 +401,12 @@ pub(crate) fn grant_command(plugin: &PluginId, permission: &Permission) -> Strin
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.:/,".contains(c);
     let text = if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) };
     format!("mortise deploy grant {plugin} {text}")
+}
+
+/// What a policy lets a plugin use.
+pub(crate) fn limits_by(policy: &Policy, asker: Asker<'_>, manifest: &Manifest) -> Result<Limits, NotAdmitted> {
+    let ceilings = policy.ceilings(subject(asker), manifest.runtime);
+    manifest.limits_within(&ceilings).map_err(|error| NotAdmitted::Limit { id: asker.plugin.clone(), error })
 }
 
 pub(crate) fn subject<'a>(asker: Asker<'a>) -> Subject<'a> {

@@ -32,7 +32,8 @@ impl Manager {
     /// The record is written where it always is, after the proof: a host that ends before comes back with the old version,
     /// and one that ends after with the new one.
     pub(crate) async fn change_exclusively(&self, operation: &Operation, next: Next) -> Result<Changed, ChangeError> {
-        let old = match self.make_room(operation, &next).await {
+        let vacated = async { self.make_room(operation, &self.package(next.folder())?).await };
+        let old = match vacated.await {
             Ok(old) => old,
             Err(error) => {
                 self.drop_files(next).await?;
@@ -50,10 +51,14 @@ impl Manager {
     }
 
     /// Returns what served.
-    async fn make_room(&self, operation: &Operation, next: &Next) -> Result<Option<Package>, ChangeError> {
+    pub(crate) async fn make_room(
+        &self,
+        operation: &Operation,
+        next: &Package,
+    ) -> Result<Option<Package>, ChangeError> {
         if self.running(operation.id()).is_some() {
             // Whatever can be told of the new version without starting it is told while the old one serves.
-            match self.registry.describe(self.package(next.folder())?).await {
+            match self.registry.describe(next.clone()).await {
                 // Nobody grants anything to one that is only asked, so it may do better when it is started.
                 Ok(_) | Err(PrepareError::Denied { .. }) => {}
                 Err(error) => return Err(ChangeError::Prepare(error)),
@@ -63,7 +68,7 @@ impl Manager {
     }
 
     /// Has the old version serve again after `error`. Nothing on disk has changed: its record and its files are there.
-    async fn restart(&self, operation: &Operation, old: Package, error: ChangeError) -> ChangeError {
+    pub(crate) async fn restart(&self, operation: &Operation, old: Package, error: ChangeError) -> ChangeError {
         let (id, generation) = (operation.id(), old.generation);
         let restarted = match operation.prepare(old).await {
             Ok(prepared) => operation.activate(prepared).await.map_err(|error| chain(&error)),

@@ -31,6 +31,7 @@ mod probation;
 mod quarantine;
 mod refusal;
 mod repeat;
+mod review;
 mod signature;
 mod startup;
 mod status;

@@ -1,6 +1,5 @@
 //! What the host's functions work with.
 
-use crate::audit::{AuditLog, Deed};
 use crate::authority::Authority;
 use crate::depot::Depot;
 use crate::follow::{Followed, Telling};
@@ -12,9 +11,7 @@ use mortise_artifact::ArtifactStore;
 use mortise_delivery::{DependencyConfig, FetchConfig, FetchError, Fetcher, UploadLimits, Uploads};
 use mortise_model::{IdError, PluginId};
 use mortise_plugin::Registry;
-use mortise_policy::Policy;
 use mortise_rpc::{Client, Outbox, Routes};
-use serde_json::json;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -54,7 +51,6 @@ pub struct Manager {
     pub(crate) registry: Registry,
     pub(crate) depot: Depot,
     pub(crate) authority: Authority,
-    pub(crate) audit: AuditLog,
     pub(crate) artifacts: ArtifactStore,
     fetcher: OnceCell<Fetcher>,
     fetch: FetchConfig,
@@ -126,7 +122,6 @@ impl Manager {
     pub fn install(parts: ManagerParts, routes: &Routes) -> Result<Arc<Self>, IdError> {
         let ManagerParts { config, registry, depot, authority, artifacts, fetch, client, outbox, message_bytes_max } =
             parts;
-        let audit = AuditLog::new(depot.state_dir());
         let uploads = Uploads::new(depot.staging().clone(), UploadLimits::new(config.bundle_bytes_max));
         let folders = OwnFolders::new([
             (&config.capabilities_dir, "capabilities_dir"),
@@ -138,7 +133,6 @@ impl Manager {
             registry,
             depot,
             authority,
-            audit,
             artifacts,
             fetcher: OnceCell::new(),
             fetch,
@@ -235,19 +229,14 @@ impl Manager {
         self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// Puts another policy in force: what is asked from now on is judged by it.
-    pub async fn set_policy(&self, policy: Policy) {
-        self.authority.set_policy(policy);
-        *self.policy_fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// What is offered has changed.
+    pub(crate) fn refresh_routes(&self) {
         self.routes.refresh();
-        self.audit(Deed::own("read_policy"), &json!({"status": "success"})).await;
     }
 
-    /// Says why the policy stays as it was, until another is in force.
-    pub async fn keep_policy(&self, why: String) {
-        let answer = json!({"status": "error", "detail": why});
-        *self.policy_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-        self.audit(Deed::own("read_policy"), &answer).await;
+    /// What is wrong with the policy file, if anything is.
+    pub(crate) fn note_policy_fault(&self, fault: Option<String>) {
+        *self.policy_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
     pub(crate) fn policy_fault(&self) -> Option<String> {

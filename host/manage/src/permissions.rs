@@ -20,18 +20,18 @@ use tracing::{info, warn};
 
 /// What a plugin asks for, whether or not it runs.
 #[derive(Clone)]
-struct Asking {
-    id: PluginId,
+pub(crate) struct Asking {
+    pub(crate) id: PluginId,
     /// None where its folder was never loaded: its files are not known yet.
     tree: Option<Digest>,
     provenance: Arc<Provenance>,
     /// Of other files that are installed and wait to be loaded.
     waiting: Option<(Digest, Arc<Provenance>)>,
-    manifest: Arc<Manifest>,
+    pub(crate) manifest: Arc<Manifest>,
 }
 
 impl Asking {
-    fn asker(&self) -> Asker<'_> {
+    pub(crate) fn asker(&self) -> Asker<'_> {
         let tree = self.tree.as_ref().unwrap_or(&UNKNOWN_TREE);
         Asker { plugin: &self.id, tree, provenance: &self.provenance, wanted: &self.manifest.permissions }
     }
@@ -158,6 +158,11 @@ impl Manager {
         Ok(answer)
     }
 
+    /// Takes out grants when their time is over, for as long as it is polled. Never returns.
+    pub async fn expire_grants(&self) {
+        self.authority.expire_grants().await;
+    }
+
     /// What an install or a load tells of what a plugin asks for and does not have.
     pub(crate) fn denied(&self, asker: Asker<'_>) -> Vec<Value> {
         self.authority.lacking(asker).iter().map(|lacking| self.pending(asker, lacking)).collect()
@@ -188,7 +193,10 @@ impl Manager {
 
     /// The plugin that is asked about: as it runs, as it is installed, or as it lies in its folder.
     async fn asking(&self, arguments: &Arguments) -> Result<Asking, Refusal> {
-        let id = installed_id(arguments)?;
+        self.asking_of(installed_id(arguments)?).await
+    }
+
+    pub(crate) async fn asking_of(&self, id: PluginId) -> Result<Asking, Refusal> {
         let running = self.running(&id);
         let (wanted, folder) = (id.clone(), self.config.capabilities_dir.clone());
         let is_running = running.is_some();

@@ -78,7 +78,7 @@ impl Manager {
         }
     }
 
-    async fn remember_names(&self) {
+    pub(crate) async fn remember_names(&self) {
         let registry = self.registry.clone();
         let remembered = self.on_disk(move |depot| depot.remember_names(|| registry.names().as_ref().clone())).await;
         if let Err(error) = remembered {

@@ -62,6 +62,14 @@ impl Manager {
         info!(loaded = tally.loaded, failed = tally.failed, "auto-load is done");
     }
 
+    /// Tries those again that failed, each in its turn, as at a start.
+    pub(crate) async fn load_failed(&self, failed: Vec<PluginId>) {
+        let mut tally = Tally::default();
+        let failed = self.load_each(failed, Attempt::OfSeveral, &mut tally).await;
+        self.load_again(failed, &mut tally).await;
+        info!(loaded = tally.loaded, failed = tally.failed, "tried again what had failed");
+    }
+
     /// Tries those again whose own code failed, as long as that helps: what they call may not have been there yet. Until then
     /// their calls wait for them.
     async fn load_again(&self, mut failed: Vec<PluginId>, tally: &mut Tally) {

@@ -82,6 +82,9 @@ impl Manager {
                 let mut value = details(plugin, running);
                 insert(&mut value, "subscriptions", self.subscriptions(running));
                 insert(&mut value, "denied", self.denied(running.asker()));
+                if let Some(why) = self.outdated_limits(running) {
+                    insert(&mut value, "outdated_limits", why);
+                }
                 if let Some((generation, reason)) = self.taken_back(&plugin.id) {
                     insert(&mut value, "rolled_back", json!({"from_generation": generation, "reason": reason}));
                 }

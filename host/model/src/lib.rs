@@ -34,7 +34,9 @@ pub use manifest::{
     ConfigError, Folder, GUEST_SOURCE, MANIFEST_BYTES_MAX, MANIFEST_KEYS, Manifest, ManifestError, ManifestWarning,
     RuntimeKind, Swap,
 };
-pub use permission::{Breadth, FileAccess, HttpAccess, Permission, PermissionError, Permissions, VariableName};
+pub use permission::{
+    Breadth, FileAccess, HttpAccess, Permission, PermissionError, Permissions, VariableName, check_event_pattern,
+};
 pub use provenance::{Provenance, Source};
 pub use quantity::{ByteSize, QuantityError, TimeSpan};
 pub use state::PluginState;

@@ -171,8 +171,11 @@ fn of_devices<'a>(pattern: &'a str, lacking: &'static str) -> Result<(&'a str, &
 /// Names have at most so many bytes: a plugin's id, a dot and a function, or a device.
 const NAME_BYTES_MAX: usize = 257;
 
-/// What is wrong with a pattern of names of events.
-pub(crate) fn check_event_pattern(pattern: &str) -> Result<(), &'static str> {
+/// Whether a text is a pattern of names of events.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_event_pattern(pattern: &str) -> Result<(), &'static str> {
     if pattern.contains('.') { Err("no event has a dot in its name") } else { check_name(pattern) }
 }
 

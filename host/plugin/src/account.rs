@@ -4,7 +4,9 @@ use crate::disk::{DiskStats, DiskUse};
 use crate::generation::Outcomes;
 use crate::log::PluginLog;
 use crate::rate::Rate;
+use crate::recent::Recent;
 use crate::redaction::Redaction;
+use crate::usage::{CpuStats, MemoryStats, Usage};
 use histogram::{AtomicHistogram, Config};
 use mortise_model::{Failure, PluginId};
 use mortise_rpc::Emitter;
@@ -35,13 +37,15 @@ pub struct Account {
     pub(crate) events: Metered,
     /// Its share of the events that wait for the mesh.
     pub(crate) emitter: Arc<Emitter>,
+    pub(crate) plugin_calls: Metered,
     pub(crate) mesh_calls: Metered,
-    pub(crate) http: HttpTraffic,
+    pub(crate) http: Metered,
     pub(crate) redaction: Redaction,
     pub(crate) state: StateUse,
     pub(crate) disk: DiskUse,
     /// What it tried and was not allowed to.
     pub(crate) denied: AtomicU64,
+    pub(crate) usage: Arc<Usage>,
     /// Instances lost, by the stable word of the reason. The std mutex is held for a look-up.
     losses: Mutex<BTreeMap<&'static str, u64>>,
     /// What the host refused it, or answered in its place, by the stable word of the reason. As above.
@@ -53,6 +57,8 @@ pub struct Account {
 /// The calls of a plugin's functions.
 pub(crate) struct Calls {
     ended: Ended,
+    recent: Recent,
+    pub(crate) bytes: Bytes,
     latencies: AtomicHistogram,
     /// In microseconds.
     longest: AtomicU64,
@@ -71,15 +77,16 @@ pub(crate) struct Metered {
     /// The std mutex is held for a comparison.
     rate: Mutex<Rate>,
     done: AtomicU64,
+    recent: Recent,
     refused: AtomicU64,
+    pub(crate) bytes: Bytes,
 }
 
-/// What a plugin does over HTTP, in requests and bytes.
-#[derive(Debug)]
-pub(crate) struct HttpTraffic {
-    pub(crate) requests: Metered,
-    pub(crate) sent: AtomicU64,
-    pub(crate) received: AtomicU64,
+/// What went each way.
+#[derive(Debug, Default)]
+pub(crate) struct Bytes {
+    sent: AtomicU64,
+    received: AtomicU64,
 }
 
 /// How often a plugin used its durable key-value.
@@ -96,6 +103,10 @@ pub(crate) struct StateUse {
 pub struct Stats {
     /// How calls of its functions have ended.
     pub calls: Outcomes,
+    /// Those that ended within the last minute, to within five seconds.
+    pub calls_last_minute: u64,
+    /// Their parameters and results.
+    pub calls_bytes: Traffic,
     /// How long they took, from the moment a generation took them to the answer, if there were any.
     pub latency: Option<Latency>,
     /// How ticks of its routines have ended.
@@ -113,20 +124,23 @@ pub struct Stats {
     pub events: Metering,
     /// Of those emitted, the ones that were dropped while they waited for the mesh.
     pub events_dropped: u64,
-    /// Invocations of other devices and looks at who is there, and those refused since there were too many.
+    /// Calls of functions of this host; nothing limits their rate. In bytes their parameters and results.
+    pub plugin_calls: Metering,
+    /// Invocations of other devices and looks at who is there, and those refused since there were too many. In bytes their
+    /// parameters and results.
     pub mesh_calls: Metering,
-    /// Requests over HTTP, and those refused since there were too many.
+    /// Requests over HTTP, and those refused since there were too many. In bytes headers and bodies.
     pub http_requests: Metering,
-    /// What they held, in bytes: headers and bodies.
-    pub http_bytes_sent: u64,
-    /// What their answers held, in bytes.
-    pub http_bytes_received: u64,
     /// Its durable key-value.
     pub state: StateStats,
     /// The folders that it may change.
     pub disk: DiskStats,
     /// What it tried and was not allowed to.
     pub denied: u64,
+    /// The memories of its instances.
+    pub memory: MemoryStats,
+    /// How long its code has run.
+    pub cpu: CpuStats,
     /// Lines of log, and those dropped since there were too many.
     pub log_lines: Metering,
 }
@@ -160,8 +174,21 @@ pub struct StateStats {
 pub struct Metering {
     /// Done.
     pub done: u64,
+    /// Done within the last minute, to within five seconds.
+    pub last_minute: u64,
     /// Beyond the limit.
     pub refused: u64,
+    /// What that held.
+    pub bytes: Traffic,
+}
+
+/// How much went each way, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From the plugin.
+    pub sent: u64,
+    /// To it.
+    pub received: u64,
 }
 
 impl Account {
@@ -177,6 +204,8 @@ impl Account {
             log: PluginLog::new(plugin),
             calls: Calls {
                 ended: Ended::default(),
+                recent: Recent::default(),
+                bytes: Bytes::default(),
                 latencies: AtomicHistogram::with_config(&LATENCIES),
                 longest: AtomicU64::new(0),
             },
@@ -184,12 +213,14 @@ impl Account {
             heard: Ended::default(),
             unheard: AtomicU64::new(0),
             events: Metered::new(),
+            plugin_calls: Metered::new(),
             mesh_calls: Metered::new(),
-            http: HttpTraffic { requests: Metered::new(), sent: AtomicU64::new(0), received: AtomicU64::new(0) },
+            http: Metered::new(),
             redaction: Redaction::default(),
             state: StateUse::default(),
             disk: DiskUse::default(),
             denied: AtomicU64::new(0),
+            usage: Arc::default(),
             losses: Mutex::default(),
             refused: Mutex::default(),
             too_many_losses,
@@ -216,24 +247,28 @@ impl Account {
     /// What it has counted, without the size of the plugin's state.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let now = Instant::now();
         Stats {
             calls: self.calls.ended.outcomes(),
+            calls_last_minute: self.calls.recent.total(now),
+            calls_bytes: self.calls.bytes.traffic(),
             latency: self.calls.latency(),
             ticks: self.ticks.outcomes(),
             heard: self.heard.outcomes(),
             unheard: self.unheard.load(Ordering::Relaxed),
             losses: self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             refused: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            events: self.events.metering(),
+            events: self.events.metering(now),
             events_dropped: self.emitter.dropped(),
-            mesh_calls: self.mesh_calls.metering(),
-            http_requests: self.http.requests.metering(),
-            http_bytes_sent: self.http.sent.load(Ordering::Relaxed),
-            http_bytes_received: self.http.received.load(Ordering::Relaxed),
+            plugin_calls: self.plugin_calls.metering(now),
+            mesh_calls: self.mesh_calls.metering(now),
+            http_requests: self.http.metering(now),
             state: self.state.stats(),
             disk: self.disk.stats(),
             denied: self.denied.load(Ordering::Relaxed),
-            log_lines: self.log.metering(),
+            memory: self.usage.memory(),
+            cpu: self.usage.cpu(now),
+            log_lines: self.log.metering(now),
         }
     }
 }
@@ -300,8 +335,9 @@ impl Ended {
 }
 
 impl Calls {
-    pub(crate) fn count(&self, well: bool, latency: Duration) {
+    pub(crate) fn count(&self, well: bool, latency: Duration, now: Instant) {
         self.ended.count(well);
+        self.recent.add(1, now);
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.longest.fetch_max(micros, Ordering::Relaxed);
         // One that took days is not counted among the others.
@@ -334,24 +370,55 @@ impl StateUse {
 
 impl Metered {
     fn new() -> Self {
-        Self { rate: Mutex::new(Rate::new()), done: AtomicU64::new(0), refused: AtomicU64::new(0) }
+        Self {
+            rate: Mutex::new(Rate::new()),
+            done: AtomicU64::new(0),
+            recent: Recent::default(),
+            refused: AtomicU64::new(0),
+            bytes: Bytes::default(),
+        }
     }
 
     /// Whether it may be done once more now; counts it either way.
     pub(crate) fn admit(&self, per_second: u32) -> bool {
-        let admitted = self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now(), per_second);
-        let count = if admitted { &self.done } else { &self.refused };
-        count.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let admitted = self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(now, per_second);
+        if admitted {
+            self.done.fetch_add(1, Ordering::Relaxed);
+            self.recent.add(1, now);
+        } else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
         admitted
     }
 
     /// Counts what needs no leave.
     pub(crate) fn count(&self) {
         self.done.fetch_add(1, Ordering::Relaxed);
+        self.recent.add(1, Instant::now());
     }
 
-    fn metering(&self) -> Metering {
-        Metering { done: self.done.load(Ordering::Relaxed), refused: self.refused.load(Ordering::Relaxed) }
+    fn metering(&self, now: Instant) -> Metering {
+        Metering {
+            done: self.done.load(Ordering::Relaxed),
+            last_minute: self.recent.total(now),
+            refused: self.refused.load(Ordering::Relaxed),
+            bytes: self.bytes.traffic(),
+        }
+    }
+}
+
+impl Bytes {
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic { sent: self.sent.load(Ordering::Relaxed), received: self.received.load(Ordering::Relaxed) }
     }
 }
 
@@ -368,7 +435,7 @@ mod tests {
         let account = Account::new(plugin("p"));
         assert_eq!(account.stats().latency, None);
         for n in 1..=100 {
-            account.calls.count(n % 10 != 0, Duration::from_millis(n));
+            account.calls.count(n % 10 != 0, Duration::from_millis(n), Instant::now());
         }
         account.ticks.count(false);
         let stats = account.stats();
@@ -381,7 +448,7 @@ mod tests {
         let Latency { p50, p99, max } = stats.latency.unwrap();
         assert!(near(p50, 50) && near(p99, 99), "{p50:?} {p99:?}");
         assert_eq!(max, Duration::from_millis(100));
-        account.calls.count(true, Duration::MAX);
+        account.calls.count(true, Duration::MAX, Instant::now());
         assert_eq!(account.stats().calls.answered, 101);
     }
 

@@ -1,7 +1,7 @@
 //! Who says what a plugin may do.
 
 use async_trait::async_trait;
-use mortise_model::{Digest, Permission, Permissions, PluginId, Provenance};
+use mortise_model::{Digest, EventName, Permission, Permissions, PluginId, Provenance};
 use tokio::sync::watch;
 
 /// Decides what plugins may do, each time one is about to do it: what it said before may have changed.
@@ -26,6 +26,11 @@ pub trait Authority: Send + Sync + 'static {
     /// and whether it may do a single thing only [`judge`](Self::judge) says.
     fn leaves_something(&self, asker: Asker<'_>, access: &Permission) -> bool {
         self.judge(asker, access).is_ok()
+    }
+
+    /// Whether the plugin may emit events of that name, as far as its manifest does not say.
+    fn lets_emit(&self, _asker: Asker<'_>, _event: &EventName) -> bool {
+        true
     }
 
     /// Changes whenever somebody may do more or less than before, apart from what ends by itself. Closed where that never

@@ -132,6 +132,7 @@ impl Handler for Generation {
         let Some(in_flight) = self.gate.enter(guest, JobKind::Function, now) else {
             return Admission::Closed(Box::new(call));
         };
+        in_flight.gate.account.calls.bytes.received(call.params.as_str().len());
         let own = now + self.services.limits().call_timeout;
         let deadline = call.deadline.map_or(own, |deadline| deadline.min(own));
         self.instance.submit(Job::function(function, call, deadline, in_flight));
@@ -251,7 +252,11 @@ impl InFlight {
             gate.account.count_failure(failure);
         }
         match kind {
-            JobKind::Function => gate.account.calls.count(well, since.elapsed()),
+            JobKind::Function => {
+                let now = Instant::now();
+                gate.account.calls.count(well, now.saturating_duration_since(*since), now);
+                gate.account.calls.bytes.sent(outcome.as_ref().map_or(0, |result| result.as_str().len()));
+            }
             JobKind::Routine => gate.account.ticks.count(well),
             JobKind::Event => gate.account.heard.count(well),
         }

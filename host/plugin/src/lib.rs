@@ -15,6 +15,7 @@ mod operation;
 mod outlook;
 mod ownership;
 mod rate;
+mod recent;
 mod redaction;
 mod registry;
 mod routines;
@@ -22,9 +23,10 @@ mod runtime;
 mod services;
 mod state;
 mod subscriptions;
+mod usage;
 mod waiting;
 
-pub use account::{Account, Latency, Metering, StateStats, Stats};
+pub use account::{Account, Latency, Metering, StateStats, Stats, Traffic};
 pub use alone::describe_alone;
 pub use authority::{Asker, Authority, Denied, Leave};
 pub use disk::{DISK_BLOCK_BYTES, Disk, DiskStats};
@@ -42,3 +44,4 @@ pub use registry::{
 pub use runtime::{Health, Instance, Package, PrepareError, Runtime};
 pub use services::{Backend, CALL_DEPTH_MAX, HOST_EVENTS, Invocation, PLUGIN_LOG_EVENT, Services};
 pub use state::{StateChange, StateChanges, StateStore, StateStoreError};
+pub use usage::{CpuStats, MemoryStats, Usage};

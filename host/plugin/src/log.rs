@@ -1,7 +1,8 @@
 //! A plugin's log: every line that it writes, whichever way, within one allowance; the last of them kept to be read.
 
-use crate::account::Metering;
+use crate::account::{Metering, Traffic};
 use crate::rate::Rate;
+use crate::recent::Recent;
 use mortise_model::{PluginId, visible};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -52,6 +53,7 @@ pub struct LogPage {
 #[derive(Debug)]
 pub(crate) struct PluginLog {
     plugin: PluginId,
+    recent: Recent,
     /// The std mutex is held for a push, or for a copy of what is read.
     book: Mutex<Book>,
 }
@@ -63,6 +65,8 @@ struct Book {
     last: u64,
     lines: VecDeque<LogLine>,
     bytes: usize,
+    /// Of all lines that were taken, kept or not.
+    bytes_taken: u64,
     dropped: u64,
     /// Of those dropped, how many the host's own log has not told of.
     untold: u64,
@@ -75,10 +79,11 @@ impl PluginLog {
             last: 0,
             lines: VecDeque::new(),
             bytes: 0,
+            bytes_taken: 0,
             dropped: 0,
             untold: 0,
         };
-        Self { plugin, book: Mutex::new(book) }
+        Self { plugin, recent: Recent::default(), book: Mutex::new(book) }
     }
 
     /// Takes one line, or drops it where there are more than `per_second`.
@@ -92,11 +97,14 @@ impl PluginLog {
         let mut book = self.book();
         let [shown, hidden] = &mut book.rates;
         let rate = if is_shown { shown } else { hidden };
-        if !rate.take(Instant::now(), per_second) {
+        let now = Instant::now();
+        if !rate.take(now, per_second) {
             book.dropped += 1;
             book.untold += 1;
             return;
         }
+        self.recent.add(1, now);
+        book.bytes_taken += text.len() as u64;
         let untold = std::mem::take(&mut book.untold);
         book.push(generation, level, source, text);
         drop(book);
@@ -143,9 +151,14 @@ impl PluginLog {
         LogPage { lines, oldest, last, dropped: book.dropped }
     }
 
-    pub(crate) fn metering(&self) -> Metering {
+    pub(crate) fn metering(&self, now: Instant) -> Metering {
         let book = self.book();
-        Metering { done: book.last, refused: book.dropped }
+        Metering {
+            done: book.last,
+            last_minute: self.recent.total(now),
+            refused: book.dropped,
+            bytes: Traffic { sent: book.bytes_taken, received: 0 },
+        }
     }
 
     fn tell_dropped(&self, lines: u64) {

@@ -170,14 +170,6 @@ pub struct Health {
     pub stray_outcomes: u64,
     /// How many instances there are now.
     pub instances: usize,
-    /// What the memories of all instances have now, in bytes.
-    pub memory_bytes: usize,
-    /// The most that they ever had together, in bytes.
-    pub memory_peak_bytes: usize,
-    /// How long the generation's code has run.
-    pub cpu: Duration,
-    /// How often it had to wait because it had used up `limits.cpu_per_minute`.
-    pub cpu_waits: u64,
 }
 
 /// One prepared generation at work, with one instance or several. Dropping the last handle ends it without a `stop` hook.

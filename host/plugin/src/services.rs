@@ -10,6 +10,7 @@ use crate::authority::{Asker, Authority, Denied, Leave};
 use crate::losses::{InstanceLoss, Series};
 use crate::runtime::Package;
 use crate::state::{KeyValue, Of, StateView};
+use crate::usage::Usage;
 use async_trait::async_trait;
 use mortise_model::{
     DeviceId, Digest, EmittedName, EventName, Failure, FileAccess, HttpRequest, HttpResponse, Json, Limits, Manifest,
@@ -222,6 +223,12 @@ impl Services {
         Arc::clone(&self.account)
     }
 
+    /// Where its runtime counts what its instances use.
+    #[must_use]
+    pub fn usage(&self) -> &Arc<Usage> {
+        &self.account.usage
+    }
+
     /// Takes one line of the plugin's log. Lines longer than `limits.log_line` are cut, and those beyond
     /// `limits.log_lines_per_second` dropped and counted. Never blocks.
     pub fn log(&self, level: Level, source: &str, line: &str) {
@@ -298,6 +305,7 @@ impl Services {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for (event, payload) in held.take().into_iter().flat_map(|held| held.events) {
             self.account.events.count();
+            self.account.events.bytes.sent(payload.as_str().len());
             self.backend.emit(Some(&self.account.emitter), event, payload);
         }
         self.active.store(true, Ordering::Release);

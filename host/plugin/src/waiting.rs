@@ -163,6 +163,14 @@ impl WaitingRoom {
 }
 
 impl State {
+    /// Whether plugins of this host have all of the room that is theirs: half of it.
+    fn is_full_of_plugins(&self, calls_max: usize, more_bytes: usize) -> bool {
+        let of_plugins = self.calls.iter().filter(|waiting| waiting.call.origin == Origin::Plugin);
+        let sizes = of_plugins.map(|waiting| waiting.call.params.as_str().len());
+        let (calls, bytes) = sizes.fold((0, more_bytes), |(calls, bytes), size| (calls + 1, bytes + size));
+        calls >= calls_max.div_ceil(2) || bytes > WAITING_BYTES_MAX / 2
+    }
+
     fn push(&mut self, waiting: Waiting) {
         self.bytes += waiting.call.params.as_str().len();
         self.due = Some(self.due.map_or(waiting.due, |due| due.min(waiting.due)));
@@ -203,9 +211,14 @@ impl Handler for WaitingRoom {
             call.responder.respond(Err(Failure::retryable("not_loaded", message).into()));
             return Admission::Taken;
         }
-        let full = if state.calls.len() >= self.calls_max {
-            let Self { plugin, calls_max, .. } = self;
+        let Self { plugin, calls_max, .. } = self;
+        let full = if state.calls.len() >= *calls_max {
             Some(format!("`{plugin}` has {calls_max} calls waiting, the limit of `limits.queue`"))
+        } else if call.origin == Origin::Plugin && state.is_full_of_plugins(*calls_max, call.params.as_str().len()) {
+            // As where it serves: there they would be too many when they are handed over.
+            Some(format!(
+                "`{plugin}` has calls of other plugins waiting, half of what `limits.queue` ({calls_max}) allows"
+            ))
         } else if state.bytes + call.params.as_str().len() > WAITING_BYTES_MAX {
             Some(format!("the calls that wait for `{}` would have more than {WAITING_BYTES_MAX} bytes", self.plugin))
         } else {

@@ -81,7 +81,9 @@ pub enum PolicyError {
         name: &'static str,
     },
     /// A plugin that may not be installed is given something.
-    #[error("rule {rule} for plugins `{id}` admits none of them, and so its `grant`, `max` and `limits` mean nothing")]
+    #[error(
+        "rule {rule} for plugins `{id}` admits none of them, and so its `grant`, `max`, `emit` and `limits` mean nothing"
+    )]
     NotInstalled {
         /// Which of `[[plugin]]`, from 1.
         rule: usize,

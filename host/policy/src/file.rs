@@ -7,7 +7,7 @@ use crate::{
 };
 use ipnet::IpNet;
 use minisign_verify::PublicKey;
-use mortise_model::{Digest, Limits, Permission, Permissions, RuntimeKind, glob};
+use mortise_model::{Digest, Limits, Permission, Permissions, RuntimeKind, check_event_pattern, glob};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -144,6 +144,8 @@ struct PluginTable {
     grant: Permissions,
     #[serde(default, deserialize_with = "some_permissions")]
     max: Option<Permissions>,
+    #[serde(default, deserialize_with = "events")]
+    emit: Option<Vec<String>>,
     #[serde(default)]
     limits: Map<String, Value>,
 }
@@ -214,6 +216,15 @@ fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SourcePat
 fn permissions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permissions, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts.iter().map(|text| text.parse::<Permission>().map_err(D::Error::custom)).collect()
+}
+
+/// Patterns of names of events.
+fn events<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let patterns = Vec::<String>::deserialize(deserializer)?;
+    for pattern in &patterns {
+        check_event_pattern(pattern).map_err(|reason| D::Error::custom(format!("`{pattern}`: {reason}")))?;
+    }
+    Ok(Some(patterns))
 }
 
 fn some_permissions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Permissions>, D::Error> {
@@ -305,7 +316,7 @@ fn mesh(table: MeshTable, known: &[&str]) -> Result<MeshPolicy, PolicyError> {
 
 fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
     let mut rules: Vec<PluginRule> = Vec::with_capacity(tables.len());
-    for PluginTable { id, tree_digest, digest, source, signer, install, grant, max, limits } in tables {
+    for PluginTable { id, tree_digest, digest, source, signer, install, grant, max, emit, limits } in tables {
         check_pattern("plugin.id", &id)?;
         let number = rules.len() + 1;
         let about = About { id: id.clone(), tree_digest, digest, source, signer };
@@ -329,10 +340,10 @@ fn plugins(tables: Vec<PluginTable>) -> Result<Vec<PluginRule>, PolicyError> {
                 return Err(PolicyError::Limit { rule: number, id, source: Box::new(source) });
             }
         }
-        if !install && (max.is_some() || !grant.is_empty() || !limits.is_empty()) {
+        if !install && (max.is_some() || emit.is_some() || !grant.is_empty() || !limits.is_empty()) {
             return Err(PolicyError::NotInstalled { rule: number, id });
         }
-        rules.push(PluginRule { about, install, grant, max, limits });
+        rules.push(PluginRule { about, install, grant, max, emit, limits });
     }
     for (at, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.about.has_conditions()) {
         let id = &rule.about.id;

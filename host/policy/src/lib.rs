@@ -262,6 +262,12 @@ impl Policy {
         max.iter().find(|bound| bound.covers(access)).cloned()
     }
 
+    /// Whether the plugin may emit events of that name.
+    #[must_use]
+    pub fn lets_emit(&self, plugin: Subject<'_>, event: &str) -> bool {
+        self.rule_for(plugin).is_none_or(|rule| rule.emits(event))
+    }
+
     /// How high the limits of a plugin of that kind may be.
     #[must_use]
     pub fn ceilings(&self, plugin: Subject<'_>, kind: RuntimeKind) -> Limits {

@@ -15,6 +15,8 @@ pub(crate) struct PluginRule {
     pub(crate) grant: Permissions,
     /// None: no bound.
     pub(crate) max: Option<Permissions>,
+    /// Patterns of the events that they may emit. None: no bound.
+    pub(crate) emit: Option<Vec<String>>,
     /// How high limits may be, as manifests write them; those that are not named as in [`Limits::ceilings`].
     pub(crate) limits: Map<String, Value>,
 }
@@ -50,6 +52,10 @@ impl PluginRule {
         self.install && self.max.as_ref().is_none_or(|max| max.cover(access))
     }
 
+    pub(crate) fn emits(&self, event: &str) -> bool {
+        self.emit.as_ref().is_none_or(|emit| emit.iter().any(|pattern| glob(pattern, event)))
+    }
+
     pub(crate) fn ceilings(&self, kind: RuntimeKind) -> Limits {
         // Every rule was tried when it was read.
         Limits::ceilings_named(kind, &self.limits).unwrap_or_else(|_| Limits::ceilings(kind))
@@ -70,6 +76,10 @@ impl PluginRule {
         }
         if later.grant.iter().any(|granted| !self.grant.cover(granted)) {
             return Some("grant");
+        }
+        // A pattern that another covers is matched by it as a text.
+        if !later.emit.as_ref().map_or(self.emit.is_none(), |other| other.iter().all(|one| self.emits(one))) {
+            return Some("emit");
         }
         let mut kinds = RuntimeKind::ALL.into_iter().filter(|kind| is_sandboxed(*kind));
         kinds.any(|kind| !later.ceilings(kind).are_within(&self.ceilings(kind))).then_some("limits")

@@ -266,6 +266,18 @@ fn a_bound_leaves_something_or_nothing() {
 }
 
 #[test]
+fn a_rule_bounds_what_plugins_emit() {
+    let policy = policy("[[plugin]]\nid = 'a'\nemit = ['motion', 'door-*']\n[[plugin]]\nid = 'b'\nemit = []");
+    let lets = |id: &str, event: &str| policy.lets_emit(Plugin::new(id).subject(), event);
+    assert!(lets("a", "motion") && lets("a", "door-1") && !lets("a", "alarm"));
+    assert!(!lets("b", "motion") && lets("c", "motion"));
+    for pattern in ["", "a b", "door.*", "**"] {
+        let error = Policy::parse(&format!("[[plugin]]\nid = 'a'\nemit = ['{pattern}']"), &FUNCTIONS).unwrap_err();
+        assert!(error.code() == "policy_syntax" && error.to_string().contains(&format!("`{pattern}`: ")), "{error}");
+    }
+}
+
+#[test]
 fn callers_are_told_apart_by_what_they_claim() {
     let policy = policy(
         "[mesh]\nfunctions = ['get_*']\n\

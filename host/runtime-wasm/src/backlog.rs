@@ -11,20 +11,59 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;
 pub(crate) enum Full {
     Jobs,
     Bytes,
+    /// Of those that plugins of this host may have.
+    PluginJobs,
+    PluginBytes,
 }
 
-/// Counts what waits. Whoever submits a job counts it in; whoever takes it up, or answers it instead, counts it out.
+/// Counts what waits. Plugins of this host have half of the room at most, so that none of them keeps everybody else out, not
+/// even with calls that it has given up. Whoever submits a job counts it in; whoever takes it up, or answers it instead, counts it out.
 #[derive(Debug)]
 pub(crate) struct Backlog {
+    all: Room,
+    of_plugins: Room,
+}
+
+#[derive(Debug)]
+struct Room {
     jobs: AtomicUsize,
     bytes: AtomicUsize,
     jobs_max: usize,
     bytes_max: usize,
 }
 
+impl Room {
+    fn new(jobs_max: usize, bytes_max: usize) -> Self {
+        Self { jobs: AtomicUsize::new(0), bytes: AtomicUsize::new(0), jobs_max, bytes_max }
+    }
+
+    fn add(&self, bytes: usize) {
+        self.jobs.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counted first and taken back: two that come at once cannot both have the last place.
+    fn try_add(&self, bytes: usize, too_many: Full, too_large: Full) -> Result<(), Full> {
+        if self.jobs.fetch_add(1, Ordering::Relaxed) >= self.jobs_max {
+            self.jobs.fetch_sub(1, Ordering::Relaxed);
+            return Err(too_many);
+        }
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.bytes_max {
+            self.take(bytes);
+            return Err(too_large);
+        }
+        Ok(())
+    }
+
+    fn take(&self, bytes: usize) {
+        self.jobs.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 impl Backlog {
     pub(crate) fn new(jobs_max: usize, bytes_max: usize) -> Self {
-        Self { jobs: AtomicUsize::new(0), bytes: AtomicUsize::new(0), jobs_max, bytes_max }
+        Self { all: Room::new(jobs_max, bytes_max), of_plugins: Room::new(jobs_max.div_ceil(2), bytes_max.div_ceil(2)) }
     }
 
     /// Counts `job` in, unless that would exceed a limit. An event is never too many: the next is handed over when it has
@@ -32,31 +71,36 @@ impl Backlog {
     pub(crate) fn admit(&self, job: &Job) -> Result<(), Full> {
         let bytes = bytes_of(job);
         if job.kind == JobKind::Event {
-            self.jobs.fetch_add(1, Ordering::Relaxed);
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.all.add(bytes);
             return Ok(());
         }
-        // Counted first and taken back: two that come at once cannot both have the last place.
-        if self.jobs.fetch_add(1, Ordering::Relaxed) >= self.jobs_max {
-            self.jobs.fetch_sub(1, Ordering::Relaxed);
-            return Err(Full::Jobs);
+        if is_of_plugin(job) {
+            self.of_plugins.try_add(bytes, Full::PluginJobs, Full::PluginBytes)?;
         }
-        if self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.bytes_max {
-            self.release(job);
-            return Err(Full::Bytes);
-        }
-        Ok(())
+        self.all.try_add(bytes, Full::Jobs, Full::Bytes).inspect_err(|_| {
+            if is_of_plugin(job) {
+                self.of_plugins.take(bytes);
+            }
+        })
     }
 
     /// Counts `job` out: it waits no longer.
     pub(crate) fn release(&self, job: &Job) {
-        self.jobs.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes_of(job), Ordering::Relaxed);
+        let bytes = bytes_of(job);
+        self.all.take(bytes);
+        if is_of_plugin(job) {
+            self.of_plugins.take(bytes);
+        }
     }
 
     pub(crate) fn jobs(&self) -> usize {
-        self.jobs.load(Ordering::Relaxed)
+        self.all.jobs.load(Ordering::Relaxed)
     }
+}
+
+/// Whether another plugin of this host calls.
+fn is_of_plugin(job: &Job) -> bool {
+    job.chain.depth() > 0
 }
 
 /// What its caller made of whatever length.
@@ -104,6 +148,33 @@ mod tests {
         for bytes in [40, 4, 4] {
             backlog.release(&job(bytes));
         }
-        assert_eq!((backlog.jobs(), backlog.bytes.into_inner()), (0, 0));
+        assert_eq!((backlog.jobs(), backlog.all.bytes.into_inner()), (0, 0));
+    }
+
+    #[test]
+    fn half_of_the_room_is_for_others_than_plugins() {
+        let of_plugin = |bytes: usize| Job { chain: CallChain::default().by_unknown(), ..job(bytes) };
+        let backlog = Backlog::new(4, 100);
+        assert_eq!(backlog.admit(&of_plugin(51)), Err(Full::PluginBytes));
+        backlog.admit(&of_plugin(4)).unwrap();
+        backlog.admit(&of_plugin(4)).unwrap();
+        assert_eq!(backlog.admit(&of_plugin(4)), Err(Full::PluginJobs));
+        backlog.admit(&job(60)).unwrap();
+        backlog.release(&of_plugin(4));
+        assert_eq!(backlog.admit(&of_plugin(40)), Err(Full::Bytes));
+        backlog.admit(&of_plugin(4)).unwrap();
+        backlog.admit(&job(4)).unwrap();
+        backlog.release(&of_plugin(4));
+        backlog.admit(&job(4)).unwrap();
+        assert_eq!(backlog.admit(&of_plugin(4)), Err(Full::Jobs), "and yet they have no more than what is left");
+        for _ in 0..2 {
+            backlog.release(&job(4));
+        }
+        backlog.release(&job(60));
+        backlog.release(&of_plugin(4));
+        for room in [&backlog.all, &backlog.of_plugins] {
+            assert_eq!([room.jobs.load(Ordering::Relaxed), room.bytes.load(Ordering::Relaxed)], [0, 0]);
+        }
+        Backlog::new(1, 8).admit(&of_plugin(4)).unwrap();
     }
 }

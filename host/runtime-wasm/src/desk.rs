@@ -12,7 +12,6 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -133,8 +132,7 @@ impl Desk {
             if used >= LONG_TURN {
                 self.heavy_turns = HEAVY_TURNS;
             }
-            let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
-            self.shared.usage.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);
+            self.shared.usage.ran(used, now);
         }
         used
     }

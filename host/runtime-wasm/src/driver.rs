@@ -263,10 +263,13 @@ impl Driver {
 
     /// Counts how often it has to wait for its share of the processor, and tells of it.
     fn note_waiting(&mut self, waits: bool) {
-        if waits && !self.waits && self.shared.usage.cpu_waits.fetch_add(1, Ordering::Relaxed) == 0 {
+        if waits && !self.waits {
+            self.shared.usage.waits();
             // Once: from here on the counts tell.
-            let per_minute = TimeSpan(self.shared.limits.cpu_per_minute);
-            tracing::warn!(plugin = %self.shared.plugin, "`limits.cpu_per_minute` ({per_minute}) is used up: its calls wait");
+            if !self.shared.told_of_waiting.swap(true, Ordering::Relaxed) {
+                let per_minute = TimeSpan(self.shared.limits.cpu_per_minute);
+                tracing::warn!(plugin = %self.shared.plugin, "`limits.cpu_per_minute` ({per_minute}) is used up: its calls wait");
+            }
         }
         self.waits = waits;
     }

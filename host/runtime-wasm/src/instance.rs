@@ -69,8 +69,17 @@ pub(crate) fn admit(job: Job, shared: &Shared, backlog: &Backlog) -> Option<Job>
         let (plugin, queue_max) = (&shared.plugin, shared.limits.queue);
         let message = match full {
             Full::Jobs => format!("`{plugin}` has {queue_max} calls waiting, the limit of `limits.queue`"),
+            Full::PluginJobs => {
+                format!(
+                    "`{plugin}` has calls of other plugins waiting, half of what `limits.queue` ({queue_max}) allows"
+                )
+            }
             Full::Bytes => {
                 format!("the calls that wait for `{plugin}` would have more than {QUEUE_BYTES_MAX} bytes")
+            }
+            Full::PluginBytes => {
+                let half = QUEUE_BYTES_MAX / 2;
+                format!("the calls of other plugins that wait for `{plugin}` would have more than {half} bytes")
             }
         };
         job.ticket.answer(Err(Failure::retryable("queue_full", message)));

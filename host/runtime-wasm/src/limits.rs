@@ -1,9 +1,8 @@
 //! What one instance may allocate, and why it was refused more.
 
-use crate::view::Usage;
 use mortise_model::{ByteSize, Limits};
+use mortise_plugin::Usage;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use wasmtime::ResourceLimiter;
 
 /// Core instances in one component: a Rust plugin has 3, a Python plugin 14.
@@ -69,7 +68,7 @@ impl Limiter {
 impl Drop for Limiter {
     /// The instance has gone, and its memories with it.
     fn drop(&mut self) {
-        self.usage.memory_bytes.fetch_sub(self.memory_bytes, Ordering::Relaxed);
+        self.usage.shrank(self.memory_bytes);
     }
 }
 
@@ -82,15 +81,14 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         (self.memory_bytes, self.memory_last) = (total, growth);
-        let of_all = self.usage.memory_bytes.fetch_add(growth, Ordering::Relaxed).saturating_add(growth);
-        self.usage.memory_peak_bytes.fetch_max(of_all, Ordering::Relaxed);
+        self.usage.grew(growth);
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         let growth = std::mem::take(&mut self.memory_last);
         self.memory_bytes = self.memory_bytes.saturating_sub(growth);
-        self.usage.memory_bytes.fetch_sub(growth, Ordering::Relaxed);
+        self.usage.shrank(growth);
         Ok(())
     }
 

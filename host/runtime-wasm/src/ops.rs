@@ -2,10 +2,11 @@
 
 use mortise_model::{Failure, HttpResponse, Json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
@@ -156,13 +157,25 @@ impl Ops {
         self.sleeps.insert((until, id));
     }
 
-    /// Starts an invocation that holds so many bytes: now, or after many others. To be called within a tokio runtime.
+    /// Starts an invocation that holds so many bytes: now, or after many others. One that is refused at once is no task. To be
+    /// called within a tokio runtime.
     pub(crate) fn invoke(
         &mut self,
         id: u64,
         bytes: usize,
         invocation: impl Future<Output = OpOutcome> + Send + 'static,
     ) {
+        let mut invocation: Invocation = Box::pin(invocation);
+        let is_begun = self.begun < BEGUN_AT_ONCE_MAX && self.unbegun.is_empty();
+        if is_begun {
+            // A task polls it again, and has it ask for the wake-up. As there, a panic costs the op alone.
+            let poll = || invocation.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            match catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|_| Poll::Ready(lost())) {
+                Poll::Ready(failed @ OpOutcome::Failed(_)) => return self.finished(id, failed),
+                Poll::Ready(outcome) => invocation = Box::pin(std::future::ready(outcome)),
+                Poll::Pending => {}
+            }
+        }
         let held = Arc::clone(&self.results_bytes);
         let invocation = async move {
             let mut outcome = invocation.await;
@@ -177,7 +190,7 @@ impl Ops {
             outcome
         };
         self.bytes += bytes;
-        if self.begun < BEGUN_AT_ONCE_MAX && self.unbegun.is_empty() {
+        if is_begun {
             return self.begin(id, bytes, invocation);
         }
         self.last_unbegun += 1;
@@ -291,10 +304,7 @@ impl Ops {
                     self.results_bytes.fetch_sub(outcome.bytes(), Ordering::Relaxed);
                     (task, outcome)
                 }
-                Err(error) => {
-                    let failure = Failure::new("internal", "the invocation failed within the host");
-                    (error.id(), OpOutcome::Failed(failure))
-                }
+                Err(error) => (error.id(), lost()),
             };
             let Some(Task { op, bytes }) = self.tasks.remove(&task) else { continue };
             self.bytes -= bytes;
@@ -306,11 +316,15 @@ impl Ops {
     }
 }
 
+/// What becomes of an op whose task panicked.
+fn lost() -> OpOutcome {
+    OpOutcome::Failed(Failure::new("internal", "the invocation failed within the host"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::future::poll_fn;
-    use std::task::Waker;
     use std::time::Duration;
 
     fn next(ops: &mut Ops, now: Instant) -> Option<u64> {
@@ -340,7 +354,7 @@ mod tests {
     async fn nothing_is_delivered_for_a_cancelled_op_whose_id_may_be_used_again() {
         let (mut ops, now) = (Ops::default(), Instant::now());
         // The first has its answer already when it is cancelled.
-        ops.invoke(1, 0, std::future::ready(OpOutcome::Failed(Failure::new("old", "old"))));
+        ops.invoke(1, 0, std::future::ready(OpOutcome::Json(Json::of(&serde_json::json!("old")))));
         tokio::task::yield_now().await;
         ops.sleep(2, now);
         ops.finished(3, OpOutcome::Done);
@@ -349,7 +363,7 @@ mod tests {
         }
         ops.invoke(1, 0, std::future::ready(OpOutcome::Json(null())));
         let (id, outcome) = poll_fn(|cx| ops.poll_next(now, cx)).await;
-        assert!(matches!((id, outcome), (1, OpOutcome::Json(_))));
+        assert!(matches!((id, &outcome), (1, OpOutcome::Json(json)) if json.as_str() == "null"), "{outcome:?}");
         assert_eq!((next(&mut ops, now), ops.count()), (None, 0));
         ops.cancel(99);
     }
@@ -391,6 +405,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_op_that_panics_fails_wherever_it_does() {
+        let (mut ops, now) = (Ops::default(), Instant::now());
+        for pauses in 0..2 {
+            ops.invoke(pauses, 0, async move {
+                for _ in 0..pauses {
+                    tokio::task::yield_now().await;
+                }
+                panic!("on purpose");
+            });
+        }
+        for _ in 0..2 {
+            let (_, outcome) = poll_fn(|cx| ops.poll_next(now, cx)).await;
+            assert!(matches!(&outcome, OpOutcome::Failed(failure) if failure.code == "internal"), "{outcome:?}");
+        }
+        assert_eq!((ops.count(), ops.bytes), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_at_once_is_no_task() {
+        let (mut ops, now) = (Ops::default(), Instant::now());
+        for id in 0..1000 {
+            ops.invoke(id, 1, std::future::ready(OpOutcome::Failed(Failure::new("no", "no"))));
+        }
+        assert_eq!((ops.tasks.len(), ops.unbegun.len(), ops.count(), ops.bytes), (0, 0, 1000, 2000));
+        assert_eq!((0..1000).filter_map(|_| next(&mut ops, now)).count(), 1000);
+        assert_eq!((ops.count(), ops.bytes), (0, 0));
+    }
+
+    #[tokio::test]
     async fn results_that_nobody_takes_are_given_up_above_their_limit() {
         let text = "x".repeat(RESULTS_BYTES_MAX / 2 - 2);
         let result = || OpOutcome::Json(Json::new(format!("\"{text}\"")).unwrap());
@@ -398,7 +441,11 @@ mod tests {
         for half in [&result as &dyn Fn() -> OpOutcome, &failure] {
             let mut ops = Ops::default();
             for id in 0..3 {
-                ops.invoke(id, 0, std::future::ready(half()));
+                let outcome = half();
+                ops.invoke(id, 0, async {
+                    tokio::task::yield_now().await;
+                    outcome
+                });
             }
             let mut refused = 0;
             // The tasks run while this one waits.

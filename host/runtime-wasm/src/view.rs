@@ -13,10 +13,10 @@ use crate::limits::Limiter;
 use crate::loss::{Loss, TurnLimit};
 use crate::ops::Ops;
 use mortise_model::{GUEST_SOURCE, Limits, Permission, PluginId};
-use mortise_plugin::{Disk, Health, InstanceLoss, Services};
+use mortise_plugin::{Disk, Health, InstanceLoss, Services, Usage};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -52,7 +52,10 @@ pub(crate) struct Shared {
     /// The driver and the guest's `complete` run in one task; the std mutex is contended by health snapshots only.
     ledger: Mutex<Ledger>,
     losses: Arc<Mutex<Losses>>,
+    /// What the plugin's instances use together.
     pub(crate) usage: Arc<Usage>,
+    /// Whether the host's log has been told that the generation waits for its share of the processor.
+    pub(crate) told_of_waiting: Arc<AtomicBool>,
 }
 
 /// What a runner interprets.
@@ -85,25 +88,17 @@ impl Losses {
     }
 }
 
-/// What the instances of one generation use together. Written by the drivers' tasks alone.
-#[derive(Debug, Default)]
-pub(crate) struct Usage {
-    pub(crate) memory_bytes: AtomicUsize,
-    pub(crate) memory_peak_bytes: AtomicUsize,
-    pub(crate) cpu_nanos: AtomicU64,
-    pub(crate) cpu_waits: AtomicU64,
-}
-
 impl Shared {
     pub(crate) fn new(services: Arc<Services>, source: Source) -> Self {
         Self {
             plugin: services.plugin().clone(),
             limits: services.limits().clone(),
+            usage: Arc::clone(services.usage()),
             services,
             source,
             ledger: Mutex::default(),
             losses: Arc::default(),
-            usage: Arc::default(),
+            told_of_waiting: Arc::default(),
         }
     }
 
@@ -122,6 +117,7 @@ impl Shared {
             ledger: Mutex::new(Ledger::counting(Arc::clone(self.ledger().tally()))),
             losses: Arc::clone(&self.losses),
             usage: Arc::clone(&self.usage),
+            told_of_waiting: Arc::clone(&self.told_of_waiting),
         }
     }
 
@@ -169,17 +165,7 @@ impl Shared {
             let losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
             (losses.count, losses.last.clone())
         };
-        let usage = &self.usage;
-        Health {
-            traps,
-            last_trap,
-            stray_outcomes: self.ledger().tally().stray(),
-            memory_bytes: usage.memory_bytes.load(Ordering::Relaxed),
-            memory_peak_bytes: usage.memory_peak_bytes.load(Ordering::Relaxed),
-            cpu: Duration::from_nanos(usage.cpu_nanos.load(Ordering::Relaxed)),
-            cpu_waits: usage.cpu_waits.load(Ordering::Relaxed),
-            ..Health::default()
-        }
+        Health { traps, last_trap, stray_outcomes: self.ledger().tally().stray(), ..Health::default() }
     }
 }
 

@@ -236,7 +236,12 @@ async fn more_than_a_plugin_may_in_a_second_is_refused_and_counted() {
     let page = logs(&host, json!({})).await;
     let (lines, dropped) = (page["lines"].as_array().unwrap().len() as u64, page["dropped"].as_u64().unwrap());
     assert!(lines + dropped >= 30 && dropped >= 20, "{page}");
-    assert_eq!(stats(&host).await["log_lines"], json!({"done": lines, "refused": dropped}));
+    let counted = stats(&host).await["log_lines"].take();
+    assert_eq!(
+        [&counted["done"], &counted["last_minute"], &counted["refused"]].map(Value::as_u64),
+        [Some(lines), Some(lines), Some(dropped)]
+    );
+    assert!(counted["bytes_sent"].as_u64().unwrap() >= 5 * lines, "{counted}");
     let emitted = stats(&host).await["events"]["done"].as_u64().unwrap();
     for _ in 0..emitted {
         events.next_where("what was emitted is sent", |event| event["method"] == "motion").await;
@@ -260,7 +265,11 @@ async fn what_a_plugin_does_is_counted_over_its_generations() {
     host.succeed("reload_plugin", json!({"plugin_id": "talker"})).await;
     host.call("echo", json!({"message": 1})).await;
     let stats = stats(&host).await;
-    assert_eq!(stats["calls"], json!({"answered": 7, "failed": 5}), "{stats}");
+    let calls = &stats["calls"];
+    assert_eq!((crate::ended(calls), &calls["last_minute"]), ([7, 5], &json!(7)), "{stats}");
+    // The parameters and the result of `echo`, which are the largest.
+    assert!((30..1000).contains(&calls["bytes_received"].as_u64().unwrap()), "{stats}");
+    assert!((1..1000).contains(&calls["bytes_sent"].as_u64().unwrap()), "{stats}");
     assert_eq!((&stats["losses"], &stats["denied"]), (&json!({"trap": 1, "turn_limit": 1}), &json!(2)), "{stats}");
     assert_eq!((&stats["limits"]["queue"], &stats["limits"]["turn"]), (&json!(77), &json!("300ms")), "{stats}");
     assert!(stats["ticks"]["answered"].as_u64().unwrap() >= 1, "{stats}");
@@ -274,6 +283,13 @@ async fn what_a_plugin_does_is_counted_over_its_generations() {
     let all = host.succeed("get_plugin_stats", json!({})).await;
     assert_eq!(all["plugins"].as_object().unwrap().keys().collect::<Vec<_>>(), ["talker"]);
     assert_eq!(all["plugins"]["talker"]["calls"], stats["calls"]);
+    // What it used is told of one that has ended as well, and what it may use.
+    crate::until("its memory is gone", async || self::stats(&host).await["memory"]["bytes"] == 0).await;
+    let after = self::stats(&host).await;
+    assert_eq!(after["limits"], stats["limits"]);
+    assert!(after["memory"]["peak_bytes"].as_u64() >= stats["memory"]["bytes"].as_u64(), "{after}");
+    assert!(after["cpu"]["used_ms"].as_f64() >= stats["cpu"]["used_ms"].as_f64(), "{after}");
+    assert!(after["cpu"]["last_minute_ms"].as_f64() >= Some(200.0), "{after}");
     host.stop().await;
 }
 

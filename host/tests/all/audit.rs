@@ -1,10 +1,11 @@
 //! Who had what changed: the trail that an operator reads afterwards.
 
 use crate::bundle::{Plugin, bundle};
-use crate::host::{Site, Way};
+use crate::host::{Host, Site, Way};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 fn trail(site: &Site) -> Vec<Value> {
     let text = std::fs::read_to_string(site.state().join("audit.jsonl")).unwrap();
@@ -75,5 +76,37 @@ async fn whoever_changes_something_leaves_a_line_before_the_answer() {
         (&lines[before]["what"], &lines[before]["plugin_id"], &lines[before]["generation"]),
         (&json!("reload_plugin"), &json!("looker"), &json!(1))
     );
+    host.stop().await;
+}
+
+/// A grant that ends by itself has left as much behind as one that is revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_is_used_up_or_over_leaves_a_line() {
+    let site = Site::on_nats();
+    let host = site.start().await;
+    host.install(&Plugin::of("looker", "behave")).await;
+    let grant = async |host: &Host<'_>, permission: &str, ends: (&str, Value)| {
+        let mut params = json!({"plugin_id": "looker", "permission": permission});
+        params[ends.0] = ends.1;
+        host.result(Way::Control, "grant_plugin_permission", params).await;
+    };
+    grant(&host, "mesh.discover", ("once", json!(true))).await;
+    let before = trail(&site).len();
+    host.call("discover", json!({})).await;
+    let told = |line: &Value| ["what", "origin", "plugin_id", "permission", "outcome"].map(|key| line[key].clone());
+    let ended = |what: &str, permission: &str| [what, "host", "looker", permission, "success"].map(|text| json!(text));
+    assert_eq!(told(&trail(&site)[before]), ended("use_up_grant", "mesh.discover"));
+
+    let expired = |permission: &str| {
+        let line = ended("expire_grant", permission);
+        trail(&site).iter().filter(|found| told(found) == line).count()
+    };
+    grant(&host, "secret:a", ("expires_in", json!("1s"))).await;
+    crate::until("the grant has ended", async || expired("secret:a") == 1).await;
+    grant(&host, "secret:b", ("expires_in", json!("1s"))).await;
+    host.stop().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let host = site.start().await;
+    crate::until("what ended while the host was away is told", async || expired("secret:b") == 1).await;
     host.stop().await;
 }

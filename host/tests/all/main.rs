@@ -73,3 +73,8 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+/// How many calls, or ticks, were answered, and how many of them failed.
+fn ended(counted: &serde_json::Value) -> [u64; 2] {
+    ["answered", "failed"].map(|key| counted[key].as_u64().unwrap())
+}

@@ -36,10 +36,14 @@ async fn is_denied(host: &Host<'_>) -> bool {
 
 /// Has the policy read again, and waits until it is.
 async fn reload(host: &Host<'_>, site: &Site, text: &str) {
-    let before = host.log().matches("the policy").count();
+    let told = || {
+        let log = host.log();
+        log.matches("the policy was read again").count() + log.matches("the policy stays as it was").count()
+    };
+    let before = told();
     site.policy(text);
     host.signal(Signal::HUP);
-    until("the policy was read again", async || host.log().matches("the policy").count() > before).await;
+    until("the policy was read again", async || told() > before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -380,11 +384,106 @@ async fn a_plugin_may_use_more_where_the_policy_says_so() {
     assert_eq!((&stats["limits"]["memory"], &stats["limits"]["queue"]), (&json!("128MiB"), &json!(5)), "{stats}");
     assert_eq!(host.call("allocate", json!({"mib": 100})).await, 100, "more than the default of 64 MiB");
 
-    // What serves was judged when it was loaded; from its next load on the new word counts.
+    // A version that asks for more than it may by now goes on as it is, which is told.
     reload(&host, &site, &rule("64MiB")).await;
     assert_eq!(host.call("allocate", json!({"mib": 1})).await, 101);
+    let outdated =
+        || async { host.succeed("list_plugins", json!({})).await["loaded"]["looker"]["outdated_limits"].take() };
+    let expected = "`limits.memory` may be at most 64MiB, got 128MiB";
+    assert!(outdated().await.as_str().unwrap().contains(expected), "{}", outdated().await);
+    until("the audit log has it", async || applied(&site).last().is_some_and(|line| line["code"] == "limit_raised"))
+        .await;
     let refusal = host.refuse("reload_plugin", json!({"plugin_id": "looker"})).await;
     assert_eq!(refusal["code"], "limit_raised", "{refusal}");
     assert_eq!(host.call("allocate", json!({"mib": 1})).await, 102, "what served goes on");
+    reload(&host, &site, &rule("128MiB")).await;
+    assert_eq!(outdated().await, Value::Null);
+    assert_eq!(host.call("allocate", json!({"mib": 1})).await, 103);
+    host.stop().await;
+}
+
+fn applied(site: &Site) -> Vec<Value> {
+    let trail = std::fs::read_to_string(site.state().join("audit.jsonl")).unwrap();
+    let lines = trail.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["what"] == "apply_policy").collect()
+}
+
+/// A plugin that asks for nothing is started anew, beside what serves, within what it may use by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_read_again_counts_for_what_serves() {
+    let site = Site::on_nats();
+    site.policy("# nothing but the default");
+    let host = site.start().await;
+    host.install(&looker()).await;
+    host.install(&Plugin::of("lone", "behave").with("swap", json!("exclusive"))).await;
+    let mut events = host.events().await;
+    let of = async |id: &str, key: &str| host.succeed("list_plugins", json!({})).await["loaded"][id][key].take();
+    let before = [of("looker", "incarnation").await, of("lone", "incarnation").await];
+    let queue = async |id: &str| {
+        let stats = host.succeed("get_plugin_stats", json!({"plugin_id": id})).await;
+        stats["plugins"][id]["limits"]["queue"].as_u64()
+    };
+    reload(&host, &site, "[[plugin]]\nid = '*'\nlimits = {queue = 5, memory = '32MiB'}").await;
+    until("both have fewer places", async || [queue("looker").await, queue("lone").await] == [Some(5); 2]).await;
+    let after = [of("looker", "incarnation").await, of("lone", "incarnation").await];
+    assert!(after[0] != before[0] && after[1] != before[1], "{before:?} {after:?}");
+    assert_eq!(of("looker", "generation").await, 1, "it is the same version");
+    assert!(host.fail("looker.allocate", json!({"mib": 40})).await["message"].as_str().unwrap().contains("32MiB"));
+    until("the audit log has both", async || applied(&site).len() == 2).await;
+
+    // One that is not admitted any more is unloaded, and loaded again once it is.
+    events.arrived();
+    reload(&host, &site, "[[plugin]]\nid = 'lone'\n[[plugin]]\nid = '*'\ninstall = false").await;
+    events
+        .next_where("it is unloaded", |event| {
+            event["method"] == "plugin_unloaded" && event["params"]["plugin_id"] == "looker"
+        })
+        .await;
+    host.wait_for_loaded(&["lone"]).await;
+    let status = host.succeed("get_status", json!({})).await;
+    assert_eq!(status["failed_plugins"]["looker"], "the host's policy does not admit plugin `looker`", "{status}");
+    let refusal = host.refuse("load_plugin", json!({"plugin_id": "looker"})).await;
+    assert_eq!(refusal["code"], "not_allowed", "{refusal}");
+    host.stop().await;
+    let host = site.start().await;
+    host.wait_for_loaded(&["lone"]).await;
+    reload(&host, &site, "# nothing but the default").await;
+    host.wait_for_loaded(&["lone", "looker"]).await;
+    assert_eq!(host.call("looker.allocate", json!({"mib": 40})).await, 40);
+    let applied = applied(&site);
+    let put_out = |line: &Value| line["plugin_id"] == "looker" && line["detail"] == status["failed_plugins"]["looker"];
+    assert_eq!(applied.iter().filter(|line| put_out(line) && line["outcome"] == "success").count(), 1, "{applied:?}");
+
+    // One that somebody unloaded stays so, were it refused meanwhile.
+    host.succeed("unload_plugin", json!({"plugin_id": "looker"})).await;
+    reload(&host, &site, "[[plugin]]\nid = 'looker'\ninstall = false").await;
+    host.refuse("load_plugin", json!({"plugin_id": "looker"})).await;
+    let tried = || host.log().matches("tried again what had failed").count();
+    let before = tried();
+    reload(&host, &site, "# nothing but the default").await;
+    until("the review has ended", async || tried() > before).await;
+    assert_eq!(host.loaded().await, ["lone"]);
+    host.stop().await;
+}
+
+/// Emitting needs no permission, and a rule may bound it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_says_which_events_a_plugin_may_emit() {
+    let site = Site::on_nats();
+    site.policy("[[plugin]]\nid = 'looker'\nemit = ['mot*']");
+    let host = site.start().await;
+    host.install(&looker()).await;
+    let mut events = host.events().await;
+    let emit = |event: &str| json!({"name": event, "payload": {}});
+    host.call("emit", emit("motion")).await;
+    events.next_where("it is named", |event| event["method"] == "motion").await;
+    let error = host.fail("emit", emit("alarm")).await;
+    let expected = "the plugin may not emit `alarm`: the operator's policy has to name it in `emit` of the rule for plugin `looker`";
+    assert_eq!((&error["message"], &error["data"]["code"]), (&json!(expected), &json!("permission_denied")), "{error}");
+    let stats = host.succeed("get_plugin_stats", json!({"plugin_id": "looker"})).await["plugins"]["looker"].take();
+    assert_eq!((&stats["denied"], &stats["events"]["done"]), (&json!(1), &json!(1)), "{stats}");
+    reload(&host, &site, "# nothing but the default").await;
+    host.call("emit", emit("alarm")).await;
+    events.next_where("nothing bounds it", |event| event["method"] == "alarm").await;
     host.stop().await;
 }

@@ -210,7 +210,7 @@ async fn run(manager: &Manager, request: &Request, mut arguments: Arguments) -> 
         Function::GetPluginOperation => manager.operation(&arguments).await,
         Function::GetPluginLogs => manager.logs(&arguments),
         Function::GetPluginPermissions => manager.permissions(&arguments).await,
-        Function::GetPluginStats => manager.stats(&arguments),
+        Function::GetPluginStats => manager.stats(&arguments).await,
         Function::GrantPluginPermission => manager.grant(&arguments).await,
         Function::ListPluginVersions => manager.list_versions(&arguments).await,
         Function::PlanPluginInstall => manager.plan_install(origin, arguments).await,

@@ -1,6 +1,7 @@
 //! Events of a plugin's own.
 
-use super::{HOST_EVENTS, RATE_LIMITED, Services, too_many};
+use super::{HOST_EVENTS, PERMISSION_DENIED, RATE_LIMITED, Services, too_many};
+use crate::authority::Denied;
 use mortise_model::{EmittedName, Failure, Json, glob};
 use std::sync::PoisonError;
 
@@ -13,13 +14,14 @@ impl Services {
     /// `event` stays in the message's `method` and is no part of the subject (wire contract 8.1).
     ///
     /// # Errors
-    /// A [`Failure`] for a name whose rest is not one subject token, one of [`HOST_EVENTS`], an event that the manifest binds it not to emit, a
+    /// A [`Failure`] for a name whose rest is not one subject token, one of [`HOST_EVENTS`], an event that the manifest binds it not to emit or the policy does not let it, a
     /// payload that is no object, one over `limits.event`,
     /// for more than 1,000 events or 1 MiB of them before activation, and after it for more than
     /// `limits.events_per_second`.
     pub fn emit(&self, event: &str, payload: Json) -> Result<(), Failure> {
         self.publish(event, payload).inspect_err(|failure| {
-            if failure.code != RATE_LIMITED {
+            // Those two are counted where they are judged.
+            if ![RATE_LIMITED, PERMISSION_DENIED].contains(&&*failure.code) {
                 self.account.count_failure(failure);
             }
         })
@@ -50,6 +52,11 @@ impl Services {
                 format!("the plugin may not emit `{event}`: list it in `permissions.mesh.emit` of its manifest"),
             ));
         }
+        if !self.authority.lets_emit(self.asker(), event.event()) {
+            let cure =
+                format!("the operator's policy has to name it in `emit` of the rule for plugin `{}`", self.plugin);
+            return Err(self.denied(&format!("emit `{event}`"), &Denied { cure }));
+        }
         self.account.redaction.name(event.as_str())?;
         let payload = self.account.redaction.json(payload)?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,6 +66,7 @@ impl Services {
                 if !self.account.events.admit(per_second) {
                     return Err(too_many("events", "events_per_second", per_second));
                 }
+                self.account.events.bytes.sent(payload.as_str().len());
                 self.backend.emit(Some(&self.account.emitter), event, payload);
             }
             Some(held) if held.events.len() < HELD_EVENTS_MAX && held.bytes + size <= HELD_BYTES_MAX => {

@@ -31,17 +31,26 @@ impl Services {
                 format!("calls between plugins may not be more than {CALL_DEPTH_MAX} deep"),
             ));
         }
-        if invocation.device.is_some() {
-            self.use_mesh()?;
-        }
+        let calls = match invocation.device {
+            None => &self.account.plugin_calls,
+            Some(_) => {
+                self.use_mesh()?;
+                &self.account.mesh_calls
+            }
+        };
         let deadline = invocation.deadline;
         if deadline <= Instant::now() {
             return Err(late("invocation"));
         }
         let call = async {
             self.permit_now(&access, &what).await?;
+            if invocation.device.is_none() {
+                calls.count();
+            }
+            calls.bytes.sent(invocation.params.as_str().len());
             let outcome = self.backend.invoke(&self.plugin, invocation).await;
-            outcome.inspect_err(|failure| {
+            let received = |result: &Json| calls.bytes.received(result.as_str().len());
+            outcome.inspect(received).inspect_err(|failure| {
                 // In the host's words, and not in those of a plugin further down.
                 if matches!(failure.code, Cow::Borrowed(CALL_CYCLE)) {
                     self.account.count_refusal(CALL_CYCLE);
@@ -60,7 +69,7 @@ impl Services {
         let what = "list the devices on the mesh";
         self.use_mesh()?;
         self.permit_now(&Permission::MeshDiscover, what).await?;
-        self.backend.discover()
+        self.backend.discover().inspect(|devices| self.account.mesh_calls.bytes.received(devices.as_str().len()))
     }
 
     /// Sends a request over HTTP and reads its answer, of which the body may have at most `body_bytes_max`. Redirects are
@@ -91,7 +100,7 @@ impl Services {
         body_bytes_max: usize,
     ) -> Result<HttpResponse, Failure> {
         let per_second = self.limits().http_requests_per_second;
-        if !self.account.http.requests.admit(per_second) {
+        if !self.account.http.admit(per_second) {
             return Err(too_many("requests over HTTP", "http_requests_per_second", per_second));
         }
         let access = HttpAccess::of_request(&request.method, &request.url)
@@ -104,9 +113,9 @@ impl Services {
             // The semaphore is never closed.
             let _place = self.http_places.acquire().await;
             self.permit_now(&Permission::Http(access), &what).await?;
-            self.account.http.sent.fetch_add(request.bytes() as u64, Ordering::Relaxed);
+            self.account.http.bytes.sent(request.bytes());
             let response = self.backend.http(&self.plugin, request, body_bytes_max).await?;
-            self.account.http.received.fetch_add(response.bytes() as u64, Ordering::Relaxed);
+            self.account.http.bytes.received(response.bytes());
             Ok(response)
         };
         tokio::time::timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(late("request")))

@@ -87,6 +87,36 @@ async fn no_more_calls_wait_than_the_plugin_s_queue_takes() {
 }
 
 #[tokio::test]
+async fn half_of_the_places_are_for_others_than_plugins() {
+    let host = host();
+    host.announce("a", &["ping"], Limits { queue: 3, ..Limits::default() }).await;
+    let of_plugin = || LocalCall {
+        method: "ping".into(),
+        params: json("{}"),
+        trace: None,
+        deadline: Instant::now() + Duration::from_secs(5),
+        chain: CallChain::default().by_unknown(),
+        may_wait: true,
+    };
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let (dispatcher, call) = (host.dispatcher.clone(), of_plugin());
+        waiting.spawn(async move { dispatcher.invoke(call).await });
+        tokio::task::yield_now().await;
+    }
+    let error = host.dispatcher.invoke(of_plugin()).await.unwrap_err();
+    assert_eq!((error.code.as_ref(), error.retryable), ("queue_full", true));
+    let expected = "`a` has calls of other plugins waiting, half of what `limits.queue` (3) allows";
+    assert_eq!(error.message, expected);
+    let stranger = host.begin_call("ping");
+    host.load("a", serving("a1", &["ping"])).await;
+    assert_eq!(text(stranger).await, "a1 ping");
+    while let Some(outcome) = waiting.join_next().await {
+        assert!(outcome.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
 async fn calls_of_a_plugin_that_fails_are_told_why_and_its_names_stay_its_own() {
     let host = host();
     host.announce("a", &["ping"], Limits::default()).await;

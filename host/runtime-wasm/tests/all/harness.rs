@@ -7,8 +7,8 @@ use mortise_model::{
     Permission, PluginId, Tenant, VariableName,
 };
 use mortise_plugin::{
-    Account, Asker, Authority, Backend, Denied, Health, Instance, Invocation, Job, JobKind, Leave, Package,
-    PrepareError, Runtime as _, Services, Ticket,
+    Account, Asker, Authority, Backend, CpuStats, Denied, Health, Instance, Invocation, Job, JobKind, Leave,
+    MemoryStats, Package, PrepareError, Runtime as _, Services, Ticket,
 };
 use mortise_rpc::{CallChain, CallError, Emitter, Outcome, TraceContext};
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
@@ -148,9 +148,17 @@ pub(crate) async fn load(guest_name: &str, manifest: Value) -> Plugin {
 pub(crate) struct Calling(oneshot::Receiver<Outcome>);
 
 impl Plugin {
-    /// How it fares, whatever it uses.
+    /// How it fares, however many instances it has.
     pub(crate) fn mishaps(&self) -> Health {
-        Health { instances: 0, memory_bytes: 0, memory_peak_bytes: 0, cpu: Duration::ZERO, ..self.instance.health() }
+        Health { instances: 0, ..self.instance.health() }
+    }
+
+    pub(crate) fn cpu(&self) -> CpuStats {
+        self.account.stats().cpu
+    }
+
+    pub(crate) fn memory(&self) -> MemoryStats {
+        self.account.stats().memory
     }
 
     pub(crate) fn begin(&self, name: &str, params: Value) -> Calling {

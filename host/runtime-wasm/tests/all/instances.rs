@@ -96,14 +96,14 @@ async fn instances_share_no_memory() {
         counted.push(plugin.ok("counters", json!({})).await["calls"].as_u64().unwrap());
         computing.ok().await;
     }
-    let before = plugin.instance.health();
+    let before = plugin.memory();
     let busy = plugin.begin("busy_ms", json!({"ms": 2000}));
     plugin.running(1).await;
     plugin.ok("allocate", json!({"mib": 10})).await;
-    let health = plugin.instance.health();
-    let more = health.memory_bytes - before.memory_bytes;
-    assert!((10 << 20..12 << 20).contains(&more), "memory is that of all instances: {health:?}");
-    assert!(health.memory_peak_bytes >= health.memory_bytes);
+    let memory = plugin.memory();
+    let more = memory.bytes - before.bytes;
+    assert!((10 << 20..12 << 20).contains(&more), "memory is that of all instances: {memory:?}");
+    assert!(memory.peak_bytes >= memory.bytes);
     busy.ok().await;
 }
 
@@ -139,8 +139,8 @@ async fn instances_that_are_idle_end_by_their_stop_hook_down_to_the_first() {
     answered(plugin.busy(3).await).await;
     plugin.has_instances(1).await;
     assert_eq!(plugin.ok("counters", json!({})).await["calls"], json!(2), "it is the first that has stayed");
-    let memory = plugin.instance.health().memory_bytes;
-    let single = serve(&runtime, json!({}), json!({})).await.instance.health().memory_bytes;
+    let memory = plugin.memory().bytes;
+    let single = serve(&runtime, json!({}), json!({})).await.memory().bytes;
     assert!(memory < 2 * single, "their memory is given back: {memory}");
     // Who waits for an answer is not idle.
     let waiting: Vec<_> = (0..2).map(|_| plugin.begin("busy_ms", json!({"ms": 2000}))).collect();
@@ -268,11 +268,11 @@ async fn instances_draw_on_one_minute_of_processor_time() {
         let plugin = serve(&runtime, json!({"instances": instances, "cpu_per_minute": "500ms"}), json!({})).await;
         let busy: Vec<_> = (0..2).map(|_| plugin.begin("busy_ms", json!({"ms": 900}))).collect();
         answered(busy).await;
-        let used = plugin.instance.health().cpu;
+        let used = plugin.cpu().used;
         assert!(used >= Duration::from_millis(900), "{used:?}");
         let late = plugin.begin_within("echo", json!({"message": 1}), Duration::from_millis(500));
         assert_eq!(late.err().await.code, "deadline_exceeded", "{instances}");
-        assert!(plugin.instance.health().cpu_waits > 0, "{instances}: it is counted");
+        assert!(plugin.cpu().waits > 0, "{instances}: it is counted");
         tokio::time::timeout(LONG, plugin.instance.shutdown(LONG)).await.expect("nothing keeps it from stopping");
         runtime.ended().await;
     }
@@ -334,8 +334,9 @@ async fn each_call_has_a_fresh_instance_that_ends_with_it() {
     assert_eq!(plugin.ok("sleep_ms", json!({"ms": 20})).await, json!(20), "one that waits as well");
     plugin.has_instances(0).await;
     let health = plugin.instance.health();
-    assert_eq!((health.memory_bytes, health.running, health.queued, health.traps), (0, 0, 0, 0));
-    assert!(health.memory_peak_bytes > 0 && health.cpu > Duration::ZERO);
+    assert_eq!((health.running, health.queued, health.traps), (0, 0, 0));
+    let stats = plugin.account.stats();
+    assert!(stats.memory.bytes == 0 && stats.memory.peak_bytes > 0 && stats.cpu.used > Duration::ZERO, "{stats:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -396,9 +397,9 @@ async fn a_stop_hook_counts_for_the_processor_and_ends_when_it_is_told_to_end_so
         let plugin = pool(instances).await;
         plugin.ok("echo", json!({"message": 1})).await;
         until("it has nothing to do", || plugin.instance.health().running == 0).await;
-        let before = plugin.instance.health().cpu;
+        let before = plugin.cpu().used;
         plugin.instance.shutdown(LONG).await;
-        assert!(plugin.instance.health().cpu > before, "the hook is accounted for");
+        assert!(plugin.cpu().used > before, "the hook is accounted for");
     }
     // The first is in its hook already, or about to be: for 5 s.
     let plugin = serve(&runtime(1000, LONG), json!({"instances": "per-call"}), json!({"stop": "never"})).await;
@@ -443,7 +444,7 @@ async fn shutdown_and_drop_end_every_instance_and_answer_every_call() {
         let behind: Vec<_> = (0..10).map(|_| plugin.begin("echo", json!({"message": 1}))).collect();
         plugin.instance.shutdown(LONG).await;
         let health = plugin.instance.health();
-        assert_eq!((health.instances, health.running, health.queued, health.memory_bytes), (0, 0, 0, 0));
+        assert_eq!((health.instances, health.running, health.queued, plugin.memory().bytes), (0, 0, 0, 0));
         for (calls, retryable) in [(open, false), (behind, true), (vec![plugin.begin("echo", json!({}))], true)] {
             for call in calls {
                 let error = call.err().await;

@@ -234,7 +234,7 @@ async fn memory_ends_at_its_limit_with_an_error_or_a_loss_and_the_plugin_goes_on
         assert_eq!(next, json!(if is_lost { 1 } else { counted + 1 }), "{name}: a fresh instance counts anew");
     }
     let health = plugin.instance.health();
-    assert!(health.memory_peak_bytes <= 16 << 20);
+    assert!(plugin.memory().peak_bytes <= 16 << 20);
     assert!(health.last_trap.is_some_and(|reason| reason.contains("memory limit of 16MiB reached")));
 }
 

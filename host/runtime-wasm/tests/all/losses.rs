@@ -1,6 +1,7 @@
 //! Traps and runaway turns: they cost the instance, and nothing else.
 
 use crate::harness::{Folder, LONG, load, until};
+use mortise_plugin::MemoryStats;
 use mortise_runtime_wasm::{WasmConfig, WasmRuntime};
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -161,13 +162,12 @@ async fn a_panic_of_the_host_ends_one_plugin_and_leaves_nobody_waiting() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_told_as_it_is_now_and_as_it_was_at_most() {
     let plugin = load("behave", json!({})).await;
-    let before = plugin.instance.health().memory_bytes;
+    let before = plugin.memory().bytes;
     assert!(before > 0 && before < 8 << 20, "{before}");
     plugin.ok("allocate", json!({"mib": 10})).await;
-    let full = plugin.instance.health();
-    assert!(full.memory_bytes >= 10 << 20 && full.memory_peak_bytes == full.memory_bytes, "{full:?}");
+    let full = plugin.memory();
+    assert!(full.bytes >= 10 << 20 && full.peak_bytes == full.bytes, "{full:?}");
     plugin.err("panic", json!({})).await;
     plugin.ok("echo", json!({"message": 1})).await;
-    let fresh = plugin.instance.health();
-    assert_eq!((fresh.memory_bytes, fresh.memory_peak_bytes), (before, full.memory_peak_bytes));
+    assert_eq!(plugin.memory(), MemoryStats { bytes: before, ..full });
 }
