@@ -78,6 +78,7 @@ pub async fn run_host(config: HostConfig) -> anyhow::Result<()> {
             signal = signals.next() => { info!(signal, "stopping"); Ok(()) }
             failed = async { tokio::try_join!(run, manage) } => failed.map(drop),
             () = follow_policy(config.policy.file, hang_up, &app.manager) => Ok(()),
+            () = app.manager.keep_to_policy() => Ok(()),
             () = app.manager.keep_quarantine() => Ok(()),
             () = app.manager.expire_grants() => Ok(()),
         }
@@ -355,7 +356,7 @@ impl App {
 }
 
 /// Follows the policy file, if there is one.
-async fn follow_policy(file: Option<PolicyFile>, hang_up: Option<tokio::signal::unix::Signal>, manager: &Arc<Manager>) {
+async fn follow_policy(file: Option<PolicyFile>, hang_up: Option<tokio::signal::unix::Signal>, manager: &Manager) {
     match file.zip(hang_up) {
         Some((file, mut hang_up)) => file.follow(manager, &mut hang_up).await,
         None => std::future::pending().await,

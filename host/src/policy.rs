@@ -8,10 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::Signal;
-use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
@@ -93,12 +91,10 @@ impl PolicyFile {
 
     /// Puts the file in force whenever it has changed, and at every signal. A file that cannot be used changes nothing:
     /// what was read last goes on. Never returns.
-    pub(crate) async fn follow(mut self, manager: &Arc<Manager>, hang_up: &mut Signal) {
+    pub(crate) async fn follow(mut self, manager: &Manager, hang_up: &mut Signal) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_look = self.stamp;
-        // They end with this, before the plugins do.
-        let mut reviews = JoinSet::new();
         loop {
             tokio::select! {
                 _ = look.tick() => {
@@ -120,9 +116,7 @@ impl PolicyFile {
                     if policy.is_development() {
                         warn!("the policy has the profile `development`: plugins get whatever they ask for");
                     }
-                    let review = manager.set_policy(policy).await;
-                    while reviews.try_join_next().is_some() {}
-                    reviews.spawn(review);
+                    manager.set_policy(policy).await;
                     info!(file = %self.path.display(), "the policy was read again");
                 }
                 Err(error) => {

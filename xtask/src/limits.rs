@@ -18,16 +18,23 @@ const MARKER: &str = "/// Limit: ";
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let limits = listed(&folder::read(&workspace.root.join(LIMITS))?)
         .with_context(|| format!("`{LIMITS}` has no `{LIST}[…];`"))?;
-    let mut tested = Vec::new();
+    let mut tested: Vec<(String, String)> = Vec::new();
     for file in folder::files(&workspace.root.join("host"))? {
         if file.extension().is_some_and(|extension| extension == "rs") {
             tested.extend(marked(&folder::read(&file)?).with_context(|| file.display().to_string())?);
         }
     }
-    if let Some(unknown) = tested.iter().find(|name| !limits.contains(name)) {
+    if let Some((unknown, _)) = tested.iter().find(|(name, _)| !limits.contains(name)) {
         bail!("a test is marked with the limit `{unknown}`, which `{LIMITS}` does not list");
     }
-    let untested: Vec<&str> = limits.iter().filter(|limit| !tested.contains(limit)).map(String::as_str).collect();
+    let mut untested = Vec::new();
+    for limit in &limits {
+        let tests: Vec<&str> = tested.iter().filter(|(name, _)| name == limit).map(|(_, test)| test.as_str()).collect();
+        println!("  {limit}: {}", tests.join(", "));
+        if tests.is_empty() {
+            untested.push(limit.as_str());
+        }
+    }
     if !untested.is_empty() {
         bail!(
             "no test is marked ``{MARKER}`…`.`` with {}: write one that fails without the limit",
@@ -45,17 +52,22 @@ fn listed(source: &str) -> Option<Vec<String>> {
     Some(list.split('"').skip(1).step_by(2).map(str::to_owned).collect())
 }
 
-/// The limits that the tests of a source are marked with.
-fn marked(source: &str) -> Result<Vec<String>> {
+/// The limits that the tests of a source are marked with, each with the test's name.
+fn marked(source: &str) -> Result<Vec<(String, String)>> {
     let mut names = Vec::new();
     let mut lines = source.lines().map(str::trim);
     while let Some(line) = lines.next() {
         let Some(limits) = line.strip_prefix(MARKER) else { continue };
-        let item = lines.clone().find(|line| !line.starts_with("///"));
-        if !item.is_some_and(|item| item.starts_with("#[test]") || item.starts_with("#[tokio::test")) {
+        let mut item = lines.clone().skip_while(|line| line.starts_with("///"));
+        if !item.next().is_some_and(|item| item.starts_with("#[test]") || item.starts_with("#[tokio::test")) {
             bail!("`{line}` stands above no test");
         }
-        names.extend(limits.split('`').skip(1).step_by(2).map(str::to_owned));
+        let next = item.next().unwrap_or_default();
+        let Some((_, name)) = next.split_once("fn ") else {
+            bail!("`{line}` stands above a test with `{next}`, which may not run it");
+        };
+        let name = name.split('(').next().unwrap_or_default();
+        names.extend(limits.split('`').skip(1).step_by(2).map(|limit| (limit.to_owned(), name.to_owned())));
     }
     Ok(names)
 }
@@ -76,11 +88,14 @@ mod tests {
     fn a_marker_counts_above_a_test_only() {
         let above =
             |item: &str| marked(&format!("    /// Says more.\n    {MARKER}`turn`, `memory`.\n    /// More.\n{item}"));
-        for attribute in ["    #[test]\n", "#[tokio::test(flavor = \"multi_thread\")]"] {
-            assert_eq!(above(attribute).unwrap(), ["turn", "memory"], "{attribute}");
+        for attribute in ["    #[test]", "#[tokio::test(flavor = \"multi_thread\")]"] {
+            let found = above(&format!("{attribute}\n    async fn it_holds() {{")).unwrap();
+            assert_eq!(found, ["turn", "memory"].map(|limit| (limit.to_owned(), "it_holds".to_owned())), "{attribute}");
         }
+        let ignored = above("#[test]\n#[ignore]\nfn it_holds() {").unwrap_err().to_string();
+        assert!(ignored.contains("`#[ignore]`, which may not run it"), "{ignored}");
         assert!(above("fn helper() {}").unwrap_err().to_string().contains("above no test"));
         assert!(above("").is_err());
-        assert_eq!(marked("/// Limits of other things.\nfn f() {}").unwrap(), Vec::<String>::new());
+        assert!(marked("/// Limits of other things.\nfn f() {}").unwrap().is_empty());
     }
 }

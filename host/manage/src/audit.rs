@@ -139,7 +139,7 @@ impl AuditLog {
     }
 
     /// Adds that a plugin has a grant no longer. Blocks.
-    pub(crate) fn ended(&self, what: &str, plugin: &PluginId, permission: &Permission) {
+    pub(crate) fn grant_ended(&self, what: &str, plugin: &PluginId, permission: &Permission) {
         let answer = json!({"status": "success", "plugin_id": plugin, "permission": permission.to_string()});
         self.add(Deed::own(what), &answer);
     }

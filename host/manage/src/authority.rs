@@ -148,11 +148,9 @@ impl Authority {
         self.0.policy.load_full()
     }
 
-    /// Returns the one that was in force before.
-    pub(crate) fn set_policy(&self, policy: Policy) -> Arc<Policy> {
-        let before = self.0.policy.swap(Arc::new(policy));
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        self.0.policy.store(Arc::new(policy));
         self.0.changed();
-        before
     }
 
     /// By whose word a plugin has `permission`, all of it, if it has.

@@ -15,7 +15,7 @@ use mortise_rpc::{Client, Outbox, Routes};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use tokio::sync::{OnceCell, Semaphore, watch};
+use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -60,6 +60,8 @@ pub struct Manager {
     message_bytes_max: watch::Receiver<usize>,
     pub(crate) followed: Followed,
     routes: Routes,
+    /// Told of each policy that is put in force.
+    pub(crate) policy_changed: Notify,
     /// What is wrong with the policy file as it is now.
     policy_fault: Mutex<Option<String>>,
     pub(crate) probations: Probations,
@@ -142,6 +144,7 @@ impl Manager {
             message_bytes_max,
             followed: Followed::default(),
             routes: routes.clone(),
+            policy_changed: Notify::new(),
             policy_fault: Mutex::default(),
             probations: Probations::default(),
             taken_back: Mutex::default(),

@@ -11,7 +11,7 @@ use mortise_plugin::{ActivateError, Operation, Package, RunningPlugin};
 use mortise_policy::Policy;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::future::ready;
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -22,15 +22,14 @@ const REVIEWED_AT_ONCE: usize = 16;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 impl Manager {
-    /// Puts another policy in force: what is asked from now on is judged by it. Returns what has the plugins there are follow,
-    /// as long as it is polled; those that it does not get to follow at their next load.
-    pub async fn set_policy(self: &Arc<Self>, policy: Policy) -> impl Future<Output = ()> + Send + 'static {
-        let before = self.authority.set_policy(policy);
+    /// Puts another policy in force: what is asked from now on is judged by it, and the plugins there are follow where
+    /// [`keep_to_policy`](Self::keep_to_policy) is polled. Cancel safe, but for the line in the audit log.
+    pub async fn set_policy(&self, policy: Policy) {
+        self.authority.set_policy(policy);
+        self.policy_changed.notify_one();
         self.note_policy_fault(None);
         self.refresh_routes();
         self.audit(Deed::own("read_policy"), &json!({"status": "success"})).await;
-        let manager = Arc::clone(self);
-        async move { manager.review(&before).await }
     }
 
     /// Says why the policy stays as it was, until another is in force.
@@ -40,35 +39,52 @@ impl Manager {
         self.audit(Deed::own("read_policy"), &answer).await;
     }
 
-    async fn review(&self, before: &Policy) {
-        let snapshot = self.registry.snapshot();
-        let failed = snapshot.iter().filter(|plugin| matches!(plugin.state, PluginState::Failed { .. }));
-        let failed: BTreeSet<PluginId> = failed.map(|plugin| plugin.id.clone()).collect();
-        // Those that somebody is loading for the first time were judged by the policy before, and have an account.
-        let plugins = stream::iter(self.registry.accounts());
-        plugins.for_each_concurrent(REVIEWED_AT_ONCE, |id| self.review_plugin(id, before)).await;
-        // The policy before may be why: it did not admit them, or they were denied what they start with.
-        if self.config.auto_load && !failed.is_empty() {
-            self.load_failed(failed.into_iter().collect()).await;
+    /// Has plugins follow each policy that is put in force, for as long as it is polled. Never returns.
+    pub async fn keep_to_policy(&self) {
+        let mut before = self.authority.policy();
+        loop {
+            self.policy_changed.notified().await;
+            let policy = self.authority.policy();
+            self.review(&before).await;
+            before = policy;
         }
     }
 
-    async fn review_plugin(&self, id: PluginId, before: &Policy) {
+    async fn review(&self, before: &Policy) {
+        // Those that somebody is loading for the first time were judged by the policy before, and have an account.
+        let reviewed = stream::iter(self.registry.accounts()).map(|id| self.review_plugin(id, before));
+        let put_out: BTreeSet<PluginId> = reviewed.buffer_unordered(REVIEWED_AT_ONCE).filter_map(ready).collect().await;
+        let mut failed = self.failed();
+        failed.retain(|id| !put_out.contains(id));
+        // The policy before may be why: it did not admit them, or they were denied what they start with.
+        if self.config.auto_load && !failed.is_empty() {
+            self.load_failed(failed).await;
+        }
+    }
+
+    fn failed(&self) -> Vec<PluginId> {
+        let snapshot = self.registry.snapshot();
+        let failed = snapshot.iter().filter(|plugin| matches!(plugin.state, PluginState::Failed { .. }));
+        failed.map(|plugin| plugin.id.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Returns it where it is put out.
+    async fn review_plugin(&self, id: PluginId, before: &Policy) -> Option<PluginId> {
         let operation = loop {
             match self.registry.begin(&id).await {
                 Ok(operation) => break operation,
                 Err(_) => tokio::time::sleep(RETRY_AFTER).await,
             }
         };
-        let Some(running) = self.running(&id) else { return };
-        let done = if self.authority.admits(running.asker()) {
-            self.follow_limits(&operation, running, before).await
-        } else {
-            self.put_out(&operation, running).await
-        };
-        if let Some(done) = done {
-            self.audit(Deed::own("apply_policy"), &done).await;
+        let running = self.running(&id)?;
+        if self.authority.admits(running.asker()) {
+            let followed = self.follow_limits(&operation, running, before).await?;
+            self.audit(Deed::own("apply_policy"), &followed).await;
+            return None;
         }
+        let put_out = self.put_out(&operation, running).await?;
+        self.audit(Deed::own("apply_policy"), &put_out).await;
+        Some(id)
     }
 
     /// Takes a plugin out of service that the policy does not admit any more, as an unload does, and remembers why. It stays
@@ -95,10 +111,6 @@ impl Manager {
         if limits == limits_by(before, asker, manifest) || limits.as_ref() == Ok(&package.limits) {
             return None;
         }
-        // One that is about to be taken out, or back, is not made another.
-        if running.too_many_losses().is_some() || self.probations.is_taking_back(id) {
-            return None;
-        }
         // What ends it may wait for nobody to hold it.
         drop(running);
         let renewed = match limits {
@@ -106,7 +118,8 @@ impl Manager {
             Err(error) => Err(ChangeError::Policy(error)),
         };
         match renewed {
-            Ok(generation) => {
+            Ok(None) => None,
+            Ok(Some(generation)) => {
                 info!(plugin = %id, generation, "started a plugin anew within other limits");
                 Some(json!({"status": "success", "plugin_id": id, "generation": generation, "detail": "other limits"}))
             }
@@ -120,22 +133,43 @@ impl Manager {
         }
     }
 
-    /// Nothing changes on disk: the record and the files are the same.
-    async fn renew(&self, operation: &Operation, package: &Package, limits: Limits) -> Result<u64, ChangeError> {
+    /// Nothing changes on disk: the record and the files are the same. None where somebody else is about to end the version.
+    async fn renew(
+        &self,
+        operation: &Operation,
+        package: &Package,
+        limits: Limits,
+    ) -> Result<Option<u64>, ChangeError> {
         let renewed = Package { limits, ..package.clone() };
-        let old = match package.manifest.swap {
-            Swap::Beside => None,
-            Swap::Exclusive => self.make_room(operation, &renewed).await?,
-        };
-        let activated = async {
-            let prepared = operation.prepare(renewed).await.map_err(ChangeError::Prepare)?;
-            operation.activate(prepared).await.map_err(ChangeError::Activate)
-        };
-        match (activated.await, old) {
-            (Ok(activated), _) => Ok(activated.generation),
-            (Err(error), Some(old)) => Err(self.restart(operation, old, error).await),
-            (Err(error), None) => Err(error),
+        if self.is_doomed(operation.id()) {
+            return Ok(None);
         }
+        if package.manifest.swap == Swap::Exclusive {
+            let old = self.make_room(operation, &renewed).await?;
+            let activated = async {
+                let prepared = operation.prepare(renewed).await.map_err(ChangeError::Prepare)?;
+                operation.activate(prepared).await.map_err(ChangeError::Activate)
+            };
+            return match (activated.await, old) {
+                (Ok(activated), _) => Ok(Some(activated.generation)),
+                (Err(error), Some(old)) => Err(self.restart(operation, old, error).await),
+                (Err(error), None) => Err(error),
+            };
+        }
+        let prepared = operation.prepare(renewed).await.map_err(ChangeError::Prepare)?;
+        // It may have failed meanwhile, and whoever judged that looks for the very instance.
+        if self.is_doomed(operation.id()) {
+            prepared.end().await;
+            return Ok(None);
+        }
+        let activated = operation.activate(prepared).await.map_err(ChangeError::Activate)?;
+        Ok(Some(activated.generation))
+    }
+
+    /// Whether it has lost too many instances, or failed its probation.
+    fn is_doomed(&self, id: &PluginId) -> bool {
+        self.probations.is_taking_back(id)
+            || self.running(id).is_some_and(|running| running.too_many_losses().is_some())
     }
 
     /// Whether a plugin serves within other limits than the policy says, and why, if it does.

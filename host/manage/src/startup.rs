@@ -2,6 +2,7 @@
 
 use crate::change::{ChangeError, Next, Proven, Verb, change_refusal};
 use crate::dependencies::Dependencies;
+use crate::depot::DepotError;
 use crate::lifecycle::next_to_load;
 use crate::manager::Manager;
 use crate::refusal::chain;
@@ -62,10 +63,24 @@ impl Manager {
         info!(loaded = tally.loaded, failed = tally.failed, "auto-load is done");
     }
 
-    /// Tries those again that failed, each in its turn, as at a start.
+    /// Tries those again that failed, in their order, as at a start; without those that somebody is editing.
     pub(crate) async fn load_failed(&self, failed: Vec<PluginId>) {
+        let unedited = self
+            .on_disk(move |depot| {
+                let is_edited = |id: &PluginId| match depot.installed(id)? {
+                    Some(installed) => depot.is_edited(id, &installed),
+                    None => Ok(false),
+                };
+                let looked = failed.into_iter().map(|id| Ok::<_, DepotError>((is_edited(&id)?, id)));
+                let looked = looked.collect::<Result<Vec<_>, _>>()?;
+                Ok(looked.into_iter().filter_map(|(is_edited, id)| (!is_edited).then_some(id)).collect())
+            })
+            .await;
+        let failed = match unedited {
+            Ok(unedited) => unedited,
+            Err(error) => return warn!(error = chain(&error), "failed to look at what had failed"),
+        };
         let mut tally = Tally::default();
-        let failed = self.load_each(failed, Attempt::OfSeveral, &mut tally).await;
         self.load_again(failed, &mut tally).await;
         info!(loaded = tally.loaded, failed = tally.failed, "tried again what had failed");
     }

@@ -28,7 +28,8 @@ pub trait Authority: Send + Sync + 'static {
         self.judge(asker, access).is_ok()
     }
 
-    /// Whether the plugin may emit events of that name, as far as its manifest does not say.
+    /// Whether the plugin may emit events of that name, as far as its manifest does not say. Asked when it emits one, also where
+    /// that is held until it serves.
     fn lets_emit(&self, _asker: Asker<'_>, _event: &EventName) -> bool {
         true
     }

@@ -336,7 +336,7 @@ impl Registry {
     }
 
     /// Of which plugins [`stats`](Self::stats) and [`log`](Self::log) know something: those that somebody tried to load
-    /// since the host started, loaded or not. Of plugins that never served only the last few are among them.
+    /// since the host started, loaded or not. Of those that are not loaded 64 at most are among them.
     #[must_use]
     pub fn accounts(&self) -> Vec<PluginId> {
         self.shared.accounts.ids()

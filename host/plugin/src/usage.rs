@@ -43,7 +43,7 @@ impl Usage {
         self.memory_peak_bytes.fetch_max(of_all, Ordering::Relaxed);
     }
 
-    /// So much that had grown is gone.
+    /// So much of what it [`grew`](Self::grew) by is gone, and no more than that.
     pub fn shrank(&self, bytes: usize) {
         self.memory_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -55,8 +55,8 @@ impl Usage {
         self.cpu_recent.add(nanos, now);
     }
 
-    /// It has to wait for its share of the processor.
-    pub fn waits(&self) {
+    /// It had to wait for its share of the processor.
+    pub fn waited(&self) {
         self.cpu_waits.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -32,12 +32,28 @@ pub(crate) struct WaitingRoom {
 struct State {
     /// In order of arrival.
     calls: VecDeque<Waiting>,
-    bytes: usize,
+    all: Room,
+    /// Of those, what plugins of this host have begun.
+    of_plugins: Room,
     /// The earliest deadline among them.
     due: Option<Instant>,
     /// Takes the calls of functions that it has.
     successor: Option<Arc<Generation>>,
     closed: bool,
+}
+
+/// How many calls wait, and the bytes of their parameters.
+#[derive(Default)]
+struct Room {
+    calls: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn add(&mut self, bytes: usize) {
+        self.calls += 1;
+        self.bytes += bytes;
+    }
 }
 
 /// One call, whose deadline is set.
@@ -141,6 +157,30 @@ impl WaitingRoom {
         due
     }
 
+    /// Why there is no room for a call, if there is none. Plugins of this host have half of it at most, as where it serves:
+    /// there they would be too many when they are handed over.
+    fn full(&self, state: &State, call: &Call) -> Option<String> {
+        let Self { plugin, calls_max, .. } = self;
+        let bytes = call.params.as_str().len();
+        if state.all.calls >= *calls_max {
+            return Some(format!("`{plugin}` has {calls_max} calls waiting, the limit of `limits.queue`"));
+        }
+        if state.all.bytes + bytes > WAITING_BYTES_MAX {
+            return Some(format!("the calls that wait for `{plugin}` would have more than {WAITING_BYTES_MAX} bytes"));
+        }
+        if call.origin != Origin::Plugin {
+            return None;
+        }
+        if state.of_plugins.calls >= calls_max.div_ceil(2) {
+            return Some(format!(
+                "`{plugin}` has as many calls of other plugins waiting as may be: half of `limits.queue` ({calls_max})"
+            ));
+        }
+        let half = WAITING_BYTES_MAX / 2;
+        (state.of_plugins.bytes + bytes > half)
+            .then(|| format!("the calls of other plugins that wait for `{plugin}` would have more than {half} bytes"))
+    }
+
     fn pass_on(&self, generation: &Generation, method: &str, call: Call) -> Result<(), Box<Call>> {
         let function = self.function(method);
         let known = generation.description().functions.iter().find(|def| def.name.as_str() == function);
@@ -163,22 +203,18 @@ impl WaitingRoom {
 }
 
 impl State {
-    /// Whether plugins of this host have all of the room that is theirs: half of it.
-    fn is_full_of_plugins(&self, calls_max: usize, more_bytes: usize) -> bool {
-        let of_plugins = self.calls.iter().filter(|waiting| waiting.call.origin == Origin::Plugin);
-        let sizes = of_plugins.map(|waiting| waiting.call.params.as_str().len());
-        let (calls, bytes) = sizes.fold((0, more_bytes), |(calls, bytes), size| (calls + 1, bytes + size));
-        calls >= calls_max.div_ceil(2) || bytes > WAITING_BYTES_MAX / 2
-    }
-
     fn push(&mut self, waiting: Waiting) {
-        self.bytes += waiting.call.params.as_str().len();
+        let bytes = waiting.call.params.as_str().len();
+        self.all.add(bytes);
+        if waiting.call.origin == Origin::Plugin {
+            self.of_plugins.add(bytes);
+        }
         self.due = Some(self.due.map_or(waiting.due, |due| due.min(waiting.due)));
         self.calls.push_back(waiting);
     }
 
     fn take(&mut self) -> VecDeque<Waiting> {
-        self.bytes = 0;
+        (self.all, self.of_plugins) = Default::default();
         self.due = None;
         std::mem::take(&mut self.calls)
     }
@@ -211,20 +247,7 @@ impl Handler for WaitingRoom {
             call.responder.respond(Err(Failure::retryable("not_loaded", message).into()));
             return Admission::Taken;
         }
-        let Self { plugin, calls_max, .. } = self;
-        let full = if state.calls.len() >= *calls_max {
-            Some(format!("`{plugin}` has {calls_max} calls waiting, the limit of `limits.queue`"))
-        } else if call.origin == Origin::Plugin && state.is_full_of_plugins(*calls_max, call.params.as_str().len()) {
-            // As where it serves: there they would be too many when they are handed over.
-            Some(format!(
-                "`{plugin}` has calls of other plugins waiting, half of what `limits.queue` ({calls_max}) allows"
-            ))
-        } else if state.bytes + call.params.as_str().len() > WAITING_BYTES_MAX {
-            Some(format!("the calls that wait for `{}` would have more than {WAITING_BYTES_MAX} bytes", self.plugin))
-        } else {
-            None
-        };
-        if let Some(message) = full {
+        if let Some(message) = self.full(&state, &call) {
             drop(state);
             call.responder.respond(Err(Failure::retryable("queue_full", message).into()));
             return Admission::Taken;

@@ -78,7 +78,8 @@ impl PluginRule {
             return Some("grant");
         }
         // A pattern that another covers is matched by it as a text.
-        if !later.emit.as_ref().map_or(self.emit.is_none(), |other| other.iter().all(|one| self.emits(one))) {
+        let emits_within = |other: &Vec<String>| other.iter().all(|one| self.emits(one));
+        if !later.emit.as_ref().map_or_else(|| self.emits("*"), emits_within) {
             return Some("emit");
         }
         let mut kinds = RuntimeKind::ALL.into_iter().filter(|kind| is_sandboxed(*kind));

@@ -264,7 +264,7 @@ impl Driver {
     /// Counts how often it has to wait for its share of the processor, and tells of it.
     fn note_waiting(&mut self, waits: bool) {
         if waits && !self.waits {
-            self.shared.usage.waits();
+            self.shared.usage.waited();
             // Once: from here on the counts tell.
             if !self.shared.told_of_waiting.swap(true, Ordering::Relaxed) {
                 let per_minute = TimeSpan(self.shared.limits.cpu_per_minute);

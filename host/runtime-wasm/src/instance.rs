@@ -71,7 +71,7 @@ pub(crate) fn admit(job: Job, shared: &Shared, backlog: &Backlog) -> Option<Job>
             Full::Jobs => format!("`{plugin}` has {queue_max} calls waiting, the limit of `limits.queue`"),
             Full::PluginJobs => {
                 format!(
-                    "`{plugin}` has calls of other plugins waiting, half of what `limits.queue` ({queue_max}) allows"
+                    "`{plugin}` has as many calls of other plugins waiting as may be: half of `limits.queue` ({queue_max})"
                 )
             }
             Full::Bytes => {

@@ -166,8 +166,8 @@ impl Ops {
         invocation: impl Future<Output = OpOutcome> + Send + 'static,
     ) {
         let mut invocation: Invocation = Box::pin(invocation);
-        let is_begun = self.begun < BEGUN_AT_ONCE_MAX && self.unbegun.is_empty();
-        if is_begun {
+        let may_begin = self.begun < BEGUN_AT_ONCE_MAX && self.unbegun.is_empty();
+        if may_begin {
             // A task polls it again, and has it ask for the wake-up. As there, a panic costs the op alone.
             let poll = || invocation.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             match catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|_| Poll::Ready(lost())) {
@@ -190,7 +190,7 @@ impl Ops {
             outcome
         };
         self.bytes += bytes;
-        if is_begun {
+        if may_begin {
             return self.begin(id, bytes, invocation);
         }
         self.last_unbegun += 1;
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_crowd_of_invocations_is_begun_little_by_little_and_in_order() {
+    async fn a_crowd_of_invocations_may_begin_little_by_little_and_in_order() {
         let (mut ops, now) = (Ops::default(), Instant::now());
         let begun = Arc::new(AtomicUsize::new(0));
         for id in 0..1000 {

@@ -207,12 +207,12 @@ async fn a_flood_of_events_is_refused_and_counted() {
 async fn a_flood_of_calls_to_a_plugin_leaves_it_places_for_others() {
     let site = Site::on_nats();
     let host = start(&site, json!({"permissions": {"plugins": ["victim.*"]}})).await;
-    host.install(&Plugin::of("victim", "behave").with("limits", json!({"queue": 10}))).await;
+    host.install(&Plugin::of("victim", "behave").with("limits", json!({"queue": 20}))).await;
     let queue = async || stats_of(&host, "victim").await["queue"].take();
     let flood = async {
         until("the victim is busy", async || queue().await["running"] == 1).await;
         host.call("flood_plugin", json!({"count": 1000, "function": "victim.counters"})).await;
-        until("its queue has what plugins may have", async || queue().await["waiting"] == 5).await;
+        until("its queue has what plugins may have", async || queue().await["waiting"].as_u64() >= Some(10)).await;
         let strangers = (0..5).map(|n| host.call("victim.echo", json!({"message": n})));
         futures_util::future::join_all(strangers).await
     };
@@ -220,11 +220,11 @@ async fn a_flood_of_calls_to_a_plugin_leaves_it_places_for_others() {
     let (answers, _) = beside(&host, futures_util::future::join(flood, busy)).await;
     assert_eq!(answers, [0, 1, 2, 3, 4]);
     let told = host.call("refused", json!({})).await;
-    let expected = "`victim` has calls of other plugins waiting, half of what `limits.queue` (10) allows";
+    let expected = "`victim` has as many calls of other plugins waiting as may be: half of `limits.queue` (20)";
     assert_eq!((&told["code"], &told["message"]), (&json!("queue_full"), &json!(expected)), "{told}");
     // Those that were taken later on were answered.
     let refused = told["refused"].as_u64().unwrap();
-    assert!((900..=995).contains(&refused), "{told}");
+    assert!((900..=990).contains(&refused), "{told}");
     // Its own ticks found no place either.
     let counted = stats_of(&host, "victim").await["refused"].take();
     assert!(counted["queue_full"].as_u64().unwrap() >= refused, "{counted}");
@@ -325,7 +325,9 @@ async fn a_stop_that_never_ends_is_cut_short() {
             until("its end is counted", async || stats(&host).await["refused"] == json!({"not_stopped": 1})).await;
         })
         .await;
-        assert!(host.log().contains("the stop hook failed"), "{how}");
+        let log = host.log();
+        let why = log.lines().find(|line| line.contains("the stop hook failed")).unwrap_or_default();
+        assert!(why.contains("`limits.stop_timeout`") && why.contains("300ms"), "{how}: {why}");
         host.succeed("load_plugin", json!({"plugin_id": "wild"})).await;
         works_again(&host).await;
         // The host does not wait for it either.

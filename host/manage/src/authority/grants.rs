@@ -39,7 +39,6 @@ impl Shared {
 
     pub(super) fn revoke(&self, plugin: &PluginId, permission: &Permission) -> Result<Vec<Permission>, DepotError> {
         let _writing = self.writing();
-        self.take_out_expired();
         let (revoked, kept) = {
             let mut book = self.book();
             let grants = book.grants.remove(plugin).unwrap_or_default().into_iter();
@@ -81,7 +80,7 @@ impl Shared {
         };
         self.write(plugin, &left)?;
         info!(%plugin, permission = %used, "a grant was used up");
-        self.audit.ended("use_up_grant", plugin, &used);
+        self.audit.grant_ended("use_up_grant", plugin, &used);
         Ok(true)
     }
 
@@ -110,7 +109,7 @@ impl Shared {
         for (plugin, over, left) in changed {
             for permission in over {
                 info!(%plugin, %permission, "a grant's time is over");
-                self.audit.ended("expire_grant", &plugin, &permission);
+                self.audit.grant_ended("expire_grant", &plugin, &permission);
             }
             // Nobody has it any more, whatever the disk says.
             if let Err(error) = self.write(&plugin, &left) {

@@ -106,7 +106,7 @@ async fn half_of_the_places_are_for_others_than_plugins() {
     }
     let error = host.dispatcher.invoke(of_plugin()).await.unwrap_err();
     assert_eq!((error.code.as_ref(), error.retryable), ("queue_full", true));
-    let expected = "`a` has calls of other plugins waiting, half of what `limits.queue` (3) allows";
+    let expected = "`a` has as many calls of other plugins waiting as may be: half of `limits.queue` (3)";
     assert_eq!(error.message, expected);
     let stranger = host.begin_call("ping");
     host.load("a", serving("a1", &["ping"])).await;
