@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -78,6 +78,10 @@ impl Surroundings {
         if plan.runners.is_dir() {
             command.arg("--runners-dir").arg(&plan.runners);
         }
+        let policy = self.policy_file();
+        if policy.is_file() {
+            command.arg("--policy").arg(policy);
+        }
         // What configures a mesh client elsewhere on this machine is none of the bench's business.
         for (name, _) in std::env::vars_os() {
             let foreign = ["MESSAGING_", "NATS_", "ZENOH_", "DEVICE_", "DC_", "MORTISE_", "TENANT", "PORTAL_"];
@@ -87,6 +91,11 @@ impl Surroundings {
         }
         let process = Process::start(&mut command, &self.folder.path().join("host.log"))?;
         Ok(Host { process, subject: subject(device) })
+    }
+
+    /// Where the policy of hosts lies that are started from then on; without it they have none.
+    pub(crate) fn policy_file(&self) -> PathBuf {
+        self.folder.path().join("policy.toml")
     }
 
     /// Starts the host with these guests and returns when they are loaded.

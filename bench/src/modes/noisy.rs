@@ -48,9 +48,20 @@ enum Noise {
     Looks,
     /// A plugin is installed, compiled and uninstalled again and again.
     Installs,
+    /// One is installed again and again that is refused for the setting named first, with the code named last.
+    RefusedInstalls(&'static str, &'static str, &'static str, &'static str),
+    /// One is installed and uninstalled again and again whose stop hook never ends.
+    Stops,
 }
 
-const NOISES: [Noise; 19] = [
+/// What is granted: the rest of what the noisy plugins try is denied.
+const POLICY: &str =
+    "[[plugin]]\nid = 'circle'\ngrant = ['plugins:circle.*']\n[[plugin]]\nid = 'keeper'\ngrant = ['state']\n";
+
+/// How long hooks may take that never end.
+const HOOK_TIMEOUT: Duration = Duration::from_millis(500);
+
+const NOISES: [Noise; 25] = [
     Noise::Call("turns that compute up to their limit", "behave.busy_ms", |turn| json!({"ms": turn.as_millis()})),
     Noise::Pool,
     Noise::Refused("an endless loop", "hostile.spin", "{}", "turn_limit"),
@@ -60,7 +71,12 @@ const NOISES: [Noise; 19] = [
     Noise::Refused("calls that trap", "hostile.trap_one", "{}", "trap"),
     Noise::Refused("results beyond their limit", "hostile.giant_result", r#"{"count":1048576}"#, "result_too_large"),
     Noise::Refused("events beyond their limit", "hostile.giant_event", r#"{"count":1048576}"#, "event_too_large"),
-    // Nothing is granted on this host.
+    Noise::Refused("calls in a cycle", "circle.cycle", "{}", "call_cycle"),
+    Noise::Call("state beyond its quota", "keeper.state_fill", |_| json!({"count": 10_000, "bytes": 100})),
+    Noise::RefusedInstalls("starts that never end", "start", "spin", "hook_failed"),
+    Noise::RefusedInstalls("descriptions that are too large", "describe", "huge", "invalid_description"),
+    Noise::RefusedInstalls("descriptions with too many functions", "describe", "many", "invalid_description"),
+    Noise::Stops,
     Noise::Refused("calls of functions that may not be called", "hostile.cycle", "{}", "permission_denied"),
     Noise::Refused("variables that may not be read", "behave.env", r#"{"name":"HOME"}"#, "permission_denied"),
     Noise::Refused("state that may not be kept", "behave.state_set", r#"{"key":"k","value":1}"#, "permission_denied"),
@@ -81,28 +97,38 @@ const NOISES: [Noise; 19] = [
 impl Noise {
     fn name(self) -> &'static str {
         match self {
-            Self::Call(name, ..) | Self::Refused(name, ..) => name,
+            Self::Call(name, ..) | Self::Refused(name, ..) | Self::RefusedInstalls(name, ..) => name,
             Self::Pool => "four instances that compute up to their limit",
             Self::Looks => "a flood of looks at the mesh",
             Self::Timers => "10,000 timers of a millisecond",
             Self::Installs => "installs that compile",
+            Self::Stops => "stops that never end",
         }
     }
 }
 
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let surroundings = Surroundings::start(plan)?;
+    std::fs::write(surroundings.policy_file(), POLICY)?;
     let host = surroundings.host(plan, &["behave", "demo", "hostile"])?;
     let scene = Scene {
         host: &host,
         turn: if plan.quick { Duration::from_millis(200) } else { TURN },
+        plan,
+        folder: surroundings.path(),
         bundle: bundle(plan, "hello-world", surroundings.path())?,
         compiled: surroundings.path().join("capabilities/.mortise/cache"),
     };
     let mut neighbour = surroundings.caller("neighbour")?;
     let mut noisy = surroundings.caller("noisy")?;
-    let pool = json!({"bundle_b64": pool(plan, surroundings.path())?}).to_string();
-    noisy.succeed(&host.call("install_plugin_from_bundle", pool))?;
+    for (id, guest, more) in [
+        ("pool", "behave", json!({"limits": {"instances": POOL}})),
+        ("circle", "hostile", json!({"permissions": {"plugins": ["circle.*"]}})),
+        ("keeper", "behave", json!({"permissions": {"state": true}, "limits": {"state": "64KiB"}})),
+    ] {
+        let bundle = scene.variant(id, guest, more)?;
+        noisy.succeed(&host.call("install_plugin_from_bundle", json!({"bundle_b64": bundle}).to_string()))?;
+    }
     let bare = surroundings.bare()?;
     let (echo, bare_echo) = (host.call("demo.echo", r#"{"message":"hello"}"#), bare.echo());
     let mut drive = |span: Duration| {
@@ -166,6 +192,8 @@ impl Both {
 /// What noise is made with.
 struct Scene<'a> {
     host: &'a Host,
+    plan: &'a Plan,
+    folder: &'a Path,
     /// How long a turn computes.
     turn: Duration,
     bundle: String,
@@ -181,11 +209,16 @@ impl Scene<'_> {
         noisy: &mut Caller,
         measure: impl FnOnce() -> anyhow::Result<Both>,
     ) -> anyhow::Result<Both> {
+        let installed = match noise {
+            Noise::RefusedInstalls(_, key, how, _) => self.wayward(key, how)?,
+            Noise::Stops => self.wayward("stop", "spin")?,
+            _ => String::new(),
+        };
         let done = AtomicBool::new(false);
         let measured = std::thread::scope(|scope| {
             let making = scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    self.make(noise, noisy)?;
+                    self.make(noise, &installed, noisy)?;
                     if matches!(noise, Noise::Timers) {
                         break;
                     }
@@ -198,12 +231,16 @@ impl Scene<'_> {
             making.join().ok().context("the noisy one panicked")??;
             measured
         })?;
+        if matches!(noise, Noise::Stops) {
+            // The last ones are still at it.
+            std::thread::sleep(2 * HOOK_TIMEOUT);
+        }
         // Whatever it left behind ends with its instance.
         noisy.succeed(&self.host.call("reload_plugin", r#"{"plugin_id":"hostile"}"#))?;
         Ok(measured)
     }
 
-    fn make(&self, noise: Noise, noisy: &mut Caller) -> anyhow::Result<()> {
+    fn make(&self, noise: Noise, installed: &str, noisy: &mut Caller) -> anyhow::Result<()> {
         match noise {
             Noise::Call(_, function, params) => {
                 noisy.call(&self.host.call(function, params(self.turn).to_string())).map(drop)
@@ -241,7 +278,37 @@ impl Scene<'_> {
                 noisy.succeed(&self.host.call("uninstall_plugin", r#"{"plugin_id":"hello-world"}"#))?;
                 clear(&self.compiled)
             }
+            Noise::RefusedInstalls(.., meant) => {
+                let params = json!({"bundle_b64": installed}).to_string();
+                let answer = noisy.call(&self.host.call("install_plugin_from_bundle", params))?;
+                ensure!(answer.get("code").is_some_and(|code| code == meant), "the install ended with {answer}");
+                Ok(())
+            }
+            Noise::Stops => {
+                let params = json!({"bundle_b64": installed}).to_string();
+                noisy.succeed(&self.host.call("install_plugin_from_bundle", params))?;
+                noisy.succeed(&self.host.call("uninstall_plugin", r#"{"plugin_id":"wayward"}"#))
+            }
         }
+    }
+
+    /// The hostile fixture, set to fail in one way, as it is sent.
+    fn wayward(&self, key: &str, how: &str) -> anyhow::Result<String> {
+        let timeout = format!("{}ms", HOOK_TIMEOUT.as_millis());
+        let limits = json!({"start_timeout": timeout, "stop_timeout": timeout});
+        self.variant("wayward", "hostile", json!({"config": {key: how}, "limits": limits}))
+    }
+
+    /// A fixture under another id and with more in its manifest, as it is sent.
+    fn variant(&self, id: &str, guest: &str, more: serde_json::Value) -> anyhow::Result<String> {
+        let plugin = self.folder.join(id);
+        copy_guest(self.plan, guest, &plugin)?;
+        let mut manifest = json!({"id": id, "type": "wasm", "entry_point": "plugin.wasm"});
+        if let (Some(manifest), serde_json::Value::Object(more)) = (manifest.as_object_mut(), more) {
+            manifest.extend(more);
+        }
+        std::fs::write(plugin.join("manifest.json"), manifest.to_string())?;
+        packed(self.plan, &plugin, self.folder)
     }
 
     /// How many ops the plugin was refused since its instance began.
@@ -251,15 +318,6 @@ impl Scene<'_> {
             .and_then(serde_json::Value::as_u64)
             .with_context(|| format!("`hostile.refused` told {told}"))
     }
-}
-
-/// The fixture `behave` with several instances, as it is sent.
-fn pool(plan: &Plan, folder: &Path) -> anyhow::Result<String> {
-    let plugin = folder.join("pool");
-    copy_guest(plan, "behave", &plugin)?;
-    let manifest = json!({"id": "pool", "type": "wasm", "entry_point": "plugin.wasm", "limits": {"instances": POOL}});
-    std::fs::write(plugin.join("manifest.json"), manifest.to_string())?;
-    packed(plan, &plugin, folder)
 }
 
 /// Removes the files of a folder, so that everything has to be compiled anew.

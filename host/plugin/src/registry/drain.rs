@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{Level, warn};
 
 /// How long a stop hook may take once the host is stopping.
 const STOPPING_HOOK: Duration = Duration::from_millis(700);
@@ -28,17 +28,27 @@ pub(super) async fn vacate(
         // The sender lives as long as the owner task, which waits for this at its end.
         _ = told.wait_for(Option::is_some) => {}
     }
-    drain(generation, None, stopping).await;
+    drain(generation, Leave::InOrder { grace: None }, stopping).await;
 }
 
-/// Ends a generation that serves no longer: its calls first, for at most `grace` and `limits.drain_timeout` and until the
-/// host stops, then its stop hook. What still runs then is answered by the instance's shutdown.
-pub(super) async fn drain(
-    generation: Arc<Generation>,
-    grace: Option<Duration>,
-    mut stopping: watch::Receiver<Option<Instant>>,
-) {
+/// How a generation that serves no longer ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Leave {
+    /// Its calls first, for at most `grace` and `limits.drain_timeout` and until the host stops, then its stop hook.
+    InOrder { grace: Option<Duration> },
+    /// Without a stop hook, its calls being answered in its place: two older ones have not ended, and who loads and unloads
+    /// again and again must not have ever more of them at work.
+    AtOnce,
+}
+
+/// Ends a generation that serves no longer. What still runs then is answered by the instance's shutdown.
+pub(super) async fn drain(generation: Arc<Generation>, leave: Leave, mut stopping: watch::Receiver<Option<Instant>>) {
     generation.close();
+    let Leave::InOrder { grace } = leave else {
+        generation.services.count_refusal("not_stopped");
+        generation.services.log(Level::WARN, "host", "it ended without its stop hook: two older ones have not ended");
+        return stop(&generation, Duration::ZERO).await;
+    };
     let patience = async {
         match grace.into_iter().chain(generation.services.limits().drain_timeout).min() {
             Some(grace) => tokio::time::sleep(grace).await,

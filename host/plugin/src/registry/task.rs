@@ -1,7 +1,7 @@
 //! The one task that owns which generation of which plugin serves.
 
 use super::awaited::{Awaited, Ending};
-use super::drain::drain;
+use super::drain::{Leave, drain};
 use super::publish::Offer;
 use super::{ActivateError, Activated, Command, Names, PluginStatus, Removed};
 use crate::generation::Generation;
@@ -227,7 +227,7 @@ impl RegistryTask {
         }
         if let Some(old) = old {
             // Calls keep their own deadlines, so the drain ends by itself.
-            self.drain(old, None, slot);
+            self.drain(old, Leave::InOrder { grace: None }, slot);
         }
         let number = generation.package.generation;
         info!(plugin = %id, generation = number, replaced, "plugin loaded");
@@ -266,10 +266,9 @@ impl RegistryTask {
         info!(plugin = %id, generation = generation.package.generation, "plugin unloaded");
         self.forget_traces();
         let slots = &self.traces.entry(id.clone()).or_default().drain_slots;
-        // With two generations draining already, this one's calls are answered at once in its place.
         let slot = Arc::clone(slots).try_acquire_owned().ok();
-        let grace = if slot.is_some() { self.unload_grace } else { Duration::ZERO };
-        self.drain(generation, Some(grace), slot);
+        let leave = if slot.is_some() { Leave::InOrder { grace: Some(self.unload_grace) } } else { Leave::AtOnce };
+        self.drain(generation, leave, slot);
         Some(Removed { passed })
     }
 
@@ -338,7 +337,7 @@ impl RegistryTask {
         }
         for (id, generation) in ending {
             self.announce_unloaded(&id, &[], None);
-            self.drain(generation, None, None);
+            self.drain(generation, Leave::InOrder { grace: None }, None);
         }
         self.drains.wait().await;
         // Last, so that stop hooks hear that the host is stopping rather than that there is no such function.
@@ -348,10 +347,10 @@ impl RegistryTask {
     }
 
     /// Ends a generation that serves no longer, beside everything else.
-    fn drain(&self, generation: Arc<Generation>, grace: Option<Duration>, slot: Option<OwnedSemaphorePermit>) {
+    fn drain(&self, generation: Arc<Generation>, leave: Leave, slot: Option<OwnedSemaphorePermit>) {
         let stopping = self.stopping.subscribe();
         self.drains.spawn(async move {
-            drain(generation, grace, stopping).await;
+            drain(generation, leave, stopping).await;
             drop(slot);
         });
     }

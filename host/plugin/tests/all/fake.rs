@@ -58,6 +58,8 @@ pub(crate) struct FakeState {
     pub(crate) heard: Mutex<Vec<String>>,
     pub(crate) submitted: watch::Sender<usize>,
     pub(crate) shut_down: watch::Sender<bool>,
+    /// What its stop hook was given when it was shut down.
+    pub(crate) stop_timeout: Mutex<Option<Duration>>,
     pub(crate) dropped: watch::Sender<bool>,
 }
 
@@ -105,6 +107,7 @@ impl Runtime for FakeRuntime {
             heard: Mutex::default(),
             submitted: watch::Sender::new(0),
             shut_down: watch::Sender::new(false),
+            stop_timeout: Mutex::default(),
             dropped: watch::Sender::new(false),
         });
         self.instances.lock().unwrap().push(Arc::clone(&state));
@@ -135,7 +138,8 @@ impl Instance for FakeInstance {
         }
     }
 
-    async fn shutdown(&self, _: Duration) {
+    async fn shutdown(&self, stop_timeout: Duration) {
+        self.state.stop_timeout.lock().unwrap().get_or_insert(stop_timeout);
         for job in self.state.held.lock().unwrap().drain(..) {
             job.ticket.answer(Err(Failure::retryable("stopped", "the plugin was stopped")));
         }

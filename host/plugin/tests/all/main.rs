@@ -352,9 +352,14 @@ async fn an_unload_beside_two_draining_generations_answers_at_once() {
     host.registry.begin(&plugin("a")).await.unwrap().remove().await.unwrap().unwrap();
     let last = tokio::time::timeout(Duration::from_secs(5), calls.pop().unwrap());
     assert_eq!(last.await.expect("no grace").unwrap().unwrap_err().code, "stopped");
+    let stop_timeout = |index: usize| *host.instance(index).stop_timeout.lock().unwrap();
+    assert_eq!(stop_timeout(2), Some(Duration::ZERO), "there is no time for its stop hook");
+    assert_eq!(host.registry.stats(&plugin("a")).unwrap().refused["not_stopped"], 1);
     for (index, (call, name)) in calls.into_iter().zip(["one", "two"]).enumerate() {
         host.instance(index).release();
         assert_eq!(call.await.unwrap().unwrap().to_value(), format!("{name} ping"), "those keep their time");
+        host.instance(index).shut_down.subscribe().wait_for(|is_shut| *is_shut).await.unwrap();
+        assert_eq!(stop_timeout(index), Some(Limits::default().stop_timeout));
     }
 }
 
