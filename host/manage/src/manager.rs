@@ -15,7 +15,7 @@ use mortise_rpc::{Client, Outbox, Routes};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use tokio::sync::{Notify, OnceCell, Semaphore, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -60,8 +60,10 @@ pub struct Manager {
     message_bytes_max: watch::Receiver<usize>,
     pub(crate) followed: Followed,
     routes: Routes,
+    /// Whether everything that is loaded at the start was tried.
+    pub(crate) auto_loaded: watch::Sender<bool>,
     /// Told of each policy that is put in force.
-    pub(crate) policy_changed: Notify,
+    pub(crate) policy_changed: watch::Sender<()>,
     /// What is wrong with the policy file as it is now.
     policy_fault: Mutex<Option<String>>,
     pub(crate) probations: Probations,
@@ -144,7 +146,8 @@ impl Manager {
             message_bytes_max,
             followed: Followed::default(),
             routes: routes.clone(),
-            policy_changed: Notify::new(),
+            auto_loaded: watch::Sender::new(false),
+            policy_changed: watch::Sender::new(()),
             policy_fault: Mutex::default(),
             probations: Probations::default(),
             taken_back: Mutex::default(),

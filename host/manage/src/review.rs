@@ -11,7 +11,7 @@ use mortise_plugin::{ActivateError, Operation, Package, RunningPlugin};
 use mortise_policy::Policy;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::future::ready;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -26,7 +26,7 @@ impl Manager {
     /// [`keep_to_policy`](Self::keep_to_policy) is polled. Cancel safe, but for the line in the audit log.
     pub async fn set_policy(&self, policy: Policy) {
         self.authority.set_policy(policy);
-        self.policy_changed.notify_one();
+        self.policy_changed.send_replace(());
         self.note_policy_fault(None);
         self.refresh_routes();
         self.audit(Deed::own("read_policy"), &json!({"status": "success"})).await;
@@ -40,10 +40,42 @@ impl Manager {
     }
 
     /// Has plugins follow each policy that is put in force, for as long as it is polled. Never returns.
-    pub async fn keep_to_policy(&self) {
+    pub async fn keep_to_policy(self: &Arc<Self>) {
+        tokio::join!(self.keep_out(), self.keep_within());
+    }
+
+    /// Unloads what is not admitted, whatever else the policy has others do.
+    async fn keep_out(self: &Arc<Self>) {
+        let mut changes = self.policy_changed.subscribe();
+        // The sender is this host's own.
+        while changes.changed().await.is_ok() {
+            for plugin in self.registry.snapshot().iter() {
+                let Some(running) = &plugin.running else { continue };
+                if self.authority.admits(running.asker()) {
+                    continue;
+                }
+                let (manager, id) = (Arc::clone(self), plugin.id.clone());
+                // A task of its own: it may wait for the plugin's turn. Whoever comes second finds nothing to do.
+                self.tasks().spawn(async move {
+                    let reviewed = async {
+                        let operation = manager.turn(&id).await;
+                        manager.put_out(&operation).await;
+                    };
+                    manager.stopping().run_until_cancelled(reviewed).await;
+                });
+            }
+        }
+    }
+
+    /// Has the others serve within the policy's limits, and tries again what it may have been that failed.
+    async fn keep_within(&self) {
+        let mut changes = self.policy_changed.subscribe();
         let mut before = self.authority.policy();
-        loop {
-            self.policy_changed.notified().await;
+        if self.config.auto_load {
+            // What it has judged by then is judged again. The sender is this host's own.
+            let _ = self.auto_loaded.subscribe().wait_for(|done| *done).await;
+        }
+        while changes.changed().await.is_ok() {
             let policy = self.authority.policy();
             self.review(&before).await;
             before = policy;
@@ -51,68 +83,81 @@ impl Manager {
     }
 
     async fn review(&self, before: &Policy) {
-        // Those that somebody is loading for the first time were judged by the policy before, and have an account.
-        let reviewed = stream::iter(self.registry.accounts()).map(|id| self.review_plugin(id, before));
-        let put_out: BTreeSet<PluginId> = reviewed.buffer_unordered(REVIEWED_AT_ONCE).filter_map(ready).collect().await;
-        let mut failed = self.failed();
-        failed.retain(|id| !put_out.contains(id));
+        // Also those that somebody is loading for the first time, who judged them by the policy before: they have an account.
+        let mut plugins: BTreeSet<PluginId> = self.registry.accounts().into_iter().collect();
+        plugins.extend(self.registry.snapshot().iter().map(|plugin| plugin.id.clone()));
+        stream::iter(plugins).for_each_concurrent(REVIEWED_AT_ONCE, |id| self.review_plugin(id, before)).await;
         // The policy before may be why: it did not admit them, or they were denied what they start with.
-        if self.config.auto_load && !failed.is_empty() {
+        if self.config.auto_load {
+            let mut failed = Vec::new();
+            for id in self.failed() {
+                let asking = self.asking_of(id.clone()).await;
+                if asking.is_ok_and(|asking| self.authority.admits(asking.asker())) {
+                    failed.push(id);
+                }
+            }
             self.load_failed(failed).await;
         }
     }
 
-    fn failed(&self) -> Vec<PluginId> {
+    fn failed(&self) -> BTreeSet<PluginId> {
         let snapshot = self.registry.snapshot();
         let failed = snapshot.iter().filter(|plugin| matches!(plugin.state, PluginState::Failed { .. }));
-        failed.map(|plugin| plugin.id.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+        failed.map(|plugin| plugin.id.clone()).collect()
     }
 
-    /// Returns it where it is put out.
-    async fn review_plugin(&self, id: PluginId, before: &Policy) -> Option<PluginId> {
-        let operation = loop {
-            match self.registry.begin(&id).await {
-                Ok(operation) => break operation,
+    async fn review_plugin(&self, id: PluginId, before: &Policy) {
+        let operation = self.turn(&id).await;
+        if !self.put_out(&operation).await
+            && let Some(followed) = self.follow_limits(&operation, before).await
+        {
+            self.audit(Deed::own("apply_policy"), &followed).await;
+        }
+    }
+
+    /// The turn to change a plugin, however many wait for it.
+    async fn turn(&self, id: &PluginId) -> Operation {
+        loop {
+            match self.registry.begin(id).await {
+                Ok(operation) => return operation,
                 Err(_) => tokio::time::sleep(RETRY_AFTER).await,
             }
-        };
-        let running = self.running(&id)?;
-        if self.authority.admits(running.asker()) {
-            let followed = self.follow_limits(&operation, running, before).await?;
-            self.audit(Deed::own("apply_policy"), &followed).await;
-            return None;
         }
-        let put_out = self.put_out(&operation, running).await?;
-        self.audit(Deed::own("apply_policy"), &put_out).await;
-        Some(id)
     }
 
-    /// Takes a plugin out of service that the policy does not admit any more, as an unload does, and remembers why. It stays
-    /// wanted.
-    async fn put_out(&self, operation: &Operation, running: RunningPlugin) -> Option<Value> {
-        let (id, generation) = (operation.id(), running.generation());
-        // What ends it may wait for nobody to hold it.
-        drop(running);
+    /// Takes a plugin out of service that the policy does not admit any more, as an unload does, and remembers why; says whether
+    /// it did. It stays wanted.
+    async fn put_out(&self, operation: &Operation) -> bool {
+        let id = operation.id();
+        let generation = match self.running(id) {
+            Some(running) if !self.authority.admits(running.asker()) => running.generation(),
+            _ => return false,
+        };
         let reason = NotAdmitted::Plugin(id.clone()).to_string();
         self.forget_probation(id);
-        // A host that stops takes it out anyhow.
-        operation.remove().await.ok()?;
+        if operation.remove().await.is_err() {
+            // A host that stops takes it out anyhow.
+            return true;
+        }
         warn!(plugin = %id, generation, reason, "unloaded a plugin");
         operation.fail(Some(reason.clone())).await;
         self.remember_names().await;
-        Some(json!({"status": "success", "plugin_id": id, "generation": generation, "detail": reason}))
+        let done = json!({"status": "success", "plugin_id": id, "generation": generation, "detail": reason});
+        self.audit(Deed::own("apply_policy"), &done).await;
+        true
     }
 
-    /// Has the same version serve within other limits, where the policy's are others than before.
-    async fn follow_limits(&self, operation: &Operation, running: RunningPlugin, before: &Policy) -> Option<Value> {
-        let (id, package) = (operation.id(), running.package().clone());
+    /// Has the same version serve within other limits, where the policy's are others by now. One that cannot is told of once for
+    /// a policy, and not with each that says the same of it.
+    async fn follow_limits(&self, operation: &Operation, before: &Policy) -> Option<Value> {
+        let id = operation.id();
+        // What ends it may wait for nobody to hold it.
+        let package = self.running(id)?.package().clone();
         let (asker, manifest) = (package.asker(), &package.manifest);
         let limits = self.authority.limits(asker, manifest);
-        if limits == limits_by(before, asker, manifest) || limits.as_ref() == Ok(&package.limits) {
+        if limits.as_ref() == Ok(&package.limits) || limits.is_err() && limits == limits_by(before, asker, manifest) {
             return None;
         }
-        // What ends it may wait for nobody to hold it.
-        drop(running);
         let renewed = match limits {
             Ok(limits) => self.renew(operation, &package, limits).await,
             Err(error) => Err(ChangeError::Policy(error)),

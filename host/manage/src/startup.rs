@@ -2,7 +2,6 @@
 
 use crate::change::{ChangeError, Next, Proven, Verb, change_refusal};
 use crate::dependencies::Dependencies;
-use crate::depot::DepotError;
 use crate::lifecycle::next_to_load;
 use crate::manager::Manager;
 use crate::refusal::chain;
@@ -60,6 +59,7 @@ impl Manager {
         let (mut tally, failed) = self.load_all().await;
         self.load_again(failed, &mut tally).await;
         self.give_up_announced().await;
+        self.auto_loaded.send_replace(true);
         info!(loaded = tally.loaded, failed = tally.failed, "auto-load is done");
     }
 
@@ -71,15 +71,19 @@ impl Manager {
                     Some(installed) => depot.is_edited(id, &installed),
                     None => Ok(false),
                 };
-                let looked = failed.into_iter().map(|id| Ok::<_, DepotError>((is_edited(&id)?, id)));
-                let looked = looked.collect::<Result<Vec<_>, _>>()?;
-                Ok(looked.into_iter().filter_map(|(is_edited, id)| (!is_edited).then_some(id)).collect())
+                let is_left = |id: &PluginId| {
+                    is_edited(id).unwrap_or_else(|error| {
+                        warn!(plugin = %id, error = chain(&error), "failed to look at what had failed");
+                        true
+                    })
+                };
+                Ok(failed.into_iter().filter(|id| !is_left(id)).collect::<Vec<_>>())
             })
             .await;
-        let failed = match unedited {
-            Ok(unedited) => unedited,
-            Err(error) => return warn!(error = chain(&error), "failed to look at what had failed"),
-        };
+        let Ok(failed) = unedited else { return };
+        if failed.is_empty() {
+            return;
+        }
         let mut tally = Tally::default();
         self.load_again(failed, &mut tally).await;
         info!(loaded = tally.loaded, failed = tally.failed, "tried again what had failed");

@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_crowd_of_invocations_may_begin_little_by_little_and_in_order() {
+    async fn a_crowd_of_invocations_is_begun_little_by_little_and_in_order() {
         let (mut ops, now) = (Ops::default(), Instant::now());
         let begun = Arc::new(AtomicUsize::new(0));
         for id in 0..1000 {
