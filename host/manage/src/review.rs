@@ -49,12 +49,12 @@ impl Manager {
         let mut changes = self.policy_changed.subscribe();
         // The sender is this host's own.
         while changes.changed().await.is_ok() {
-            for plugin in self.registry.snapshot().iter() {
-                let Some(running) = &plugin.running else { continue };
-                if self.authority.admits(running.asker()) {
+            for id in self.known() {
+                // One that does not serve may be about to, by the word of the policy before.
+                if self.running(&id).is_some_and(|running| self.authority.admits(running.asker())) {
                     continue;
                 }
-                let (manager, id) = (Arc::clone(self), plugin.id.clone());
+                let manager = Arc::clone(self);
                 // A task of its own: it may wait for the plugin's turn. Whoever comes second finds nothing to do.
                 self.tasks().spawn(async move {
                     let reviewed = async {
@@ -83,27 +83,25 @@ impl Manager {
     }
 
     async fn review(&self, before: &Policy) {
-        // Also those that somebody is loading for the first time, who judged them by the policy before: they have an account.
-        let mut plugins: BTreeSet<PluginId> = self.registry.accounts().into_iter().collect();
-        plugins.extend(self.registry.snapshot().iter().map(|plugin| plugin.id.clone()));
-        stream::iter(plugins).for_each_concurrent(REVIEWED_AT_ONCE, |id| self.review_plugin(id, before)).await;
+        let plugins = stream::iter(self.known());
+        plugins.for_each_concurrent(REVIEWED_AT_ONCE, |id| self.review_plugin(id, before)).await;
         // The policy before may be why: it did not admit them, or they were denied what they start with.
         if self.config.auto_load {
-            let mut failed = Vec::new();
-            for id in self.failed() {
-                let asking = self.asking_of(id.clone()).await;
-                if asking.is_ok_and(|asking| self.authority.admits(asking.asker())) {
-                    failed.push(id);
-                }
-            }
-            self.load_failed(failed).await;
+            self.load_failed(self.failed()).await;
         }
     }
 
-    fn failed(&self) -> BTreeSet<PluginId> {
+    /// All that serve or failed, and those that somebody is loading for the first time: they have an account.
+    fn known(&self) -> BTreeSet<PluginId> {
+        let mut known: BTreeSet<PluginId> = self.registry.accounts().into_iter().collect();
+        known.extend(self.registry.snapshot().iter().map(|plugin| plugin.id.clone()));
+        known
+    }
+
+    fn failed(&self) -> Vec<PluginId> {
         let snapshot = self.registry.snapshot();
         let failed = snapshot.iter().filter(|plugin| matches!(plugin.state, PluginState::Failed { .. }));
-        failed.map(|plugin| plugin.id.clone()).collect()
+        failed.map(|plugin| plugin.id.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     async fn review_plugin(&self, id: PluginId, before: &Policy) {
@@ -147,15 +145,17 @@ impl Manager {
         true
     }
 
-    /// Has the same version serve within other limits, where the policy's are others by now. One that cannot is told of once for
-    /// a policy, and not with each that says the same of it.
+    /// Has the same version serve within other limits, where the policy's are others by now. One that asks for too much is told of
+    /// once, and one that would have to be stopped for it is tried once, and not with each policy that says the same.
     async fn follow_limits(&self, operation: &Operation, before: &Policy) -> Option<Value> {
         let id = operation.id();
         // What ends it may wait for nobody to hold it.
         let package = self.running(id)?.package().clone();
         let (asker, manifest) = (package.asker(), &package.manifest);
         let limits = self.authority.limits(asker, manifest);
-        if limits.as_ref() == Ok(&package.limits) || limits.is_err() && limits == limits_by(before, asker, manifest) {
+        let is_news = limits != limits_by(before, asker, manifest);
+        let is_tried_once = limits.is_err() || manifest.swap == Swap::Exclusive;
+        if limits.as_ref() == Ok(&package.limits) || (!is_news && is_tried_once) {
             return None;
         }
         let renewed = match limits {
