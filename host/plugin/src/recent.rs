@@ -45,7 +45,7 @@ impl Recent {
     }
 }
 
-/// The first is 1: a slot that was never used is of none.
+/// The first is so large that a slot that was never used is too old to be told.
 fn interval_of(now: Instant) -> u64 {
     let since = now.saturating_duration_since(*ORIGIN).as_secs() / INTERVAL.as_secs();
     (since + INTERVALS as u64) & (u64::MAX >> AMOUNT_BITS)
